@@ -1,0 +1,241 @@
+"""The report: exact numbers, nothing from outside, nothing unescaped, and a browser that likes it."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pytest
+from PIL import Image, ImageDraw
+
+from workflow.figures import error_window
+from workflow.metrics import detection_metrics
+from workflow.records import Annotation, Provenance
+from workflow.report import (
+    ReportData,
+    duration,
+    most_improved,
+    render,
+    signed,
+    verdict,
+    worst_errors,
+    write_report,
+)
+
+ANN, MODEL = Provenance("person", "ann"), Provenance("model", "m")
+CLASSES = ["disc", "<b>square</b>", "star"]
+SIZE = (320, 240)
+
+
+def guess(label, score, box):
+    return Annotation(label, MODEL, box=box, score=score)
+
+
+def scene(count=12):
+    """Drawn images with known boxes, a model that is often wrong and one that seldom is."""
+    images, truth, base, tuned = {}, {}, {}, {}
+    for n in range(count):
+        name = f"image-{n:02}"
+        disc = (20.0 + 5 * n, 30.0, 80.0 + 5 * n, 90.0)
+        square = (180.0, 120.0 - 4 * n, 250.0, 190.0 - 4 * n)
+        picture = Image.new("RGB", SIZE, (236, 232, 224))
+        draw = ImageDraw.Draw(picture)
+        draw.ellipse(disc, fill=(196, 78, 62))
+        draw.rectangle(square, fill=(70, 96, 140))
+        images[name] = picture
+        truth[name] = [Annotation("disc", ANN, box=disc), Annotation(CLASSES[1], ANN, box=square)]
+        base[name] = [guess(CLASSES[n % 2], 0.4 + n / 40, disc)] + [
+            guess("disc", 0.5, (0.0, 150.0, 60.0, 220.0))
+        ] * (n % 3)
+        near = (square[0] + n, square[1] + n, square[2] + n, square[3] + n)
+        tuned[name] = [guess("disc", 0.95 - n / 100, disc), guess(CLASSES[1], 0.9 - n / 50, near)]
+    tuned["image-07"] = [
+        guess(CLASSES[1], 0.93, truth["image-07"][0].box),
+        guess("disc", 0.97, (250.0, 10.0, 310.0, 70.0)),
+    ]
+    return images, truth, base, tuned
+
+
+@pytest.fixture(scope="module")
+def data():
+    images, truth, base, tuned = scene()
+    sizes = dict.fromkeys(images, SIZE)
+    epochs = [{"epoch": n, "loss": 1.6 * 0.7**n + 0.1, "map50_95": 0.7 * (1 - 0.6**n)} for n in range(1, 11)]
+    return ReportData(
+        title="Shapes & signs, round 2",
+        base=detection_metrics(sizes, truth, base, CLASSES),
+        tuned=detection_metrics(sizes, truth, tuned, CLASSES),
+        made_at="2026-01-02",
+        ledger={"accepted": 412, "moved": 96, "relabelled": 31, "deleted": 44, "added": 57, "skipped": 3},
+        reviewer_seconds=1384.0,
+        seconds_from_nothing=4920.0,
+        epochs=epochs,
+        truth=truth,
+        base_predictions=base,
+        tuned_predictions=tuned,
+        load=images.__getitem__,
+        names={name: f"{name}.jpg" for name in images},
+        settings={"model": "rtdetr-r18", "mode": "lora", "epochs": 10, "learning rate": 0.0001, "seed": 0},
+        dataset_version="3f9c2ab1",
+        provenance={"base model": "rtdetr-r18 @ 1a2b3c", "labels": "ann, bob", "device": "CPU"},
+        reproduce=["workflow train shapes --run 2", "workflow evaluate shapes --run 2"],
+    )
+
+
+@pytest.fixture(scope="module")
+def html(data):
+    return render(data)
+
+
+def test_the_numbers_are_there(data, html):
+    base, tuned = data.base, data.tuned
+    for value in (base.map50, base.map50_95, tuned.map50, tuned.map50_95, tuned.f1, tuned.threshold):
+        assert f"{value:.3f}" in html
+    assert f"({tuned.map50_95 - base.map50_95:+.3f}) on 12 test images." in html
+    for label in ("disc", "<b>square</b>"):
+        for key in ("ap50", "ap50_95", "precision", "recall"):
+            assert f"<td>{tuned.per_class[label][key]:.3f}</td>" in html
+            assert f"<td>{base.per_class[label][key]:.3f}</td>" in html
+    for count, word in ((412, "accepted"), (96, "moved"), (31, "relabelled"), (44, "deleted"), (57, "added")):
+        assert f"<b>{count}</b> {word}" in html
+    assert (
+        "Review took 23 min 4 s, where drawing the same boxes from nothing would have taken 1 h 22 min"
+        in html
+    )
+    assert "72 % less" in html
+    assert "workflow train shapes --run 2" in html
+    for row in tuned.confusion[:2]:
+        for count in row:
+            assert f">{count}</td>" in html
+
+
+def test_nothing_comes_from_outside(html):
+    assert not re.search(r"https?://", html)
+    assert not re.search(r"//[a-z]+\.[a-z]", re.sub(r"base64,[A-Za-z0-9+/=]+", "", html))
+    assert "<script" not in html
+    for address in re.findall(r"""(?:src|href)=["']([^"']*)""", html) + re.findall(r"url\(([^)]*)\)", html):
+        assert address.startswith(("data:", "#"))
+
+
+def test_names_are_escaped(data, html):
+    assert "<b>square</b>" not in html
+    assert "&lt;b&gt;square&lt;/b&gt;" in html
+    nasty = render(replace(data, title='"><script>alert(1)</script>', names={"image-07": "<img src=x>"}))
+    assert "<script" not in nasty
+    assert "<img src=x>" not in nasty
+
+
+def test_ids_are_unique_and_pictures_have_words(html):
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    images = re.findall(r"<img[^>]*>", html)
+    assert len(images) == 2 * len(re.findall('<figure class="example">', html)) > 8
+    assert all(re.search(r'alt="[^"]{20,}"', image) for image in images)
+
+
+def test_worst_errors_and_most_improved(data):
+    worst = worst_errors(data.truth, data.tuned_predictions, data.tuned.threshold)
+    assert worst[0][0] == "image-07"
+    assert (worst[0][1].missed, worst[0][1].false, worst[0][1].mislabelled) == (1, 1, 1)
+    totals = [errors.total for _, errors in worst]
+    assert totals == sorted(totals, reverse=True)
+    assert 0 not in totals
+    assert worst_errors(data.truth, data.tuned_predictions, data.tuned.threshold, 1) == worst[:1]
+    assert worst_errors(data.truth, data.truth) == []
+    # image 5: one mislabelled, one missed, two false; nothing is wrong afterwards
+    assert dict(most_improved(data, 20))["image-05"] == 4
+    assert most_improved(replace(data, base=None), 3) == []
+
+
+def test_written_whole_and_small_and_the_same_twice(data, tmp_path):
+    path = tmp_path / "report.html"
+    write_report(path, data)
+    first = path.read_bytes()
+    write_report(path, data)
+    assert path.read_bytes() == first
+    assert len(first) < 3_000_000
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_little_is_known(tmp_path):
+    """No base, no labels, no pictures: the report stands, with dashes."""
+    empty = detection_metrics({"a": (10, 10)}, {}, {}, CLASSES)
+    html = render(ReportData(title="t", tuned=empty))
+    assert "There is nothing to measure on 1 test image: none of them has a labelled box." in html
+    assert "None" not in html
+    assert "nan" not in html
+    only_base = render(ReportData(title="t", tuned=empty, base=empty, epochs=[{"epoch": 1, "loss": 1.0}]))
+    assert "None" not in re.sub(r"<svg.*?</svg>", "", only_base, flags=re.DOTALL)
+
+
+def test_upright_and_deep_pictures(data, tmp_path):
+    """A file stored lying down gives, through its EXIF, the upright picture; 16 bits are not cut."""
+    upright = data.load("image-07")
+    lying = upright.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying.save(tmp_path / "lying.png", exif=exif)
+    pictures = [
+        re.findall(r"data:image/jpeg;base64,[^\"]+", render(replace(data, load=load)))
+        for load in (lambda _: upright, lambda _: tmp_path / "lying.png")
+    ]
+    assert pictures[0] == pictures[1]
+    deep = Image.new("I;16", SIZE, 0)
+    deep.paste(30000, (0, 0, 160, 240))
+    deep.save(tmp_path / "deep.png")
+    assert "data:image/jpeg" in render(replace(data, load=lambda _: tmp_path / "deep.png"))
+
+
+def test_many_classes_share_a_row():
+    names = [f"class {n}" for n in range(60)]
+    truth = {
+        "a": [Annotation(name, ANN, box=(n * 10.0, 0.0, n * 10.0 + 8, 8.0)) for n, name in enumerate(names)]
+    }
+    metrics = detection_metrics({"a": (600, 10)}, truth, truth, names)
+    html = render(ReportData(title="t", tuned=metrics))
+    assert "(others)" in html
+    assert ">41</td>" in html
+
+
+def test_the_window_is_round_the_errors():
+    far = [Annotation("disc", ANN, box=(900.0, 900.0, 920.0, 920.0))]
+    x1, y1, x2, y2 = error_window((1000, 1000), far, [])
+    assert (x1, y1, x2, y2) == (600, 600, 1000, 1000)
+    assert error_window((1000, 500), far, far) == (0, 0, 1000, 500)
+
+
+def test_words():
+    assert [duration(s) for s in (0, 59.4, 61, 3600, 7500)] == [
+        "0 s",
+        "59 s",
+        "1 min 1 s",
+        "1 h 0 min",
+        "2 h 5 min",
+    ]
+    assert [signed(v) for v in (0.1, -0.25, -0.0001, None)] == ["+0.100", "−0.250", "+0.000", "–"]
+
+
+def test_verdicts(data):
+    assert verdict(replace(data, base=data.tuned)).startswith("Fine-tuning left mAP50-95 at 0.")
+    worse = verdict(replace(data, base=data.tuned, tuned=data.base))
+    assert worse.startswith("Fine-tuning lowered mAP50-95 from 0.")
+    assert "(−0." in worse
+    assert verdict(replace(data, base=None)).startswith("The model reaches a mAP50-95 of 0.")
+
+
+@pytest.mark.services
+@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not on PATH")
+def test_a_browser_shows_it_without_complaint(data, tmp_path):
+    write_report(tmp_path / "report.html", data)
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    command += [
+        f"--user-data-dir={tmp_path / 'browser'}",
+        "--enable-logging=stderr",
+        "--window-size=1280,2400",
+    ]
+    command += [f"--screenshot={tmp_path / 'report.png'}", (tmp_path / "report.html").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    with Image.open(tmp_path / "report.png") as shot:
+        assert shot.size == (1280, 2400)
+        assert len(shot.convert("RGB").getcolors(10_000_000)) > 500

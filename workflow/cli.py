@@ -1,0 +1,280 @@
+"""The command line: thin. Each command parses, calls one stage, and prints what it did."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from workflow.errors import ConfigError, WorkflowError
+
+if TYPE_CHECKING:
+    from workflow.project import Project
+    from workflow.runner import Outcome
+
+app = typer.Typer(
+    help="Raw images to a fine-tuned, evaluated vision model: pre-annotate, correct, train, repeat.\n\n"
+    "Example: workflow catalog zipcodes && workflow preannotate zipcodes && workflow push zipcodes",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Name = Annotated[str | None, typer.Argument(metavar="[PROJECT]", help="A folder under projects/, or a path.")]
+Force = Annotated[bool, typer.Option("--force", help="Run even where nothing changed.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda:0 or mps.")]
+Service = Annotated[
+    list[str] | None, typer.Argument(help="label-studio, mongod, fiftyone-app; all by default.")
+]
+
+
+@app.command()
+def catalog(project: Name = None, workers: int | None = None, force: Force = False) -> None:
+    """Catalog the raw images: hash, upright size, duplicates, quarantine, split.
+
+    Example: workflow catalog zipcodes
+    """
+    from workflow.stages import catalog as stage
+
+    found = _project(project)
+    _show(stage.run(found, workers, force))
+    for row in stage.quarantined(found):
+        print(f"  quarantined {row['path']}: {row['reason']}")
+
+
+@app.command()
+def preannotate(project: Name = None, device: Device = "auto", batch: int = 8, force: Force = False) -> None:
+    """Let a model guess labels for every image.
+
+    Example: workflow preannotate zipcodes --device cuda:0
+    """
+    from workflow.stages import preannotate as stage
+
+    _show(stage.run(_project(project), device, batch, force))
+
+
+@app.command()
+def push(
+    project: Name = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")] = False,
+) -> None:
+    """Push images and predictions to Label Studio; what is there already is left alone.
+
+    Example: workflow push zipcodes --dry-run
+    """
+    from workflow.connection import connect
+    from workflow.stages import push as stage
+
+    found = _project(project)
+    client, served = connect(found)
+    _show(stage.run(found, client, served, dry_run))
+
+
+@app.command()
+def review(
+    project: Name = None,
+    limit: Annotated[int | None, typer.Option(help="Review only so many tasks.")] = None,
+) -> None:
+    """Let the simulated reviewer correct what waits, by the project's truth file.
+
+    Example: workflow review zipcodes --limit 10
+    """
+    from workflow.connection import connect
+    from workflow.stages import review as stage
+
+    found = _project(project)
+    _show(stage.run(found, connect(found)[0], limit))
+
+
+@app.command()
+def pull(
+    project: Name = None,
+    full: Annotated[bool, typer.Option("--full", help="Sweep everything, not only what changed.")] = False,
+) -> None:
+    """Pull the corrected labels back, and keep the ledger of what people did.
+
+    Example: workflow pull zipcodes --full
+    """
+    from workflow.connection import connect
+    from workflow.stages import pull as stage
+
+    found = _project(project)
+    _show(stage.run(found, connect(found)[0], full))
+
+
+@app.command()
+def dataset(project: Name = None, force: Force = False) -> None:
+    """Build the Hugging Face dataset from the labels.
+
+    Example: workflow dataset zipcodes
+    """
+    from workflow.stages import dataset as stage
+
+    _show(stage.run(_project(project), force))
+
+
+@app.command()
+def train(project: Name = None, device: Device = "auto", force: Force = False) -> None:
+    """Fine-tune the base model on the dataset; a stopped training goes on where it was.
+
+    Example: workflow train zipcodes --device cuda:0
+    """
+    from workflow.stages import train as stage
+
+    _show(stage.run(_project(project), device, force))
+
+
+@app.command()
+def evaluate(project: Name = None, device: Device = "auto", force: Force = False) -> None:
+    """Compare base and tuned model on the test split: numbers, report.html, FiftyOne.
+
+    Example: workflow evaluate zipcodes
+    """
+    from workflow.stages import evaluate as stage
+
+    found = _project(project)
+    _show(stage.run(found, device, force))
+    _show(stage.publish(found))
+
+
+@app.command()
+def status(project: Name = None) -> None:
+    """What is done, stale or missing, a stage a line, and which servers run.
+
+    Example: workflow status zipcodes
+    """
+    from workflow.stages import status as stage
+
+    print(stage.describe(_project(project)))
+
+
+@app.command()
+def demo(
+    project: Name = "zipcodes",
+    reviewer: Annotated[
+        str, typer.Option(help="simulated, or me: stop and wait for a person.")
+    ] = "simulated",
+    device: Device = "auto",
+) -> None:
+    """Run the whole loop, from raw images to a fine-tuned, evaluated model.
+
+    Example: workflow demo zipcodes --reviewer me
+    """
+    from workflow.stages import demo as stage
+
+    stage.run(_project(project), reviewer, device)
+
+
+@app.command()
+def up(names: Service = None) -> None:
+    """Start the local servers: Label Studio, mongod, the FiftyOne App.
+
+    Example: workflow up label-studio
+    """
+    from workflow import connection, services
+
+    state = connection.state_folder(_workspace())
+    services.up(state, names or services.SERVICES, print, connection.served_root(state))
+
+
+@app.command()
+def down(names: Service = None) -> None:
+    """Stop the local servers.
+
+    Example: workflow down
+    """
+    from workflow import connection, services
+
+    services.down(connection.state_folder(_workspace()), names or services.SERVICES, print)
+
+
+@app.command()
+def new(name: str) -> None:
+    """Make a project from the template.
+
+    Example: workflow new street
+    """
+    from workflow.stages import new as stage
+
+    folder = stage.run(Path.cwd(), name)
+    print(
+        f"made {folder}: put images into data/images, edit classes in project.toml, then: make catalog P={name}"
+    )
+
+
+@app.command()
+def doctor(project: Name = None) -> None:
+    """Check this machine: Python, torch, disk, ports, servers, weights; each problem with its remedy.
+
+    Example: workflow doctor
+    """
+    from workflow.stages import doctor as stage
+
+    try:
+        found = _project(project)
+    except ConfigError:
+        found = None
+    lines, healthy = stage.run(_workspace(), found)
+    print("\n".join(lines))
+    raise typer.Exit(0 if healthy else 1)
+
+
+def _project(name: str | None) -> Project:
+    from workflow.project import find_project, load_project
+
+    return load_project(find_project(name, Path.cwd()))
+
+
+def _workspace() -> Path:
+    """The nearest folder upwards that holds projects/; else this one."""
+    here = Path.cwd()
+    return next((p for p in (here, *here.parents) if (p / "projects").is_dir()), here)
+
+
+def _show(outcome: Outcome) -> None:
+    what = "unchanged" if outcome.skipped else f"{outcome.seconds:.1f} s"
+    print(f"{outcome.stage}: {outcome.did} [{what}]")
+
+
+def main() -> None:
+    """Run the command line; a problem a person can mend is one line on stderr and exit code 1."""
+    debug = "--debug" in sys.argv or bool(os.environ.get("WORKFLOW_DEBUG"))
+    sys.argv = [a for a in sys.argv if a != "--debug"]
+    try:
+        app()
+    except ConfigError as error:
+        _fail(
+            debug, error, *(f"error: {p}" for p in error.problems), f"  -> {error.fix}" if error.fix else ""
+        )
+    except WorkflowError as error:
+        _fail(debug, error, f"error: {error}")
+    except KeyboardInterrupt:
+        print("stopped; run it again and it goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None
+    except OSError as error:
+        _fail(debug, error, f"error: {_disk(error)}")
+
+
+def _disk(error: OSError) -> str:
+    where = error.filename or "the disk"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}: the disk is full; nothing is lost -> free some space and run it again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{where} may not be written or read ({error.strerror}) -> check its permissions"
+    return f"{where}: {error.strerror or error}"
+
+
+def _fail(debug: bool, error: BaseException, *lines: Any) -> None:
+    if debug:
+        raise error
+    print("\n".join(filter(None, lines)), file=sys.stderr)
+    raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Everything that can go wrong on purpose.
+
+    WorkflowError
+    ├── ConfigError         project.toml is missing, malformed or contradicts itself
+    ├── ImageError          one image cannot be read as such
+    ├── FormatError         a label cannot be carried exactly by a format
+    ├── StageError          a stage lacks what an earlier stage makes
+    ├── ModelError          a model or checkpoint cannot be loaded or run
+    ├── ServiceError        a local server does not start, answer or stop
+    └── LabelStudioError    Label Studio refused a request or lost something
+
+Each says what is wrong and where; `fix` says what to type next. The command line prints both on
+one line and exits with 1, without a traceback unless `--debug` is given.
+"""
+
+
+class WorkflowError(Exception):
+    """A problem a person can mend. `problem` is one line; `fix` is the next command or edit."""
+
+    def __init__(self, problem: str, fix: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.problem} -> {self.fix}" if self.fix else self.problem
+
+
+class ConfigError(WorkflowError):
+    """`problems` holds every mistake found, one line each."""
+
+    def __init__(self, problems: list[str], fix: str = "") -> None:
+        super().__init__("\n".join(problems), fix)
+        self.problems = problems
+
+
+class ImageError(WorkflowError):
+    """`reason` is one word for the quarantine list: truncated, not-an-image, too-large, ..."""
+
+    def __init__(self, problem: str, reason: str, fix: str = "") -> None:
+        super().__init__(problem, fix)
+        self.reason = reason
+
+
+class FormatError(WorkflowError):
+    pass
+
+
+class StageError(WorkflowError):
+    pass
+
+
+class ModelError(WorkflowError):
+    pass
+
+
+class ServiceError(WorkflowError):
+    pass
+
+
+class LabelStudioError(WorkflowError):
+    pass

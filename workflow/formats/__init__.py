@@ -1,0 +1,1 @@
+"""One file a foreign format, both directions, plain functions, no network."""

@@ -1,0 +1,105 @@
+"""Annotators: anything that looks at images and guesses labels.
+
+`MODELS` is the table: family -> "module:Class", loaded when picked. A model is named by its family and
+a checkpoint, `FAMILY:CHECKPOINT`; what was fine-tuned here is `run:NAME`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workflow.errors import ModelError
+from workflow.records import Annotation
+from workflow.store import read_json
+
+Pixels = NDArray[np.uint8]
+Guesses = tuple[Annotation, ...]
+
+MODELS = {
+    "ultralytics": "workflow.models.ultralytics:Ultralytics",
+}
+
+
+class Annotator(Protocol):
+    """One model, loaded once. `name` and `revision` go into the provenance of what it says."""
+
+    name: str
+    revision: str
+
+    def annotate(
+        self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
+    ) -> list[Guesses]:
+        """Guess labels of a batch of upright RGB images (height, width, 3), best first, scores in [0, 1].
+
+        `prior` is what the annotator before it in a chain said of each image. Only labels in `classes`
+        come back; boxes lie within their image.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+def resolve(spec: str, project: Path) -> tuple[str, Path | str]:
+    """Family and checkpoint that a spec names. A checkpoint that is a file or folder comes as its Path.
+
+    ModelError for an unknown family, a missing run, or a checkpoint that is not on this machine.
+    """
+    family, _, checkpoint = spec.partition(":")
+    if family == "run":
+        return _resolve_run(checkpoint, project)
+    if family not in MODELS:
+        near = difflib.get_close_matches(family, MODELS, 1)
+        hint = f"did you mean {near[0]}:...?" if near else f"families: {', '.join(MODELS)}, run"
+        raise ModelError(f"model {spec!r}: no family {family!r}", hint)
+    if not checkpoint:
+        raise ModelError(f"model {spec!r}: names no checkpoint", f"write {family}:CHECKPOINT")
+    for candidate in (project / checkpoint, Path(checkpoint).expanduser()):
+        if candidate.exists():
+            return family, candidate.resolve()
+    return family, checkpoint
+
+
+def _resolve_run(name: str, project: Path) -> tuple[str, Path]:
+    runs = project / "data" / "runs"
+    card = read_json(runs / name / "run.json") if re.fullmatch(r"[\w.-]+", name) else None
+    if card is None:
+        known = sorted(p.parent.name for p in runs.glob("*/run.json"))
+        raise ModelError(f"no finished run {name!r}", f"runs: {', '.join(known) or 'none; workflow train'}")
+    return card["family"], runs / name / card["checkpoint"]
+
+
+def slug(spec: str) -> str:
+    """A file name for an annotator: ultralytics:base/digits.pt -> ultralytics-base-digits-pt."""
+    return re.sub(r"[^a-z0-9]+", "-", spec.lower()).strip("-")
+
+
+def load(
+    spec: str,
+    project: Path,
+    *,
+    threshold: float,
+    image_size: int,
+    class_map: dict[str, str] | None = None,
+    device: str = "auto",
+    log: Path | None = None,
+) -> Annotator:
+    """Load the model a spec names. ModelError says in one line what is missing."""
+    family, checkpoint = resolve(spec, project)
+    module, _, name = MODELS[family].partition(":")
+    return getattr(import_module(module), name)(
+        spec,
+        checkpoint,
+        threshold=threshold,
+        image_size=image_size,
+        class_map=class_map or {},
+        device=device,
+        log=log or project / "data" / "logs" / f"{slug(spec)}.log",
+    )

@@ -1,0 +1,162 @@
+"""YOLO detectors through ultralytics (AGPL-3.0), in a process of their own.
+
+The library replaces `PIL.Image.open`, pins torch's threads, installs packages by itself and unpickles
+code; `workflow.worker` keeps all that out of our process, and the environment below switches it off.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workflow.errors import ModelError
+from workflow.models import Guesses, Pixels
+from workflow.records import Annotation, Provenance
+from workflow.store import digest, file_digest
+from workflow.worker import Worker
+
+# Read at import, so they are set before it: no network, no self-installed packages, no code in
+# checkpoints, and threads that sleep while they wait (spinning ones are 12 times slower when shared).
+ENVIRONMENT = {
+    "YOLO_OFFLINE": "1",
+    "YOLO_AUTOINSTALL": "0",
+    "ULTRALYTICS_SAFE_LOAD": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "WANDB_MODE": "disabled",
+}
+
+
+class Ultralytics:
+    """A YOLO detection checkpoint (.pt) as an Annotator."""
+
+    def __init__(
+        self,
+        spec: str,
+        checkpoint: Path | str,
+        *,
+        threshold: float,
+        image_size: int,
+        class_map: dict[str, str],
+        device: str,
+        log: Path,
+    ) -> None:
+        if not isinstance(checkpoint, Path):
+            local = "a .pt file in the project folder"
+            raise ModelError(f"model {spec!r}: {checkpoint} is not on this machine", f"put it there: {local}")
+        settings = [file_digest(checkpoint), threshold, image_size, class_map]
+        self.name = spec
+        self.revision = digest(settings)
+        self._threshold = threshold
+        self._image_size = image_size
+        self._class_map = class_map
+        self._worker = start_worker(log)
+        self.names: dict[int, str] = self._worker.call(_open, str(checkpoint), device)
+
+    def annotate(
+        self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
+    ) -> list[Guesses]:
+        labels = self._labels(classes)
+        found = self._worker.call(_predict, list(images), self._threshold, self._image_size, sorted(labels))
+        return [self._guesses(rows, labels) for rows in found]
+
+    def close(self) -> None:
+        self._worker.close()
+
+    def _labels(self, classes: Sequence[str]) -> dict[int, str]:
+        """The model's class indices that mean a class of the project."""
+        mapped = {index: self._class_map.get(name, name) for index, name in self.names.items()}
+        known = {index: name for index, name in mapped.items() if name in classes}
+        if not known:
+            some = ", ".join(list(self.names.values())[:8])
+            what = f"model {self.name!r}: none of its classes ({some}, ...) is one of the project's"
+            raise ModelError(what, "set preannotate.class_map")
+        return known
+
+    def _guesses(self, rows: np.ndarray, labels: dict[int, str]) -> Guesses:
+        provenance = Provenance("model", self.name, self.revision)
+        return tuple(
+            Annotation(labels[int(row[5])], provenance, box=tuple(map(float, row[:4])), score=float(row[4]))
+            for row in rows
+        )
+
+
+def start_worker(log: Path) -> Worker:
+    """A child process in which ultralytics may be imported. ModelError where it is not installed."""
+    if find_spec("ultralytics") is None:
+        raise ModelError(
+            "ultralytics is not installed (it is AGPL-3.0, so optional)", "pip install ultralytics"
+        )
+    return Worker(log, ENVIRONMENT | {"YOLO_CONFIG_DIR": str(_config_folder())})
+
+
+def _config_folder() -> Path:
+    """A settings folder of our own that holds a font, which ultralytics would else download."""
+    import matplotlib
+
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = caches / "workflow" / "ultralytics"
+    font = folder / "Ultralytics" / "Arial.ttf"
+    if not font.exists():
+        font.parent.mkdir(parents=True, exist_ok=True)
+        source = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+        partial = font.with_name(f"{os.getpid()}.partial")
+        shutil.copyfile(source, partial)
+        partial.replace(font)
+    return folder
+
+
+# Below: run in the child process.
+
+_model: Any = None
+_device: str = "cpu"
+
+
+def _open(checkpoint: str, device: str) -> dict[int, str]:
+    global _model, _device
+    import torch
+    from ultralytics import YOLO
+
+    _device = pick_device(device)
+    _model = YOLO(checkpoint, verbose=False)
+    if _device == "cpu":
+        torch.set_num_threads(os.cpu_count() or 1)
+    return dict(_model.names)
+
+
+def pick_device(device: str) -> str:
+    """`auto` is CUDA where there is one, else Apple's MPS, else the CPU."""
+    import torch
+
+    if device != "auto":
+        return device
+    if torch.cuda.is_available():
+        return "cuda:0"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _predict(images: list[Pixels], threshold: float, image_size: int, classes: list[int]) -> list[np.ndarray]:
+    """Rows of x1, y1, x2, y2, score, class for each image, clipped to it, best first."""
+    found: list[np.ndarray] = [np.empty((0, 6))] * len(images)
+    # One call a shape: in a mixed batch ultralytics' letterboxing would depend on the neighbours.
+    for shape in {image.shape for image in images}:
+        alike = [number for number, image in enumerate(images) if image.shape == shape]
+        bgr = [np.ascontiguousarray(images[number][:, :, ::-1]) for number in alike]
+        results = _model.predict(
+            bgr, conf=threshold, imgsz=image_size, classes=classes, device=_device, rect=True, verbose=False
+        )
+        for number, result in zip(alike, results, strict=True):
+            found[number] = _rows(result, *shape[:2])
+    return found
+
+
+def _rows(result: Any, height: int, width: int) -> np.ndarray:
+    rows = result.boxes.data.cpu().numpy().astype(np.float64)
+    rows[:, :4] = np.clip(rows[:, :4], 0, [width, height, width, height])
+    rows = rows[(rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])]
+    return rows[np.argsort(-rows[:, 4], kind="stable")]

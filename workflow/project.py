@@ -1,0 +1,318 @@
+"""`project.toml` -> checked settings and paths. Parsed once; below a stage, functions take values.
+
+Unknown keys are refused, and all mistakes are reported together, each with its line and, where a
+name was misspelt, the nearest valid one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from workflow.errors import ConfigError
+from workflow.records import Split
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Unit = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Images(Section):
+    """`folder` is relative to the project; `max_megapixels` refuses decompression bombs."""
+
+    folder: str = "data/images"
+    max_megapixels: Annotated[float, Field(gt=0)] = 200.0
+
+
+class SplitRule(Section):
+    """Shares of validation and test; the rest trains.
+
+    `group` is a regular expression on the image's path: images that agree on its first group (one
+    video, one patient, one sender) stay on the same side. `salt` draws another split.
+    """
+
+    validation: Share = 0.1
+    test: Share = 0.2
+    group: str | None = None
+    salt: str = ""
+
+    @field_validator("group")
+    @classmethod
+    def _has_one_group(cls, pattern: str | None) -> str | None:
+        try:
+            if pattern is not None and re.compile(pattern).groups != 1:
+                raise ValueError("needs exactly one (group) in its regular expression")
+        except re.error as error:
+            raise ValueError(f"is not a regular expression ({error})") from None
+        return pattern
+
+    @model_validator(mode="after")
+    def _leaves_some_to_train(self) -> SplitRule:
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation {self.validation} + test {self.test} leave nothing to train on")
+        return self
+
+
+class Preannotate(Section):
+    """`model` is FAMILY:CHECKPOINT or run:NAME; `class_map` turns the model's names into the project's."""
+
+    model: str = "ultralytics:yolo11n.pt"
+    threshold: Unit = 0.25
+    image_size: Annotated[int, Field(ge=32, multiple_of=32)] = 640
+    class_map: dict[str, str] = {}
+
+
+class Push(Section):
+    """Images of a `blind` split are pushed without predictions, so that no figure is anchored on them.
+
+    `image_url` says where a server elsewhere finds the images: https://images.example/{path}. Without
+    it the server must see this machine's disk (local files storage).
+    """
+
+    blind: tuple[Split, ...] = ("test",)
+    image_url: str | None = None
+
+    @field_validator("image_url")
+    @classmethod
+    def _has_a_path(cls, template: str | None) -> str | None:
+        if template is not None and "{path}" not in template:
+            raise ValueError("needs {path}, where an image's path goes")
+        return template
+
+
+class Review(Section):
+    """The simulated reviewer: where the truth lies, what it tolerates, and the seconds an action costs."""
+
+    truth: str | None = None
+    accept_iou: Unit = 0.85
+    look: float = 1.5
+    move: float = 3.0
+    relabel: float = 1.5
+    delete: float = 1.0
+    add: float = 5.0
+
+
+class Train(Section):
+    """Transfer learning from `base` (by default the pre-annotator).
+
+    `flip`, `mosaic`, `rotate` (up to so many degrees) and `scale` (up to that share) vary the images;
+    `freeze` keeps that many of the model's first layers as they are; `patience` is the number of
+    epochs without progress on the validation split after which training stops.
+    """
+
+    base: str | None = None
+    epochs: Count = 50
+    batch: Count = 16
+    image_size: Annotated[int, Field(ge=32, multiple_of=32)] = 640
+    learning_rate: Annotated[float, Field(gt=0)] = 0.001
+    freeze: Annotated[int, Field(ge=0)] = 0
+    patience: Count = 20
+    flip: bool = True
+    mosaic: bool = True
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    scale: Share = 0.5
+    seed: int = 0
+
+
+class Evaluate(Section):
+    split: Split = "test"
+
+
+class Demo(Section):
+    """`images` is a Python file in the project that draws the raw images into its data folder."""
+
+    images: str | None = None
+
+
+class Settings(Section):
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,39}$")]
+    title: Annotated[str, Field(min_length=3, max_length=50)]
+    task: Literal["detection"] = "detection"
+    classes: tuple[str, ...]
+    images: Images = Images()
+    split: SplitRule = SplitRule()
+    preannotate: Preannotate = Preannotate()
+    push: Push = Push()
+    review: Review = Review()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    demo: Demo = Demo()
+
+    @field_validator("classes")
+    @classmethod
+    def _are_names(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if not classes:
+            raise ValueError("names no class")
+        twice = sorted({c for c in classes if classes.count(c) > 1})
+        if twice:
+            raise ValueError(f"names {', '.join(map(repr, twice))} more than once")
+        if not all(c.strip() == c and c for c in classes):
+            raise ValueError("has an empty name, or one with space around it")
+        return classes
+
+    @model_validator(mode="after")
+    def _map_leads_to_classes(self) -> Settings:
+        for source, target in self.preannotate.class_map.items():
+            if target not in self.classes:
+                raise ValueError(f"preannotate.class_map: {source!r} leads to {target!r}, which is no class")
+        return self
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project folder and its settings; every path a stage reads or writes."""
+
+    folder: Path
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def images(self) -> Path:
+        return self.resolve(self.settings.images.folder)
+
+    @property
+    def catalog(self) -> Path:
+        return self.data / "catalog.jsonl"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.data / "quarantine.jsonl"
+
+    @property
+    def duplicates(self) -> Path:
+        return self.data / "duplicates.jsonl"
+
+    @property
+    def pushed(self) -> Path:
+        return self.data / "pushed.jsonl"
+
+    @property
+    def labels(self) -> Path:
+        return self.data / "labels.jsonl"
+
+    @property
+    def ledger(self) -> Path:
+        return self.data / "ledger.jsonl"
+
+    @property
+    def dataset(self) -> Path:
+        return self.data / "dataset"
+
+    @property
+    def runs(self) -> Path:
+        return self.data / "runs"
+
+    @property
+    def marks(self) -> Path:
+        return self.data / ".stages"
+
+    @property
+    def workspace(self) -> Path:
+        """The folder that holds `projects/`, or the project's own where it stands alone."""
+        return self.folder.parent.parent if self.folder.parent.name == "projects" else self.folder
+
+    def resolve(self, path: str) -> Path:
+        """A path of project.toml, relative to the project folder."""
+        return (self.folder / Path(path).expanduser()).resolve()
+
+    def image_path(self, relative: str) -> Path:
+        """An image of the catalog; one whose path leads out of the image folder is refused."""
+        path = self.images / relative
+        if not path.resolve().is_relative_to(self.images) and not path.is_symlink():
+            raise ConfigError([f"{self.catalog}: {relative!r} leads out of {self.images}"])
+        return path
+
+
+def find_project(name: str | None, start: Path) -> Path:
+    """The folder of a project given by path or by name under `projects/`; the only one by default."""
+    projects = start / "projects"
+    known = sorted(p.parent.name for p in projects.glob("*/project.toml"))
+    if name is None:
+        if (start / "project.toml").exists():
+            return start
+        if len(known) == 1:
+            return projects / known[0]
+        raise ConfigError([f"which project? {start} has {', '.join(known) or 'none'}"], "workflow STAGE NAME")
+    for folder in (projects / name, start / name):
+        if (folder / "project.toml").exists():
+            return folder.resolve()
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"workflow new {name}"
+    raise ConfigError([f"no project {name!r}: neither projects/{name} nor {name} has a project.toml"], hint)
+
+
+def load_project(folder: Path) -> Project:
+    """Parse and check `folder/project.toml`. ConfigError lists every mistake, with its line."""
+    path = folder / "project.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError([f"{path} does not exist"], "workflow new NAME") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: not UTF-8 ({error})"]) from None
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{path}: not TOML: {error}"]) from None
+    try:
+        return Project(folder.resolve(), Settings(**values))
+    except ValidationError as error:
+        problems = [_problem(path.name, text, e) for e in error.errors()]
+        raise ConfigError(problems, f"edit {path}") from None
+
+
+def _problem(file: str, text: str, error: Any) -> str:
+    """One pydantic error as one line: where, what, and what was probably meant."""
+    keys = [str(k) for k in error["loc"] if not isinstance(k, int)]
+    where = f"{file}:{_line(text, keys)}: {'.'.join(keys)}".removesuffix(": ")
+    if error["type"] == "extra_forbidden":
+        valid = _fields(keys[:-1])
+        near = difflib.get_close_matches(keys[-1], valid, 1, cutoff=0.5)
+        meant = f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(valid)}"
+        return f"{where}: unknown key; {meant}"
+    if error["type"] == "missing":
+        return f"{where}: is missing"
+    what = error["msg"].removeprefix("Value error, ")
+    value = error.get("input")
+    shown = f", got {value!r}" if isinstance(value, str | int | float | bool) else ""
+    return f"{where}: {what}{shown}"
+
+
+def _fields(keys: list[str]) -> list[str]:
+    model: Any = Settings
+    for key in keys:
+        model = model.model_fields[key].annotation
+    return list(model.model_fields)
+
+
+def _line(text: str, keys: list[str]) -> int:
+    """The line on which a key, or the table that should hold it, stands; 1 where neither does."""
+    table: list[str] = []
+    found = 1
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
+            table = [part.strip(" \"'") for part in header[1].split(".")]
+            if table == keys[: len(table)]:
+                found = number
+        elif (key := re.match(r"\s*[\"']?([\w-]+)[\"']?\s*[=.]", line)) and [*table, key[1]] == keys[
+            : len(table) + 1
+        ]:
+            return number
+    return found

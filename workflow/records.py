@@ -1,0 +1,127 @@
+"""The one vocabulary every stage speaks. Frozen, and checked at birth: a bad box cannot exist.
+
+Coordinates are pixels of the UPRIGHT image (EXIF orientation applied), xyxy, origin top left;
+x runs over [0, width], so a box over the whole of a 10 px wide image ends at x = 10.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Split = Literal["train", "validation", "test"]
+State = Literal["unlabeled", "predicted", "reviewed", "skipped"]
+Kind = Literal["model", "person", "import"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image. `id` is a hash of the file's bytes, so a duplicate is the same image."""
+
+    id: str
+    path: str
+    width: int
+    height: int
+    split: Split
+    group: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"image {self.path}: size {self.width}x{self.height} is not positive")
+        if self.split not in SPLITS:
+            raise ValueError(f"image {self.path}: split {self.split!r} is none of {SPLITS}")
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Which model or person made an annotation, at which revision, when (ISO 8601, UTC)."""
+
+    kind: Kind
+    name: str
+    revision: str = ""
+    at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RotatedBox:
+    """A box of `width` x `height` pixels round its centre, turned clockwise by `angle` degrees."""
+
+    cx: float
+    cy: float
+    width: float
+    height: float
+    angle: float
+
+    def __post_init__(self) -> None:
+        _finite("rotated box", (self.cx, self.cy, self.width, self.height, self.angle))
+        if self.width <= 0 or self.height <= 0:
+            raise ValueError(f"rotated box of {self.width} x {self.height} pixels has no area")
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A mask over the whole upright image as COCO's compressed RLE, so holes and parts survive."""
+
+    height: int
+    width: int
+    counts: str
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One label with at most one geometry; none means that the label is of the whole image.
+
+    `box` is (x1, y1, x2, y2). `keypoints` are (x, y) pairs. `score` is a model's, in [0, 1], and
+    None for a person's. `id` names the region within its image, so that the ledger can follow it.
+    """
+
+    label: str
+    provenance: Provenance
+    box: tuple[float, float, float, float] | None = None
+    rotated_box: RotatedBox | None = None
+    mask: Mask | None = None
+    keypoints: tuple[tuple[float, float], ...] | None = None
+    score: float | None = None
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.label:
+            raise ValueError("an annotation needs a label")
+        geometries = (self.box, self.rotated_box, self.mask, self.keypoints)
+        if sum(g is not None for g in geometries) > 1:
+            raise ValueError(f"annotation {self.label!r} has more than one geometry")
+        if self.box is not None:
+            _finite("box", self.box)
+            x1, y1, x2, y2 = self.box
+            if x2 <= x1 or y2 <= y1:
+                raise ValueError(f"box {self.box} has no area: x2 > x1 and y2 > y1 are needed")
+        if self.score is not None and not 0 <= self.score <= 1:
+            raise ValueError(f"score {self.score} is not in [0, 1]")
+
+    def within(self, width: int, height: int) -> bool:
+        """Whether the box, if there is one, lies inside an image of that size."""
+        if self.box is None:
+            return True
+        x1, y1, x2, y2 = self.box
+        return x1 >= 0 and y1 >= 0 and x2 <= width and y2 <= height
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What is known of one image: reviewed without annotations is a true negative."""
+
+    image: str
+    state: State
+    annotations: tuple[Annotation, ...] = ()
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.state in ("unlabeled", "skipped") and self.annotations:
+            raise ValueError(f"image {self.image} is {self.state}, yet has annotations")
+
+
+def _finite(what: str, values: tuple[float, ...]) -> None:
+    if not all(math.isfinite(v) for v in values):
+        raise ValueError(f"{what} {values} is not finite")

@@ -1,0 +1,27 @@
+"""The locked class schema: once labels exist, an index means one class for good.
+
+Classes may be added at the end. A class removed, renamed or moved would change what old labels and
+models mean, so that is refused while labels are in place.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from workflow.errors import ConfigError
+from workflow.store import read_json, read_rows, write_json
+
+
+def lock_classes(path: Path, classes: tuple[str, ...], labels: Path) -> None:
+    """Keep `classes` in `path`, or raise ConfigError where labels in use would change their meaning."""
+    locked = tuple(read_json(path, []))
+    if locked == classes:
+        return
+    if classes[: len(locked)] != locked and labels.exists():
+        used = Counter(a["label"] for row in read_rows(labels) for a in row["annotations"])
+        in_use = ", ".join(f"{name} ({used[name]})" for name in locked if used[name])
+        if in_use:
+            what = f"classes: {list(classes)} does not begin with the locked {list(locked)}"
+            raise ConfigError([f"{what}; labels in use: {in_use}"], "add new classes at the end")
+    write_json(path, list(classes))

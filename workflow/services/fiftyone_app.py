@@ -1,0 +1,54 @@
+"""The FiftyOne App: its bare server, one process where `fiftyone app launch` takes three."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from workflow.errors import ServiceError
+from workflow.services.database import app_uri, environment_for, package_folders
+from workflow.services.files import make_private
+from workflow.services.network import get
+from workflow.services.service import FIFTYONE_APP, Launch, Service, base_environment
+
+
+def _command(launch: Launch) -> list[str]:
+    for folder in package_folders("fiftyone"):
+        if (main := folder / "server" / "main.py").is_file():
+            where = ["--port", str(launch.ports[FIFTYONE_APP]), "--address", "127.0.0.1"]
+            return [sys.executable, str(main), *where]
+    raise ServiceError("FiftyOne is not installed", fix="make setup")
+
+
+def _environment(launch: Launch) -> dict[str, str]:
+    settings = environment_for(launch.state, app_uri(launch))
+    return {**base_environment(), **settings, "PYTHONUNBUFFERED": "1"}
+
+
+def _healthy(state: Path, port: int) -> bool:
+    status, body = get(f"{SERVICE.url(port)}/fiftyone")
+    try:
+        return status == 200 and "version" in json.loads(body)
+    except (ValueError, TypeError):
+        return False
+
+
+def _prepare(state: Path) -> None:
+    make_private(state / "fiftyone")
+
+
+SERVICE = Service(
+    name=FIFTYONE_APP,
+    scheme="http",
+    preferred_port=5151,
+    patience=180.0,
+    command=_command,
+    environment=_environment,
+    healthy=_healthy,
+    external=lambda: None,
+    external_healthy=lambda: False,
+    prepare=_prepare,
+    # After mongod has moved, an App that still asks at the old place must be replaced.
+    watched=("FIFTYONE_DATABASE_URI", "FIFTYONE_DATABASE_NAME"),
+)

@@ -1,0 +1,206 @@
+"""Label Studio: how ours is started, and which one a stage should talk to."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workflow.errors import ServiceError
+from workflow.services.credentials import (
+    Credentials,
+    create_credentials,
+    credentials_path,
+    read_credentials,
+)
+from workflow.services.files import make_private
+from workflow.services.network import get
+from workflow.services.processes import find, listening_port
+from workflow.services.service import LABEL_STUDIO, Launch, Service, base_environment
+
+_OFF = {
+    "LABEL_STUDIO_SENTRY_DSN": "",
+    "LABEL_STUDIO_FRONTEND_SENTRY_DSN": "",
+    "LABEL_STUDIO_COLLECT_ANALYTICS": "False",
+    "LABEL_STUDIO_LATEST_VERSION_CHECK": "False",
+    # Other users of this computer reach the port too; they must not be able to make an account.
+    "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
+}
+_ON = {
+    "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+    "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
+    # Without it a prediction for an unknown label is accepted and later submitted as a person's.
+    "fflag_feat_utc_210_prediction_validation_15082025": "true",
+    "PYTHONUNBUFFERED": "1",
+}
+_ROOT_VARIABLE = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
+
+
+@dataclass(frozen=True)
+class LabelStudioAccess:
+    """Where Label Studio is and how to get in. `managed` tells ours from one of the user's own."""
+
+    url: str
+    api_key: str = field(repr=False)
+    email: str = ""
+    password: str = field(default="", repr=False)
+    managed: bool = True
+
+
+def label_studio_access(state: Path) -> LabelStudioAccess:
+    """The user's own server if LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY are set, else ours."""
+    if own := _own_access():
+        return own
+    state = state.resolve()
+    stored = read_credentials(state)
+    port = listening_port(LABEL_STUDIO, find(state).get(LABEL_STUDIO, []))
+    if stored is None or port is None:
+        raise ServiceError("Label Studio is not running", fix="make up")
+    return LabelStudioAccess(SERVICE.url(port), stored.api_key, stored.email, stored.password)
+
+
+def _own_access() -> LabelStudioAccess | None:
+    url, key = (os.environ.get(name, "").strip() for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"))
+    if not url and not key:
+        return None
+    if not url or not key:
+        have, lack = ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY")[:: 1 if url else -1]
+        raise ServiceError(f"{have} is set, but {lack} is not", fix=f"export {lack}=..., or unset {have}")
+    if not url.startswith(("http://", "https://")):
+        raise ServiceError("LABEL_STUDIO_URL does not begin with http:// or https://", fix="export it again")
+    return LabelStudioAccess(url.rstrip("/"), key, managed=False)
+
+
+def _own_url() -> str | None:
+    own = _own_access()
+    return own.url if own else None
+
+
+def _own_healthy() -> bool:
+    own = _own_access()
+    return own is not None and get(f"{own.url}/health")[0] == 200
+
+
+def _executable(state: Path) -> str:
+    named = os.environ.get("LABEL_STUDIO_BIN")
+    if named:
+        if os.access(named, os.X_OK) and Path(named).is_file():
+            return str(Path(named).absolute())
+        raise ServiceError(f"LABEL_STUDIO_BIN names no program: {named}", fix="unset LABEL_STUDIO_BIN")
+    ours = state.parent / ".venv-label-studio" / "bin" / "label-studio"
+    found = str(ours) if os.access(ours, os.X_OK) else shutil.which("label-studio")
+    if not found:
+        raise ServiceError("Label Studio is not installed", fix="make setup")
+    return found
+
+
+def _data_folder(state: Path) -> Path:
+    return state / "label-studio"
+
+
+def _command(launch: Launch) -> list[str]:
+    # --host would only change the addresses it prints; --internal-host is what it binds.
+    return [
+        _executable(launch.state),
+        *("start", "--no-browser", "--internal-host", "127.0.0.1"),
+        *("-p", str(launch.ports[LABEL_STUDIO]), "--data-dir", str(_data_folder(launch.state))),
+    ]
+
+
+def _environment(launch: Launch) -> dict[str, str]:
+    stored = read_credentials(launch.state)
+    if stored is None:
+        raise ServiceError(f"{credentials_path(launch.state)} is gone", fix="restore it, then make up")
+    return {
+        **base_environment(),
+        **_OFF,
+        **_ON,
+        "LABEL_STUDIO_BASE_DATA_DIR": str(_data_folder(launch.state)),
+        _ROOT_VARIABLE: str(launch.document_root),
+        "LABEL_STUDIO_USERNAME": stored.email,
+        "LABEL_STUDIO_PASSWORD": stored.password,
+        "LABEL_STUDIO_USER_TOKEN": stored.api_key,
+    }
+
+
+def _healthy(state: Path, port: int) -> bool:
+    """Up, and it takes our token; a server that refuses it will not change its mind."""
+    base = SERVICE.url(port)
+    status, body = get(f"{base}/health")
+    try:
+        if status != 200 or json.loads(body).get("status") != "UP":
+            return False
+    except (ValueError, AttributeError):
+        return False
+    stored = read_credentials(state)
+    if stored is None:
+        raise _mismatch(state)
+    token = {"Authorization": f"Token {stored.api_key}"}
+    status, _ = get(f"{base}/api/current-user/whoami", token, timeout=30)
+    if status == 401:
+        raise _mismatch(state)
+    return status == 200
+
+
+def _prepare(state: Path) -> None:
+    """Have an account, and a database that knows it or none. Called while no server of ours runs."""
+    folder = make_private(_data_folder(state))
+    stored = read_credentials(state)
+    database = folder / "label_studio.sqlite3"
+    if database.exists():
+        owner = _owner(database, stored)
+        if owner == "another":
+            raise _mismatch(state)
+        if owner == "no one":
+            # The first start was cut short. Without an account nothing can have been labelled.
+            for suffix in ("", "-journal", "-wal", "-shm"):
+                database.with_name(database.name + suffix).unlink(missing_ok=True)
+    if stored is None:
+        create_credentials(state)
+
+
+def _owner(database: Path, stored: Credentials | None) -> str:
+    """Whose a Label Studio database is: "us", "no one" (its first start was cut short), "another"."""
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=5)) as connection:
+            emails = [row[0] for row in connection.execute("SELECT email FROM htx_user")]
+            if not emails:
+                return "no one"
+            keys = [row[0] for row in connection.execute("SELECT key FROM authtoken_token")]
+            projects = connection.execute("SELECT count(*) FROM project").fetchone()[0]
+    except sqlite3.OperationalError as error:
+        # Any other trouble with the file is Label Studio's to report.
+        return "no one" if "no such table" in str(error) else "us"
+    except sqlite3.DatabaseError:
+        return "us"
+    if stored and stored.api_key in keys:
+        return "us"
+    # The account is written a moment before its token.
+    return "no one" if stored and emails == [stored.email] and not projects else "another"
+
+
+def _mismatch(state: Path) -> ServiceError:
+    return ServiceError(
+        f"the Label Studio data in {_data_folder(state)} belongs to another account than "
+        f"{credentials_path(state)}",
+        fix="restore that file, or move the data folder away, then make up",
+    )
+
+
+SERVICE = Service(
+    name=LABEL_STUDIO,
+    scheme="http",
+    preferred_port=8080,
+    patience=300.0,
+    command=_command,
+    environment=_environment,
+    healthy=_healthy,
+    external=_own_url,
+    external_healthy=_own_healthy,
+    prepare=_prepare,
+    watched=(_ROOT_VARIABLE,),
+)

@@ -1,0 +1,1 @@
+"""One stage, one file: a function from settings and files to files."""

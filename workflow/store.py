@@ -1,0 +1,170 @@
+"""JSON Lines on disk: sorted, streamed, atomic; and records to rows and back.
+
+A file is either its old or its new self: content goes to a temporary name in the same folder, is
+flushed to the disk, then renamed. Appended files may end in half a line after a crash; `read_rows`
+drops that half only where `repair=True` says that the file is one of those.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from workflow.errors import StageError
+from workflow.records import Annotation, ImageRecord, Mask, Provenance, RotatedBox, Sample
+
+Row = dict[str, Any]
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[IO[bytes]]:
+    """Open `path` for writing; it appears, whole, only when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    with atomic(path) as file:
+        file.write(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_bytes(path, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n")
+
+
+def read_json(path: Path, default: Any = None) -> Any:
+    """The file's value; `default` where there is no such file. StageError where it is not JSON."""
+    try:
+        return orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        return default
+    except orjson.JSONDecodeError as error:
+        raise StageError(f"{path}: not JSON ({error})", "mend the file, or delete it and run again") from None
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> int:
+    """Write one JSON object a line, in the order given; returns how many."""
+    count = 0
+    with atomic(path) as file:
+        for row in rows:
+            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+            count += 1
+    return count
+
+
+def write_rows_if_changed(path: Path, rows: list[Row]) -> bool:
+    """Leave the file alone, its modification time too, where it already says just that."""
+    content = b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+    if path.exists() and path.read_bytes() == content:
+        return False
+    write_bytes(path, content)
+    return True
+
+
+def append_rows(file: IO[bytes], rows: Iterable[Row]) -> None:
+    """Append whole lines in one write, so that a crash can cut only the last of them."""
+    file.write(b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
+    file.flush()
+
+
+def read_rows(path: Path, repair: bool = False) -> Iterator[Row]:
+    """Stream the rows of a file; none where it does not exist. StageError names a broken line."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                row = orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                if repair and not line.endswith(b"\n"):
+                    return
+                where = f"{path}:{number}"
+                raise StageError(f"{where}: not a JSON line ({error})", "mend or delete that line") from None
+            yield row
+
+
+def drop_half_line(path: Path) -> None:
+    """Cut what a crash left of an unfinished last line, so that appending goes on cleanly."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole != len(content):
+        os.truncate(path, whole)
+
+
+def clean_partials(folder: Path) -> None:
+    """Remove the temporary files that killed writers left in a folder."""
+    for partial in folder.glob(".*.partial"):
+        partial.unlink(missing_ok=True)
+
+
+def digest(value: Any) -> str:
+    """Sixteen hex digits that name a JSON-like value."""
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """Sixteen hex digits that name a file's content; "absent" where there is none."""
+    if not path.exists():
+        return "absent"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def annotation_to_row(annotation: Annotation) -> Row:
+    row = {k: v for k, v in asdict(annotation).items() if v is not None and v != ""}
+    row["provenance"] = {k: v for k, v in row["provenance"].items() if v != ""}
+    return row
+
+
+def annotation_from_row(row: Row) -> Annotation:
+    return Annotation(
+        label=row["label"],
+        provenance=Provenance(**row["provenance"]),
+        box=tuple(row["box"]) if "box" in row else None,
+        rotated_box=RotatedBox(**row["rotated_box"]) if "rotated_box" in row else None,
+        mask=Mask(**row["mask"]) if "mask" in row else None,
+        keypoints=tuple(tuple(p) for p in row["keypoints"]) if "keypoints" in row else None,
+        score=row.get("score"),
+        id=row.get("id", ""),
+    )
+
+
+def sample_to_row(sample: Sample) -> Row:
+    annotations = [annotation_to_row(a) for a in sample.annotations]
+    return {"image": sample.image, "state": sample.state, "annotations": annotations, **sample.meta}
+
+
+def sample_from_row(row: Row) -> Sample:
+    meta = {k: v for k, v in row.items() if k not in ("image", "state", "annotations")}
+    return Sample(row["image"], row["state"], tuple(annotation_from_row(a) for a in row["annotations"]), meta)
+
+
+def read_catalog(path: Path) -> list[ImageRecord]:
+    """The images of a project, sorted by path. StageError where `catalog` has not run."""
+    if not path.exists():
+        raise StageError(f"{path} does not exist: the images are not catalogued", "workflow catalog")
+    return [ImageRecord(**row) for row in read_rows(path)]
+
+
+def read_samples(path: Path) -> dict[str, Sample]:
+    """Samples by image id; none where the file does not exist."""
+    return {row["image"]: sample_from_row(row) for row in read_rows(path)}

@@ -1,0 +1,126 @@
+"""A process of its own for libraries that bend the process they run in.
+
+ultralytics replaces `PIL.Image.open`, pins threads and reads the environment at import; here it can
+do so without touching the rest. The child dies with its parent, even by `kill -9`, so a stopped
+stage leaves no training behind. What it prints goes to a log file.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from workflow.errors import ModelError, WorkflowError
+
+
+class Worker:
+    """Runs functions, named by module-level references, in one child process, one after another."""
+
+    def __init__(self, log: Path, environment: dict[str, str] | None = None) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.log = log
+        context = multiprocessing.get_context("spawn")
+        self._pipe, child = context.Pipe()
+        arguments = (child, str(log), environment or {})
+        self._process = context.Process(target=_serve, args=arguments, daemon=True)
+        self._process.start()
+        child.close()
+
+    def send(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Start a call; fetch what it returns by `receive`, in the order of the calls."""
+        try:
+            self._pipe.send((function, arguments))
+        except OSError:
+            raise self._died() from None
+
+    def receive(self) -> Any:
+        """The result of the oldest call not yet received; the error it raised, if it did."""
+        *_, (_, value) = self._answers()
+        return value
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        self.send(function, *arguments)
+        return self.receive()
+
+    def stream(self, function: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
+        """What a generator function yields, as it yields it."""
+        self.send(function, *arguments)
+        for kind, value in self._answers():
+            if kind == "item":
+                yield value
+
+    def close(self) -> None:
+        self._pipe.close()
+        self._process.join(timeout=5)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _answers(self) -> Iterator[tuple[str, Any]]:
+        while True:
+            try:
+                kind, value = self._pipe.recv()
+            except (EOFError, OSError):
+                raise self._died() from None
+            if kind == "error":
+                raise value
+            yield kind, value
+            if kind == "done":
+                return
+
+    def _died(self) -> ModelError:
+        self._process.join(timeout=5)
+        code = self._process.exitcode
+        return ModelError(f"the model's process ended (exit code {code})", f"read {self.log}")
+
+
+def _serve(pipe: Connection, log: str, environment: dict[str, str]) -> None:
+    """The child's loop: take a call, answer with items and a result or an error, until the pipe ends."""
+    _die_with_parent()
+    os.environ.update(environment)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, sys.stdout.fileno())
+    os.dup2(descriptor, sys.stderr.fileno())
+    while True:
+        try:
+            function, arguments = pipe.recv()
+        except EOFError:
+            return
+        try:
+            result = function(*arguments)
+            if isinstance(result, Iterator):
+                for item in result:
+                    pipe.send(("item", item))
+                result = None
+            pipe.send(("done", result))
+        except WorkflowError as error:
+            pipe.send(("error", error))
+        except Exception as error:
+            traceback.print_exc()
+            sys.stderr.flush()
+            what = str(error).strip().splitlines()[-1] if str(error).strip() else "no message"
+            pipe.send(("error", ModelError(f"{type(error).__name__}: {what}", f"read {log}")))
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
