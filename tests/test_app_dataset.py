@@ -22,6 +22,7 @@ pytestmark = pytest.mark.services
 ANN = Provenance("person", "ann", at="2026-01-02T03:04:05Z")
 DINO = Provenance("model", "dino", "r1")
 CLASSES = ["cat", "dog"]
+DEAD = "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=500"
 ROOT = Path(__file__).parents[1]
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -200,6 +201,20 @@ def test_refusals_leave_nothing_behind(child, environment):
         f"fiftyone already speaks with {uri}, not with mongodb://127.0.0.1:1",
     ]
     assert left == []
+
+
+def unreachable():
+    """The message for a database that does not answer, from a process that met no other."""
+    try:
+        publish("x", [], {"ground_truth": {}}, CLASSES, {"FIFTYONE_DATABASE_URI": DEAD}, "one")
+    except ServiceError as error:
+        return str(error)
+
+
+def test_a_database_that_does_not_answer():
+    with ProcessPoolExecutor(1, SPAWN) as pool:
+        message = pool.submit(unreachable).result(timeout=120)
+    assert message == "FiftyOne's database failed: Could not connect to `mongod` -> make up"
 
 
 def names_now(environment):

@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow.errors import FormatError, StageError
+from workflow.matching import count_errors, match_boxes
 from workflow.metrics import (
     RECALLS,
     DetectionMetrics,
-    count_errors,
     detection_metrics,
-    match_boxes,
     sweep_records,
 )
 from workflow.records import Annotation, Provenance, RotatedBox

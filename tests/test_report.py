@@ -104,6 +104,8 @@ def test_the_numbers_are_there(data, html):
     )
     assert "72 % less" in html
     assert "workflow train shapes --run 2" in html
+    slower = render(replace(data, reviewer_seconds=6150.0, load=None))
+    assert "would have taken 1 h 22 min: 25 % more" in slower
     for row in tuned.confusion[:2]:
         for count in row:
             assert f">{count}</td>" in html

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -296,6 +297,29 @@ def test_two_ups_at_once_start_one_server(small: Path) -> None:
 
 
 @pytest.mark.services
+def test_down_finds_a_server_whose_state_folder_was_deleted(small: Path) -> None:
+    services.up(small, ["mongod"], report=silent)
+    shutil.rmtree(small)
+    assert len(pids(small)["mongod"]) == 1
+    services.down(small, report=silent)
+    assert find(small) == {}
+
+
+@pytest.mark.services
+def test_a_port_taken_while_a_server_starts_is_given_up(small: Path) -> None:
+    said: list[str] = []
+    starter = threading.Thread(target=lambda: services.up(small, ["mongod"], report=said.append))
+    starter.start()
+    wait_for(lambda: "mongod" in find(small))
+    meant = json.loads((small / "ports.json").read_text())["mongod"]
+    with listen(meant):
+        starter.join()
+    assert f"mongod: port {meant} was taken meanwhile" in said
+    assert services.status(small)[1].state == "running"
+    assert not services.database_uri(small).startswith(f"mongodb://127.0.0.1:{meant}/")
+
+
+@pytest.mark.services
 def test_a_hung_server_is_replaced(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     services.up(small, ["mongod"], report=silent)
     process = find(small)["mongod"][0]
@@ -441,9 +465,13 @@ def test_the_line_that_matters(tmp_path: Path) -> None:
     assert last_meaningful_line(log) == "(no log)"
     log.write_text("one\n\ntwo\n\n")
     assert last_meaningful_line(log) == "two"
-    log.write_text(
-        '{"t":1,"s":"E","msg":"Failed","attr":{"error":"disk full"}}\n{"t":2,"s":"I","msg":"bye"}\n'
-    )
+    entries = [
+        {"t": 1, "s": "I", "msg": "hello"},
+        {"t": 2, "s": "E", "msg": "Failed", "attr": {"error": 28, "message": {"error_str": "disk full"}}},
+        {"t": 3, "s": "F", "msg": "Writing fatal message"},
+        {"t": 4, "s": "I", "msg": "bye"},
+    ]
+    log.write_text("".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries))
     assert last_meaningful_line(log) == "Failed: disk full"
 
 

@@ -4,6 +4,8 @@ FiftyOne's own `add_samples` and `evaluate_detections` take minutes for what tak
 documents are written to its database as they would have been, matches are ours, average precision is
 COCO's. (FiftyOne's own sorts true positives first among equal scores, which flatters.) The runs are
 stock COCO runs, so the Model Evaluation panel, patches and views work on them as on any other.
+Average precision counts every box a model gave; shown, matched and counted are those at or above the
+score of its best F1, as in the report: nobody can look at a hundred boxes of one percent each.
 """
 
 from __future__ import annotations
@@ -22,20 +24,18 @@ from uuid import uuid4
 
 from workflow.errors import ServiceError
 from workflow.formats import fiftyone as documents
-from workflow.metrics import (
-    DetectionMetrics,
-    above,
-    coco_sweep,
-    count_errors,
-    detection_metrics,
-    match_boxes,
-)
+from workflow.matching import above, count_errors, match_boxes, score_of
+from workflow.metrics import DetectionMetrics, coco_sweep, detection_metrics
 from workflow.records import Annotation, ImageRecord
 
 TRUTH = "ground_truth"
 EVALUATED = "evaluated"
 WORKSPACE = "evaluation"
 BATCH = 1000
+# What `publish` makes of the same boxes; another number rebuilds what an older workflow built.
+LAYOUT = 2
+# Okabe and Ito's, in the order of the fields: by chance, the App draws two models in two blues.
+COLOURS = ("#009e73", "#e69f00", "#0072b2", "#cc79a7", "#56b4e9", "#d55e00")
 IOU = 0.5
 
 Boxes = Mapping[str, Sequence[Annotation]]
@@ -55,16 +55,17 @@ def publish(
     """Make the persistent dataset `name` hold `rows`; False, and nothing done, if it has this `digest`.
 
     `fields` maps a field to {image id: boxes}: "ground_truth", and one a model, each of which becomes
-    an evaluation `eval_FIELD` and a view "worst FIELD". An image absent from a field has no boxes there,
+    an evaluation `eval_FIELD` and a view "worst FIELD". The images that count come first. An image absent from a field has no boxes there,
     and counts; `evaluated` names the images that count, all unless given. A path in `rows` that is not
     absolute is below `root`. `environment` holds FIFTYONE_DATABASE_URI and its like.
     The dataset is built under another name and takes its own in one step, so that a kill leaves the
     old or the new one. Raises ServiceError if the database does not answer, or has the name's slug
     for another dataset; StageError or FormatError for boxes that cannot be evaluated.
     """
+    digest = f"{LAYOUT}-{digest}"
     with _fiftyone(environment) as fo:
         _remove_leftovers(fo, name)
-        if fo.dataset_exists(name) and fo.load_dataset(name).info.get("digest") == digest:
+        if fo.dataset_exists(name) and fo.load_dataset(name, reload=True).info.get("digest") == digest:
             return False
         counted = {row.id for row in rows} if evaluated is None else set(evaluated)
         scratch = f"{name}--building-{os.getpid()}-{uuid4().hex[:8]}"
@@ -101,11 +102,11 @@ def _fiftyone(environment: Mapping[str, str]) -> Iterator[Any]:
             raise ServiceError(f"fiftyone already speaks with {fo.config.database_uri}, not with {uri}")
         try:
             yield fo
-        except PyMongoError as error:
-            raise ServiceError(f"FiftyOne's database failed: {error}", "workflow up") from error
+        except (PyMongoError, ConnectionError) as error:
+            raise ServiceError(f"FiftyOne's database failed: {error}", "make up") from error
 
 
-def _build(fo, dataset, rows, fields, classes, counted, root) -> None:  # noqa: ANN001 - fiftyone's own types
+def _build(fo, dataset, rows, fields, classes, counted, root) -> None:
     """Declare the schema, write every sample once with its marks, then save the evaluations."""
     sizes = {row.id: (row.width, row.height) for row in rows if row.id in counted}
     truth = {image: boxes for image, boxes in fields.get(TRUTH, {}).items() if image in sizes}
@@ -119,7 +120,9 @@ def _build(fo, dataset, rows, fields, classes, counted, root) -> None:  # noqa: 
     view = dataset.match_tags(EVALUATED)
     runs = {field: _register(dataset, view, field) for field in models}
     matches: dict[str, list[tuple]] = {field: [] for field in models}
-    samples = (_sample(dataset, row, root, fields, numbers, matches, counted) for row in rows)
+    shown = {field: _shown(found, numbers.get(field)) for field, found in fields.items()}
+    ordered = sorted(rows, key=lambda row: row.id not in counted)
+    samples = (_sample(dataset, row, root, shown, numbers, matches, counted) for row in ordered)
     collection = dataset._sample_collection
     while batch := [sample for sample, _ in zip(samples, range(BATCH), strict=False)]:
         collection.insert_many(batch, ordered=False)
@@ -130,10 +133,19 @@ def _build(fo, dataset, rows, fields, classes, counted, root) -> None:  # noqa: 
         errors = dataset.match_tags(EVALUATED).match(fo.ViewField(f"{field}_errors") > 0)
         dataset.save_view(f"worst {field}", errors.sort_by(f"{field}_errors", reverse=True))
     _save_workspace(fo, dataset)
+    _arrange_sidebar(dataset)
     dataset.default_classes = list(classes)
+    colours = [{"path": f, "fieldColor": c} for f, c in zip(fields, COLOURS, strict=False)]
+    dataset.app_config.color_scheme = fo.ColorScheme(color_by="field", fields=colours)
 
 
-def _declare(fo, dataset, fields, numbers) -> None:  # noqa: ANN001
+def _shown(found: Boxes, number: DetectionMetrics | None) -> Boxes:
+    if number is None:
+        return found
+    return {image: above(boxes, number.threshold) for image, boxes in found.items()}
+
+
+def _declare(fo, dataset, fields, numbers) -> None:
     dataset.media_type = "image"
     for name in ("image_id", "split"):
         dataset.add_sample_field(name, fo.StringField)
@@ -145,7 +157,7 @@ def _declare(fo, dataset, fields, numbers) -> None:  # noqa: ANN001
         dataset.add_sample_field(f"{field}_errors", fo.IntField)
 
 
-def _register(dataset, view, field):  # noqa: ANN001, ANN202
+def _register(dataset, view, field):
     from fiftyone.utils.eval.coco import COCOEvaluationConfig
 
     run = COCOEvaluationConfig(field, TRUTH, iou=IOU, classwise=True, compute_mAP=True).build()
@@ -154,7 +166,7 @@ def _register(dataset, view, field):  # noqa: ANN001, ANN202
     return run
 
 
-def _sample(dataset, row, root, fields, numbers, matches, counted) -> dict[str, Any]:  # noqa: ANN001
+def _sample(dataset, row, root, fields, numbers, matches, counted) -> dict[str, Any]:
     """One sample's document, as FiftyOne itself would have written it."""
     now = datetime.now(UTC)
     labels = {field: _detections(found.get(row.id, ()), row) for field, found in fields.items()}
@@ -173,9 +185,9 @@ def _sample(dataset, row, root, fields, numbers, matches, counted) -> dict[str, 
     }
     if row.id in counted:
         truth = fields.get(TRUTH, {}).get(row.id, ())
-        for field, number in numbers.items():
+        for field in numbers:
             found = fields[field].get(row.id, ())
-            sample[f"{field}_errors"] = count_errors(truth, above(found, number.threshold), IOU).total
+            sample[f"{field}_errors"] = count_errors(truth, found, IOU).total
             sample |= _mark(field, truth, found, labels.get(TRUTH, []), labels[field], matches[field])
     return sample
 
@@ -187,7 +199,7 @@ def _detections(boxes: Sequence[Annotation], row: ImageRecord) -> list[dict[str,
     return [{"_id": ObjectId(), "attributes": {}, "tags": [], **document} for document in plain]
 
 
-def _mark(field, truth, found, truth_labels, found_labels, matches) -> dict[str, int]:  # noqa: ANN001
+def _mark(field, truth, found, truth_labels, found_labels, matches) -> dict[str, int]:
     """Write one image's matches on its detections, note them for the run, return the sample's counts."""
     key = f"eval_{field}"
     counts = {"tp": 0, "fp": 0, "fn": 0}
@@ -199,14 +211,13 @@ def _mark(field, truth, found, truth_labels, found_labels, matches) -> dict[str,
         for one, other in ((true, guess), (guess, true)):
             if one is not None:
                 one |= {key: outcome, f"{key}_id": str(other["_id"]) if other else "", f"{key}_iou": iou}
-        # A box without a score counts as certain; None would be left out of the panel's means.
-        score = None if p is None else 1.0 if found[p].score is None else found[p].score
+        score = None if p is None else score_of(found[p])
         ends = [(one["label"], str(one["_id"])) if one else (None, None) for one in (true, guess)]
         matches.append((ends[0][0], ends[1][0], iou, score, ends[0][1], ends[1][1]))
     return {f"{key}_{outcome}": count for outcome, count in counts.items()}
 
 
-def _save_run(dataset, view, field, run, matches, sweep, classes, number: DetectionMetrics) -> None:  # noqa: ANN001
+def _save_run(dataset, view, field, run, matches, sweep, classes, number: DetectionMetrics) -> None:
     import numpy as np
     from fiftyone.utils.eval.coco import COCODetectionResults
 
@@ -234,14 +245,22 @@ def _save_run(dataset, view, field, run, matches, sweep, classes, number: Detect
     run.add_fields_to_sidebar_group(dataset, key, omit_fields=(field, TRUTH))
 
 
-def _save_workspace(fo, dataset) -> None:  # noqa: ANN001
+def _save_workspace(fo, dataset) -> None:
     """Images on the left, evaluations on the right; without `active_child` the panes stay blank."""
     panels = [fo.Panel(type="Samples", pinned=True), fo.Panel(type="model_evaluation_panel_builtin")]
     panes = [fo.Space(children=[panel], active_child=panel.component_id) for panel in panels]
     dataset.save_workspace(WORKSPACE, fo.Space(children=panes, orientation="horizontal", sizes=[0.45, 0.55]))
 
 
-def _swap(fo, dataset, name: str) -> None:  # noqa: ANN001
+def _arrange_sidebar(dataset) -> None:
+    """Labels on top and open, what only a program asks for closed."""
+    groups = dataset.app_config.sidebar_groups
+    for group in groups:
+        group.expanded = group.name == "labels"
+    dataset.app_config.sidebar_groups = sorted(groups, key=lambda group: group.name != "labels")
+
+
+def _swap(fo, dataset, name: str) -> None:
     """Give `dataset` its name, and the old one another, in one command; then delete the old one.
 
     The database runs a command to its end whatever becomes of us. The old dataset's id is the smaller
@@ -279,7 +298,7 @@ def _swap(fo, dataset, name: str) -> None:  # noqa: ANN001
         fo.delete_dataset(retired)
 
 
-def _remove_leftovers(fo, name: str) -> None:  # noqa: ANN001
+def _remove_leftovers(fo, name: str) -> None:
     """Delete what builds of this dataset left behind when they were killed; running ones stay."""
     import psutil
 

@@ -202,9 +202,7 @@ def new(name: str) -> None:
     from workflow.stages import new as stage
 
     folder = stage.run(Path.cwd(), name)
-    print(
-        f"made {folder}: put images into data/images, edit classes in project.toml, then: make catalog P={name}"
-    )
+    print(f"made {folder}: put images into data/images, edit project.toml, then: make catalog P={name}")
 
 
 @app.command()

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workflow.metrics import RECALLS, DetectionMetrics, above, match_boxes
+from workflow.matching import above, match_boxes
+from workflow.metrics import RECALLS, DetectionMetrics
 from workflow.records import Annotation
 
 if TYPE_CHECKING:

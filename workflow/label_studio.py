@@ -86,12 +86,12 @@ class Client:
 
     # Tasks
 
-    def tasks(
-        self, project: int, include: str, since: datetime | None = None, full: bool = True
-    ) -> Iterator[Json]:
-        """Stream a project's tasks in pages; only those changed after `since` (the server's time) if given."""
-        fields = "all" if full else "task_only"
-        query: Json = {"project": project, "include": include, "fields": fields, "page_size": PAGE}
+    def tasks(self, project: int, include: str, since: datetime | None = None) -> Iterator[Json]:
+        """Stream a project's tasks in pages; only those changed after `since`, the server's time, if given.
+
+        `include` names fields, those of the annotations within tasks too.
+        """
+        query: Json = {"project": project, "include": include, "fields": "all", "page_size": PAGE}
         if since is not None:
             value = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             item = {

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workflow.errors import FormatError, StageError
-from workflow.geometry import box_iou
+from workflow.matching import above, match_boxes, score_of
 from workflow.records import Annotation
 
 # linspace, as cocoeval.py: the last digit of .29 or .6 decides a tie, and i / 100 gives another mAP.
@@ -29,7 +29,6 @@ MAX_PREDICTIONS = 100
 
 Boxes = Mapping[str, Sequence[Annotation]]
 Sizes = Mapping[str, tuple[int, int]]
-Match = tuple[int | None, int | None, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +69,6 @@ class DetectionMetrics:
         confusion = tuple(map(tuple, record["confusion"]))
         shaped = {"classes": tuple(record["classes"]), "curve": _tupled(record["curve"])}
         return cls(**{**record, **shaped, "curves": curves, "confusion": confusion})
-
-
-@dataclass(frozen=True, slots=True)
-class Errors:
-    """What is wrong on one image: truths missed, boxes that mean nothing, boxes of a wrong class."""
-
-    missed: int
-    false: int
-    mislabelled: int
-
-    @property
-    def total(self) -> int:
-        return self.missed + self.false + self.mislabelled
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,52 +115,6 @@ def detection_metrics(
         curves=curves,
         confusion=_confusion(images, truth, kept, classes),
     )
-
-
-def match_boxes(
-    truth: Sequence[Annotation],
-    predicted: Sequence[Annotation],
-    iou: float = 0.5,
-    class_agnostic: bool = False,
-) -> list[Match]:
-    """COCO's greedy matching of one image's boxes: (truth index, prediction index, IoU) triples.
-
-    The best scored prediction chooses first, and takes the free truth it overlaps most, if by `iou`
-    or more; of equals the later, as cocoeval.py does. Every box occurs once; what found no partner
-    has None for it and for the IoU. Predictions come by falling score, then the missed truths.
-    """
-    overlap = box_iou(_corners(predicted), _corners(truth))
-    if not class_agnostic:
-        names = np.array([t.label for t in truth], dtype=object)
-        overlap[np.array([p.label for p in predicted], dtype=object)[:, None] != names[None, :]] = -1
-    least = min(iou, 1 - 1e-10)
-    matches: list[Match] = []
-    free = np.ones(len(truth), dtype=bool)
-    for p in np.argsort([-_score(a) for a in predicted], kind="stable").tolist():
-        row = np.where(free, overlap[p], -1)
-        t = len(row) - 1 - int(row[::-1].argmax()) if len(row) else -1
-        if t >= 0 and row[t] >= least:
-            free[t] = False
-            matches.append((t, p, float(row[t])))
-        else:
-            matches.append((None, p, None))
-    return matches + [(t, None, None) for t in np.flatnonzero(free).tolist()]
-
-
-def count_errors(truth: Sequence[Annotation], predicted: Sequence[Annotation], iou: float = 0.5) -> Errors:
-    """The errors on one image, boxes matched across classes. Give predictions at their threshold."""
-    matches = match_boxes(truth, predicted, iou, class_agnostic=True)
-    pairs = [(t, p) for t, p, _ in matches if t is not None and p is not None]
-    return Errors(
-        missed=len(truth) - len(pairs),
-        false=len(predicted) - len(pairs),
-        mislabelled=sum(truth[t].label != predicted[p].label for t, p in pairs),
-    )
-
-
-def above(predicted: Sequence[Annotation], threshold: float) -> list[Annotation]:
-    """The predictions whose score is `threshold` or more; without a score means certain."""
-    return [a for a in predicted if _score(a) >= threshold]
 
 
 def coco_sweep(images: Sizes, truth: Boxes, predicted: Boxes, classes: Sequence[str]) -> Sweep:
@@ -245,7 +185,7 @@ def _coco_records(
             "bbox": [x1, y1, x2 - x1, y2 - y1],
             "area": (x2 - x1) * (y2 - y1),
             "iscrowd": 0,
-            "score": _score(a),
+            "score": score_of(a),
         }
 
 
@@ -260,7 +200,7 @@ def _best_threshold(images: Sizes, truth: Boxes, predicted: Boxes) -> tuple[floa
         truths += len(truth.get(image, ()))
         for t, p, _ in match_boxes(truth.get(image, ()), boxes):
             if p is not None:
-                scores.append(_score(boxes[p]))
+                scores.append(score_of(boxes[p]))
                 hits.append(t is not None)
     if not truths:
         return 0.0, None
@@ -303,14 +243,6 @@ def _confusion(
         for t, p, _ in match_boxes(true, boxes, class_agnostic=True):
             table[-1 if t is None else index[true[t].label], -1 if p is None else index[boxes[p].label]] += 1
     return tuple(tuple(row) for row in table.tolist())
-
-
-def _score(annotation: Annotation) -> float:
-    return 1.0 if annotation.score is None else annotation.score
-
-
-def _corners(annotations: Sequence[Annotation]) -> NDArray[np.float64]:
-    return np.array([a.box for a in annotations], dtype=float).reshape(-1, 4)
 
 
 def _mean_or_none(values: NDArray[np.float64]) -> float | None:

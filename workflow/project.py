@@ -7,6 +7,7 @@ name was misspelt, the nearest valid one.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import tomllib
 from dataclasses import dataclass
@@ -234,8 +235,8 @@ class Project:
 
     def image_path(self, relative: str) -> Path:
         """An image of the catalog; one whose path leads out of the image folder is refused."""
-        path = self.images / relative
-        if not path.resolve().is_relative_to(self.images) and not path.is_symlink():
+        path = Path(os.path.normpath(self.images / relative))
+        if not path.is_relative_to(self.images):
             raise ConfigError([f"{self.catalog}: {relative!r} leads out of {self.images}"])
         return path
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workflow import __version__, figures
-from workflow.metrics import NONE, DetectionMetrics, Errors, above, count_errors
+from workflow.matching import Errors, above, count_errors
+from workflow.metrics import NONE, DetectionMetrics
 from workflow.records import Annotation
 
 if TYPE_CHECKING:

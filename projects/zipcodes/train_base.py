@@ -186,6 +186,21 @@ def train(work: Path, images: int, epochs: int, threads: int) -> Path:
     return work / "run" / "weights" / "best.pt"
 
 
+def publish(checkpoint: Path, out: Path) -> None:
+    """Copy the weights without what only concerns the machine that trained them."""
+    import torch
+
+    content = torch.load(checkpoint, weights_only=False)  # our own file, written a moment ago
+    for args in (content["train_args"], getattr(content["model"], "args", {})):
+        for key in ("data", "project", "name", "save_dir"):
+            args.pop(key, None)
+    content.pop("git", None)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = out.with_suffix(".tmp")
+    torch.save(content, draft)
+    draft.replace(out)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=HERE / "base" / "printed-digits.pt")
@@ -197,10 +212,7 @@ def main() -> None:
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         best = train(chosen.work or Path(scratch), chosen.images, chosen.epochs, chosen.threads)
-        chosen.out.parent.mkdir(parents=True, exist_ok=True)
-        draft = chosen.out.with_suffix(".tmp")
-        shutil.copy(best, draft)
-        draft.replace(chosen.out)
+        publish(best, chosen.out)
     print(f"{chosen.out} after {time.monotonic() - start:.0f} s")
 
 

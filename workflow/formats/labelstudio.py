@@ -44,7 +44,7 @@ def label_config(classes: Sequence[str]) -> str:
         "<View>\n"
         f'  <Image name="{OBJECT}" value="$image" zoom="true" zoomControl="true" brightnessControl="true"'
         ' contrastControl="true" rotateControl="false"/>\n'
-        f'  <RectangleLabels name="{CONTROL}" toName="{OBJECT}" canRotate="false" strokeWidth="2">\n'
+        f'  <RectangleLabels name="{CONTROL}" toName="{OBJECT}" canRotate="false" strokeWidth="2" fillOpacity="0.05">\n'
         f"{labels}\n"
         "  </RectangleLabels>\n"
         "</View>\n"
@@ -141,7 +141,7 @@ def _read_box(
     w, h = value["width"] * width / 100, value["height"] * height / 100
     # The editor keeps a model's score on a region a person has moved; it is no score of that person.
     score = region.get("score") if provenance.kind == "model" else None
-    rest = {"label": label, "provenance": provenance, "score": score, "id": str(region.get("id", ""))}
+    name = str(region.get("id", ""))
     if not all(map(math.isfinite, (x, y, w, h))) or w <= 0 or h <= 0:
         reading.lose("box without an area")
         return
@@ -150,7 +150,8 @@ def _read_box(
         angle = math.radians(turn)
         cx = x + math.cos(angle) * w / 2 - math.sin(angle) * h / 2
         cy = y + math.sin(angle) * w / 2 + math.cos(angle) * h / 2
-        reading.annotations.append(Annotation(rotated_box=RotatedBox(cx, cy, w, h, turn), **rest))
+        rotated = RotatedBox(cx, cy, w, h, turn)
+        reading.annotations.append(Annotation(label, provenance, rotated_box=rotated, score=score, id=name))
         return
     box = (_snap(x, width), _snap(y, height), _snap(x + w, width), _snap(y + h, height))
     clipped = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height)))
@@ -159,7 +160,7 @@ def _read_box(
         return
     if clipped != box:
         reading.lose("box clipped to the image")
-    reading.annotations.append(Annotation(box=clipped, **rest))
+    reading.annotations.append(Annotation(label, provenance, box=clipped, score=score, id=name))
 
 
 def _snap(value: float, limit: int) -> float:

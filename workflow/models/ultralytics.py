@@ -81,8 +81,8 @@ class Ultralytics:
     def _guesses(self, rows: np.ndarray, labels: dict[int, str]) -> Guesses:
         provenance = Provenance("model", self.name, self.revision)
         return tuple(
-            Annotation(labels[int(row[5])], provenance, box=tuple(map(float, row[:4])), score=float(row[4]))
-            for row in rows
+            Annotation(labels[int(index)], provenance, box=(x1, y1, x2, y2), score=score)
+            for x1, y1, x2, y2, score, index in rows.tolist()
         )
 
 

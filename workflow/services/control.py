@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,11 @@ _TABLE: dict[str, Service] = {
 _POLL = 0.25
 # A server that has answered before may be busy for a while; after this long it counts as hung.
 _HANG = 20.0
+_PORT_RACES = 2
+
+
+class _PortTaken(ServiceError):
+    """Someone took the port between our look and the server's: another `up` finds the next one."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,9 @@ def up(
         state = make_state(state)
         root = (document_root or state.parent).resolve()
         with locked(state, report):
+            for _ in range(_PORT_RACES):
+                with suppress(_PortTaken):
+                    return _up(state, root, wanted, report)
             return _up(state, root, wanted, report)
 
 
@@ -172,7 +181,7 @@ def _wait(starting: Sequence[_Starting], launch: Launch, report: Report, urls: d
         for item in tuple(waiting):
             name = item.service.name
             try:
-                port = _poll(item, launch.state)
+                port = _poll(item, launch)
             except ServiceError as error:
                 failures.append(error)
                 stop(name, family(item.process))
@@ -187,18 +196,23 @@ def _wait(starting: Sequence[_Starting], launch: Launch, report: Report, urls: d
         if waiting:
             time.sleep(_POLL)
     write_ports(launch.state, ports)
+    if taken := [error for error in failures if isinstance(error, _PortTaken)]:
+        report(taken[0].problem)
+        raise taken[0]
     if failures:
         raise ServiceError("; ".join(error.problem for error in failures), fix=failures[0].fix)
 
 
-def _poll(item: _Starting, state: Path) -> int | None:
+def _poll(item: _Starting, launch: Launch) -> int | None:
     """The port once the server answers, None while it may yet; a ServiceError when it will not."""
-    name = item.service.name
+    name, state = item.service.name, launch.state
     alive = is_alive(item.process)
     if alive and (port := _answering(item.service, state, family(item.process))):
         return port
     if alive and time.monotonic() < item.deadline:
         return None
+    if not alive and not is_free(launch.ports[name]):
+        raise _PortTaken(f"{name}: port {launch.ports[name]} was taken meanwhile", fix="make up")
     what = (
         f"does not answer after {time.monotonic() - item.since:.0f} s" if alive else "stopped while starting"
     )
@@ -210,7 +224,7 @@ def _poll(item: _Starting, state: Path) -> int | None:
 def down(state: Path, names: Sequence[str] = SERVICES, report: Report = print) -> None:
     """Stop the servers of this state folder, also those left over from a crash."""
     chosen = _ordered(names)
-    if not state.is_dir():
+    if not state.is_dir() and not find(state.resolve()):
         report("nothing is running")
         return
     with writing(state):

@@ -12,6 +12,9 @@ from workflow.services.files import make_private
 from workflow.services.network import get
 from workflow.services.service import FIFTYONE_APP, Launch, Service, base_environment
 
+# By default a server remembers each dataset it has shown, and goes on showing what was replaced.
+_FRESH = {"FIFTYONE_SINGLETON_CACHE": "false"}
+
 
 def _command(launch: Launch) -> list[str]:
     for folder in package_folders("fiftyone"):
@@ -23,7 +26,7 @@ def _command(launch: Launch) -> list[str]:
 
 def _environment(launch: Launch) -> dict[str, str]:
     settings = environment_for(launch.state, app_uri(launch))
-    return {**base_environment(), **settings, "PYTHONUNBUFFERED": "1"}
+    return {**base_environment(), **settings, **_FRESH, "PYTHONUNBUFFERED": "1"}
 
 
 def _healthy(state: Path, port: int) -> bool:
@@ -50,5 +53,5 @@ SERVICE = Service(
     external_healthy=lambda: False,
     prepare=_prepare,
     # After mongod has moved, an App that still asks at the old place must be replaced.
-    watched=("FIFTYONE_DATABASE_URI", "FIFTYONE_DATABASE_NAME"),
+    watched=("FIFTYONE_DATABASE_URI", "FIFTYONE_DATABASE_NAME", *_FRESH),
 )

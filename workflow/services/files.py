@@ -26,17 +26,14 @@ def make_private(folder: Path) -> Path:
 
 
 def make_state(state: Path) -> Path:
-    """The state folder with what belongs in every one."""
+    """The state folder with its folder for logs; any number of commands may do this at once."""
     state = make_private(state)
     make_private(state / "logs")
-    # It holds a password: git must pass it by wherever the user puts it.
-    if not (state / ".gitignore").exists():
-        write_private(state / ".gitignore", "*\n")
     return state
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file in one step. It is born with mode 600, so no one else can ever open it."""
+    """Replace a file in one step; call it under the lock. It is born with mode 600."""
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.unlink(missing_ok=True)
     with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as handle:
@@ -67,6 +64,9 @@ def locked(state: Path, report: Callable[[str], None]) -> Iterator[None]:
                 report("another command is starting or stopping services: waiting for it")
                 told = True
             time.sleep(0.2)
+        # The folder will hold a password: git must pass it by wherever the user puts it.
+        if not (state / ".gitignore").exists():
+            write_private(state / ".gitignore", "*\n")
         yield
 
 

@@ -114,7 +114,9 @@ def _command(launch: Launch) -> list[str]:
 def _environment(launch: Launch) -> dict[str, str]:
     stored = read_credentials(launch.state)
     if stored is None:
-        raise ServiceError(f"{credentials_path(launch.state)} is gone", fix="restore it, then make up")
+        raise ServiceError(
+            f"{credentials_path(launch.state)} is gone", fix="restore it, or make down, then make up"
+        )
     return {
         **base_environment(),
         **_OFF,

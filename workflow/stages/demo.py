@@ -111,11 +111,8 @@ def _wait_for_person(project: Project, client: Any) -> Outcome:
     waiting = -1
     while True:
         state = client.project(number) or {}
-        left = (
-            state["task_number"]
-            - state["num_tasks_with_annotations"]
-            - state.get("skipped_annotations_number", 0)
-        )
+        skipped = state.get("skipped_annotations_number", 0)
+        left = state["task_number"] - state["num_tasks_with_annotations"] - skipped
         if left <= 0:
             return Outcome(
                 "review", time.perf_counter() - start, f"{state['task_number']} tasks reviewed by you"
@@ -157,13 +154,11 @@ def _table(project: Project, summary: Summary, seconds: float) -> str:
         shown = "unchanged" if row["skipped"] else f"{row['seconds']:.1f}"
         lines.append(f"{row['name']:<12} {shown:>9} {row['did']}")
     lines += ["", f"people       {', '.join(f'{people[a]} {a}' for a in ledger.ACTIONS)}"]
-    share = (
-        people["reviewer_seconds"] / people["seconds_from_nothing"] if people["seconds_from_nothing"] else 0
-    )
+    spent, spared_from = people["reviewer_seconds"], people["seconds_from_nothing"]
     lines.append(
-        f"             {people['reviewer_seconds']:.0f} s of reviewing against {people['seconds_from_nothing']:.0f} s"
-        f" of labeling from nothing ({share:.0%}), by the cost model of project.toml"
+        f"             {spent:.0f} s of reviewing against {spared_from:.0f} s of labeling from nothing,"
     )
+    lines.append("             by the cost model of project.toml ([review])")
     for name in ("map50", "map50_95"):
         before, after = summary["base"][name], summary["tuned"][name]
         lines.append(

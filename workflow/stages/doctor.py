@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -46,10 +45,6 @@ def run(workspace: Path, project: Project | None) -> tuple[list[str], bool]:
 
 
 def _python() -> str:
-    if sys.version_info < (3, 11):
-        raise WorkflowError(
-            f"Python {platform.python_version()} is older than 3.11", "install Python 3.11 or later"
-        )
     return f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
 
 

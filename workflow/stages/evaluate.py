@@ -24,6 +24,7 @@ from workflow.stages import dataset, train
 from workflow.stages.preannotate import annotate_all
 from workflow.stages.review import cost_model
 from workflow.store import (
+    Row,
     read_catalog,
     read_json,
     read_rows,
@@ -127,10 +128,9 @@ def _evaluate(project: Project, scratch: Path, device: str) -> str:
         folder / "report.html", _report_data(project, folder, records, truth, predicted, numbers)
     )
     before, after = numbers["base"], numbers["tuned"]
-    return (
-        f"{folder.name} on {len(records)} {split} images: mAP50 {_shown(before.map50)} -> {_shown(after.map50)}, "
-        f"mAP50-95 {_shown(before.map50_95)} -> {_shown(after.map50_95)}"
-    )
+    half = f"mAP50 {_shown(before.map50)} -> {_shown(after.map50)}"
+    mean = f"mAP50-95 {_shown(before.map50_95)} -> {_shown(after.map50_95)}"
+    return f"{folder.name} on {len(records)} {split} images: {half}, {mean}"
 
 
 def _shown(value: float | None) -> str:
@@ -168,7 +168,7 @@ def _predict(project: Project, spec: str, records: list[ImageRecord], path: Path
             class_map={} if spec.startswith("run:") else settings.preannotate.class_map,
             device=device,
         )
-        rows = []
+        rows: list[Row] = []
         try:
             with progress(f"evaluating {spec}", len(records)) as advance:
                 for part, guesses in annotate_all(annotator, project, records, settings.classes):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from workflow.formats import labelstudio
 from workflow.label_studio import Client
 from workflow.progress import progress
 from workflow.project import Project
-from workflow.records import Annotation, ImageRecord, Provenance, Sample
+from workflow.records import Annotation, ImageRecord, Provenance, Sample, State
 from workflow.runner import Outcome
 from workflow.stages.push import find_project
 from workflow.store import (
@@ -42,7 +44,7 @@ FIELDS = (
 
 
 def run(project: Project, client: Client, full: bool = False) -> Outcome:
-    """Write labels.jsonl (one line a pushed image) and ledger.jsonl where anything changed.
+    """Write labels.jsonl (one line an image) and ledger.jsonl where anything changed.
 
     StageError where nothing was pushed; LabelStudioError where a person used a label that is no class
     of the project: then nothing is written.
@@ -55,30 +57,21 @@ def run(project: Project, client: Client, full: bool = False) -> Outcome:
     state = read_json(state_path(project), {})
     since = _since(state, client.url, number) if not full and project.labels.exists() else None
     now = client.server_time()
-    old = {} if since is None else {row["image"]: row for row in read_rows(project.labels)}
-    entries = {} if since is None else {row["image"]: row for row in read_rows(project.ledger)}
-    lost: Counter[str] = Counter()
-    unknown: Counter[str] = Counter()
-    labels = dict(old)
-    tasks = client.tasks(number, FIELDS, since)
+    harvest = _Harvest(project.settings.classes, project.settings.push.blind)
+    if since is not None:
+        harvest.labels = {row["image"]: row for row in read_rows(project.labels) if row["image"] in records}
+        harvest.entries = {row["image"]: row for row in read_rows(project.ledger) if row["image"] in records}
     with progress("pulling", len(records), "tasks") as advance:
-        for task in tasks:
+        for task in client.tasks(number, FIELDS, since):
+            harvest.take(records.get(task["data"].get("image_id")), task)
             advance()
-            record = records.get(task["data"].get("image_id"))
-            if record is None:
-                lost["task whose image is not in the catalog"] += 1
-                continue
-            _read_task(project, record, task, labels, entries, lost, unknown)
-    if unknown:
-        used = ", ".join(f"{label!r} ({n})" for label, n in sorted(unknown.items()))
-        raise LabelStudioError(f"labels that are no class of {project.name}: {used}", "add them to classes")
-    for image in records.keys() - labels.keys() if full or since is None else ():
-        labels[image] = {"image": image, "state": "unlabeled", "annotations": []}
-    kept = {image: row for image, row in labels.items() if image in records}
-    changed = write_rows_if_changed(project.labels, [kept[i] for i in sorted(kept)])
-    write_rows_if_changed(project.ledger, [entries[i] for i in sorted(entries) if i in kept])
+    harvest.refuse_unknown_labels(project.name)
+    for image in records.keys() - harvest.labels.keys():
+        harvest.labels[image] = sample_to_row(Sample(image, "unlabeled"))
+    changed = write_rows_if_changed(project.labels, [row for _, row in sorted(harvest.labels.items())])
+    write_rows_if_changed(project.ledger, [row for _, row in sorted(harvest.entries.items())])
     write_json(state_path(project), {"url": client.url, "project": number, "until": now.isoformat()})
-    return Outcome("pull", time.perf_counter() - start, _summary(kept, lost), skipped=not changed)
+    return Outcome("pull", time.perf_counter() - start, harvest.summary(), skipped=not changed)
 
 
 def state_path(project: Project) -> Path:
@@ -91,47 +84,75 @@ def _since(state: Json, url: str, number: int) -> datetime | None:
     return datetime.fromisoformat(state["until"]) - OVERLAP
 
 
-def _read_task(
-    project: Project,
-    record: ImageRecord,
-    task: Json,
-    labels: dict[str, Row],
-    entries: dict[str, Row],
-    lost: Counter[str],
-    unknown: Counter[str],
-) -> None:
-    """Turn one task into its line of labels and its line of the ledger."""
-    known = labels.get(record.id)
-    decided = known is not None and known["state"] in ("reviewed", "skipped")
-    if decided and known["task"] != task["id"] and not task["annotations"]:
-        return
-    annotation = _latest(task["annotations"])
-    meta: Json = {"task": task["id"]}
-    if annotation is None:
-        state = "predicted" if task["predictions"] else "unlabeled"
-        guesses = _prediction(record, task, None) if task["predictions"] else ()
-        labels[record.id] = sample_to_row(Sample(record.id, state, tuple(guesses), meta))
-        entries.pop(record.id, None)
-        return
-    who = str(annotation.get("completed_by") or "")
-    person = Provenance("person", who, str(annotation["id"]), annotation["updated_at"])
-    skipped = bool(annotation["was_cancelled"])
-    reading = labelstudio.from_result(
-        [] if skipped else annotation["result"] or [], record.width, record.height, person
-    )
-    lost.update(reading.lost)
-    unknown.update(a.label for a in reading.annotations if a.label not in project.settings.classes)
-    meta |= {"annotation": annotation["id"], "person": who, "lead_time": annotation["lead_time"] or 0.0}
-    state = "skipped" if skipped else "reviewed"
-    labels[record.id] = sample_to_row(Sample(record.id, state, tuple(reading.annotations), meta))
-    guesses = _prediction(record, task, annotation.get("parent_prediction"))
-    entries[record.id] = meta | {
-        "image": record.id,
-        "split": record.split,
-        "blind": record.split in project.settings.push.blind and not task["predictions"],
-        "skipped": skipped,
-        "actions": [] if skipped else ledger.compare(guesses, reading.annotations),
-    }
+@dataclass
+class _Harvest:
+    """What a pull gathers: a line of labels and a line of the ledger an image, and what was lost."""
+
+    classes: Sequence[str]
+    blind: Sequence[str]
+    labels: dict[str, Row] = field(default_factory=dict)
+    entries: dict[str, Row] = field(default_factory=dict)
+    lost: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    def take(self, record: ImageRecord | None, task: Json) -> None:
+        """Turn one task into its image's lines."""
+        if record is None:
+            self.lost["tasks whose image is not in the catalog"] += 1
+            return
+        annotation = _latest(task["annotations"])
+        if self._decided_elsewhere(record.id, task["id"], annotation):
+            return
+        if annotation is None:
+            guesses = tuple(_prediction(record, task, None))
+            state: State = "predicted" if guesses else "unlabeled"
+            self.labels[record.id] = sample_to_row(Sample(record.id, state, guesses, {"task": task["id"]}))
+            self.entries.pop(record.id, None)
+            return
+        self._take_decision(record, task, annotation)
+
+    def _decided_elsewhere(self, image: str, task: int, annotation: Json | None) -> bool:
+        """Whether another task of the same image (a double somebody worked on) has a later decision."""
+        known = self.labels.get(image, {})
+        if known.get("task") in (task, None) or known["state"] not in ("reviewed", "skipped"):
+            return False
+        return annotation is None or annotation["updated_at"] < known["at"]
+
+    def _take_decision(self, record: ImageRecord, task: Json, annotation: Json) -> None:
+        who, at = str(annotation.get("completed_by") or ""), annotation["updated_at"]
+        skipped = bool(annotation["was_cancelled"])
+        result = [] if skipped else annotation["result"] or []
+        person = Provenance("person", who, str(annotation["id"]), at)
+        reading = labelstudio.from_result(result, record.width, record.height, person)
+        self.lost.update(reading.lost)
+        self.unknown.update(a.label for a in reading.annotations if a.label not in self.classes)
+        meta = {"task": task["id"], "annotation": annotation["id"], "person": who, "at": at}
+        meta["lead_time"] = annotation["lead_time"] or 0.0
+        state: State = "skipped" if skipped else "reviewed"
+        self.labels[record.id] = sample_to_row(Sample(record.id, state, tuple(reading.annotations), meta))
+        guesses = _prediction(record, task, annotation.get("parent_prediction"))
+        self.entries[record.id] = meta | {
+            "image": record.id,
+            "split": record.split,
+            "blind": record.split in self.blind and not task["predictions"],
+            "skipped": skipped,
+            "actions": [] if skipped else ledger.compare(guesses, reading.annotations),
+        }
+
+    def refuse_unknown_labels(self, project: str) -> None:
+        if self.unknown:
+            used = ", ".join(f"{label!r} ({n})" for label, n in sorted(self.unknown.items()))
+            raise LabelStudioError(f"labels that are no class of {project}: {used}", "add them to classes")
+
+    def summary(self) -> str:
+        states = Counter(row["state"] for row in self.labels.values())
+        reviewed = [row["annotations"] for row in self.labels.values() if row["state"] == "reviewed"]
+        boxes, empty = sum(map(len, reviewed)), sum(not a for a in reviewed)
+        waiting = states["predicted"] + states["unlabeled"]
+        parts = [f"{len(reviewed)} reviewed ({boxes} boxes, {empty} empty)", f"{states['skipped']} skipped"]
+        parts.append(f"{waiting} waiting")
+        parts += [f"{n} {reason}" for reason, n in sorted(self.lost.items())]
+        return ", ".join(parts)
 
 
 def _latest(annotations: list[Json]) -> Json | None:
@@ -149,14 +170,3 @@ def _prediction(record: ImageRecord, task: Json, parent: int | None) -> list[Ann
     name, _, revision = (prediction["model_version"] or "").partition("@")
     model = Provenance("model", name or "unknown", revision)
     return labelstudio.from_result(prediction["result"], record.width, record.height, model).annotations
-
-
-def _summary(labels: dict[str, Row], lost: Counter[str]) -> str:
-    states = Counter(row["state"] for row in labels.values())
-    boxes = sum(len(r["annotations"]) for r in labels.values() if r["state"] == "reviewed")
-    empty = sum(r["state"] == "reviewed" and not r["annotations"] for r in labels.values())
-    waiting = states["predicted"] + states["unlabeled"]
-    parts = [f"{states['reviewed']} reviewed ({boxes} boxes, {empty} empty)", f"{states['skipped']} skipped"]
-    parts.append(f"{waiting} waiting")
-    parts += [f"{n} {reason}" for reason, n in sorted(lost.items())]
-    return ", ".join(parts)

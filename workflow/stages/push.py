@@ -137,12 +137,13 @@ def _difference(
             difference.unchanged += 1
         else:
             difference.new.append(record)
-        keep, *doubles = sorted(here, key=_worth) or [None]
-        difference.doubled_tasks += [t["id"] for t in doubles if not _has_human_work(t)]
+        ranked = sorted(here, key=_worth)
+        difference.doubled_tasks += [t["id"] for t in ranked[1:] if not _has_human_work(t)]
         sample = predictions.get(record.id)
         if sample is None or record.split in blind:
             continue
-        versions = [p for p in (keep or {}).get("predictions", []) if p["model_version"] == version(sample)]
+        pushed = ranked[0]["predictions"] if ranked else []
+        versions = [p for p in pushed if p["model_version"] == version(sample)]
         difference.doubled_predictions += [p["id"] for p in versions[1:]]
         if sample.annotations and not versions:
             difference.to_predict.append(record.id)

@@ -106,8 +106,8 @@ def _pair(guesses: list[Annotation], right: list[Annotation]) -> list[tuple[Anno
     """Each guess worth keeping with the truth it means: by overlap, best first, one to one."""
     if not guesses or not right:
         return []
-    overlap = box_iou([g.box for g in guesses], [r.box for r in right])
-    pairs = []
+    overlap = box_iou(np.array([g.box for g in guesses]), np.array([r.box for r in right]))
+    pairs: list[tuple[Annotation, int, float]] = []
     for flat in np.argsort(-overlap, axis=None, kind="stable"):
         row, column = (int(i) for i in np.unravel_index(flat, overlap.shape))
         taken = any(guesses[row] is g or column == c for g, c, _ in pairs)

@@ -101,10 +101,7 @@ def _keep(
         "family": "ultralytics",
         "checkpoint": "model.pt",
         "workflow": __version__,
-        "base": {
-            "spec": base_spec(project),
-            "digest": file_digest(models.resolve(base_spec(project), project.folder)[1]),
-        },
+        "base": {"spec": base_spec(project), "digest": base_digest(project)},
         "dataset": dataset.version(project),
         "images": counts,
         "classes": settings.classes,
@@ -132,9 +129,10 @@ license: agpl-3.0
 ---
 # {project.settings.title}
 
-A detector of {", ".join(card["classes"])}, fine-tuned from `{card["base"]["spec"]}` on version `{card["dataset"]}` of
-the project's dataset: {card["images"].get("train", 0)} training images; the epoch was selected on the
-{card["selected_on"]} split. Metrics on the test split are in `metrics.json`, pictures in `report.html`.
+A detector of {", ".join(card["classes"])}, fine-tuned from `{card["base"]["spec"]}`
+on version `{card["dataset"]}` of the project's dataset ({card["images"].get("train", 0)} training images).
+The epoch was selected on the {card["selected_on"]} split. Metrics on the test split are in `metrics.json`,
+pictures in `report.html`.
 
 Made with ultralytics, which is AGPL-3.0; its vendor holds that this covers the weights too.
 

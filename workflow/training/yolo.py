@@ -11,7 +11,7 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ class Recipe:
         }
 
 
-def export(folder: Path, splits: dict[str, Rows], classes: tuple[str, ...]) -> dict[str, int]:
+def export(folder: Path, splits: Mapping[str, Rows], classes: tuple[str, ...]) -> dict[str, int]:
     """Write copies of the images and their label files as ultralytics reads them; images a split."""
     from workflow.images import load
 
@@ -210,7 +210,7 @@ def _fit(
     resumable = _resumable(last)
     if not resumable:
         shutil.rmtree(scratch / "run", ignore_errors=True)
-    model = YOLO(str(last) if resumable else base)
+    model: Any = YOLO(str(last) if resumable else base)
     model.add_callback("on_train_start", lambda trainer: _use_all_cores(place))
     model.add_callback("on_fit_epoch_end", lambda trainer: put(("epoch", _epoch(trainer))))
     arguments = Recipe(**recipe).arguments() | {"data": data, "device": place, "workers": 0}

@@ -1,0 +1,100 @@
+"""Real parts for the tests: the demo's own envelopes and base model, real servers, real projects."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from workflow import connection, services
+from workflow.label_studio import Client
+from workflow.project import Project, load_project
+
+REPOSITORY = Path(__file__).parents[1]
+ZIPCODES = REPOSITORY / "projects" / "zipcodes"
+SHARED = REPOSITORY.parent / "shared" / "data"
+
+# The environments `make setup` made, also for tests whose state folder lies elsewhere.
+_LABEL_STUDIO = REPOSITORY / ".venv-label-studio" / "bin" / "label-studio"
+if _LABEL_STUDIO.exists():
+    os.environ.setdefault("LABEL_STUDIO_BIN", str(_LABEL_STUDIO))
+os.environ["PATH"] += os.pathsep + str(REPOSITORY / ".workflow" / "bin")
+for _name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "FIFTYONE_DATABASE_URI", "WORKFLOW_STATE"):
+    os.environ.pop(_name, None)
+
+
+@pytest.fixture(scope="session")
+def envelopes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two envelopes of each sender, drawn once: images/ and truth/, with one damaged file."""
+    folder = tmp_path_factory.mktemp("envelopes")
+    draw = _import_draw()
+    draw(folder, 48)
+    return folder
+
+
+def _import_draw() -> Callable[[Path, int], int]:
+    sys.path.insert(0, str(ZIPCODES))
+    try:
+        return runpy.run_path(str(ZIPCODES / "draw.py"), run_name="draw")["draw_envelopes"]
+    finally:
+        sys.path.remove(str(ZIPCODES))
+
+
+MakeProject = Callable[..., Project]
+
+
+def copy_project(root: Path, envelopes: Path, name: str = "letters", count: int = 48) -> Project:
+    """A zip code project: the first `count` envelopes and a damaged file, the real base, one epoch.
+
+    The sides of the split follow from the senders, as in the demo, so each has some of 48.
+    """
+    folder = root / "projects" / name
+    shutil.copytree(ZIPCODES / "base", folder / "base")
+    (folder / "data" / "images").mkdir(parents=True)
+    drawn = sorted((envelopes / "images").glob("*-envelope-*.jpg"))[:count]
+    for image in [*drawn, envelopes / "images" / "sender-11-damaged.jpg"]:
+        shutil.copy2(image, folder / "data" / "images")
+    shutil.copytree(envelopes / "truth", folder / "data" / "truth")
+    text = (ZIPCODES / "project.toml").read_text()
+    for old, new in {
+        'name = "zipcodes"': f'name = "{name}"',
+        "epochs = 8": "epochs = 1",
+        '[demo]\nimages = "draw.py"': "",
+    }.items():
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "project.toml").write_text(text)
+    return load_project(folder)
+
+
+@pytest.fixture
+def make_project(tmp_path: Path, envelopes: Path) -> MakeProject:
+    """`make_project(name, count)`: see `copy_project`."""
+    return lambda name="letters", count=48: copy_project(tmp_path, envelopes, name, count)
+
+
+@pytest.fixture(scope="session")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The state folder of servers that run for the whole test session, on free ports."""
+    folder = tmp_path_factory.mktemp("servers") / "state"
+    services.up(folder, services.SERVICES, lambda line: None, connection.served_root(folder))
+    yield folder
+    services.down(folder, services.SERVICES, lambda line: None)
+
+
+@pytest.fixture
+def servers(state: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The running servers, as what a project in a temporary folder uses."""
+    monkeypatch.setenv("WORKFLOW_STATE", str(state))
+    return state
+
+
+@pytest.fixture
+def client(servers: Path) -> Client:
+    access = services.label_studio_access(servers)
+    return Client(access.url, access.api_key)

@@ -1,0 +1,158 @@
+"""The contract every annotator keeps, on real weights."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import ZIPCODES
+from workflow import images, models
+from workflow.errors import ModelError
+from workflow.models import Annotator
+from workflow.records import Annotation
+
+DIGITS = tuple("0123456789")
+SPECS = {"ultralytics": "ultralytics:base/printed-digits.pt"}
+
+
+def test_every_family_has_a_contract() -> None:
+    assert set(SPECS) == set(models.MODELS)
+
+
+@pytest.fixture(scope="module", params=sorted(SPECS))
+def annotator(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Annotator]:
+    log = tmp_path_factory.mktemp("log") / "model.log"
+    spec = SPECS[request.param]
+    loaded = models.load(spec, ZIPCODES, threshold=0.1, image_size=384, device="cpu", log=log)
+    yield loaded
+    loaded.close()
+
+
+@pytest.fixture(scope="module")
+def pictures(envelopes: Path) -> list[np.ndarray]:
+    return [images.load(p) for p in sorted((envelopes / "images").glob("sender-0*-envelope-*.jpg"))[:4]]
+
+
+def _boxes(guesses: tuple[Annotation, ...]) -> np.ndarray:
+    return np.array([a.box for a in guesses]).reshape(-1, 4)
+
+
+def test_guesses_lie_within_the_image_best_first(annotator: Annotator, pictures: list) -> None:
+    found = annotator.annotate(pictures, [()] * len(pictures), DIGITS)
+    assert len(found) == len(pictures)
+    assert sum(map(len, found)) > 5
+    for picture, guesses in zip(pictures, found, strict=True):
+        height, width = picture.shape[:2]
+        scores = [a.score for a in guesses]
+        assert scores == sorted(scores, reverse=True)
+        assert all(0.1 <= s <= 1 for s in scores)
+        assert all(a.within(width, height) and a.label in DIGITS for a in guesses)
+        assert {a.provenance.name for a in guesses} <= {annotator.name}
+
+
+def test_a_batch_says_what_single_images_say(annotator: Annotator, pictures: list) -> None:
+    mixed = [*pictures, np.ascontiguousarray(pictures[0].transpose(1, 0, 2))]
+    together = annotator.annotate(mixed, [()] * len(mixed), DIGITS)
+    for picture, guesses in zip(mixed, together, strict=True):
+        (alone,) = annotator.annotate([picture], [()], DIGITS)
+        assert [a.label for a in alone] == [a.label for a in guesses]
+        assert _boxes(alone) == pytest.approx(_boxes(guesses), abs=1e-2)
+        assert [a.score for a in alone] == pytest.approx([a.score for a in guesses], abs=1e-4)
+
+
+def test_the_same_image_gets_the_same_guesses(annotator: Annotator, pictures: list) -> None:
+    first, again = (annotator.annotate(pictures[:1], [()], DIGITS) for _ in range(2))
+    assert first == again
+
+
+def test_an_empty_image_gets_none(annotator: Annotator) -> None:
+    assert annotator.annotate([np.full((64, 96, 3), 128, np.uint8)], [()], DIGITS) == [()]
+
+
+def test_only_the_classes_asked_for_come_back(annotator: Annotator, pictures: list) -> None:
+    found = annotator.annotate(pictures, [()] * len(pictures), ("1", "2"))
+    assert {a.label for guesses in found for a in guesses} <= {"1", "2"}
+
+
+def test_no_known_class_is_one_clear_line(annotator: Annotator, pictures: list) -> None:
+    with pytest.raises(ModelError) as error:
+        annotator.annotate(pictures[:1], [()], ("zebra",))
+    assert str(error.value) == (
+        f"model {annotator.name!r}: none of its classes (0, 1, 2, 3, 4, 5, 6, 7, ...) is one of the project's"
+        " -> set preannotate.class_map"
+    )
+
+
+def test_a_turned_file_gives_upright_boxes(annotator: Annotator, pictures: list, tmp_path: Path) -> None:
+    upright = pictures[0]
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(np.rot90(upright)).save(tmp_path / "turned.png", exif=exif)
+    turned = images.load(tmp_path / "turned.png")
+    assert (turned == upright).all()
+    assert annotator.annotate([turned], [()], DIGITS) == annotator.annotate([upright], [()], DIGITS)
+
+
+def test_our_process_stays_as_it_was(annotator: Annotator) -> None:
+    assert "ultralytics" not in sys.modules
+    assert Image.open.__module__ == "PIL.Image"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("yolo:a.pt", "model 'yolo:a.pt': no family 'yolo' -> families: ultralytics, run"),
+        (
+            "ultralitics:a.pt",
+            "model 'ultralitics:a.pt': no family 'ultralitics' -> did you mean ultralytics:...?",
+        ),
+        ("ultralytics:", "model 'ultralytics:': names no checkpoint -> write ultralytics:CHECKPOINT"),
+        ("run:nothing", "no finished run 'nothing' -> runs: none; workflow train"),
+        ("run:../../etc", "no finished run '../../etc' -> runs: none; workflow train"),
+    ],
+)
+def test_a_wrong_spec_is_one_line(tmp_path: Path, spec: str, message: str) -> None:
+    with pytest.raises(ModelError) as error:
+        models.resolve(spec, tmp_path)
+    assert str(error.value) == message
+
+
+def test_a_checkpoint_that_runs_code_is_refused(tmp_path: Path) -> None:
+    """A pickle in a .pt file may not act: only weights are read."""
+    import pickle
+
+    class Attack:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "owned",)
+
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Attack()))
+    log = tmp_path / "log"
+    with pytest.raises(ModelError):
+        models.load("ultralytics:evil.pt", tmp_path, threshold=0.1, image_size=64, device="cpu", log=log)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_classes_are_mapped_by_name(tmp_path: Path, pictures: list) -> None:
+    shutil.copytree(ZIPCODES / "base", tmp_path / "base")
+    loaded = models.load(
+        SPECS["ultralytics"],
+        tmp_path,
+        threshold=0.1,
+        image_size=384,
+        class_map={"1": "stroke", "7": "stroke"},
+        device="cpu",
+        log=tmp_path / "log",
+    )
+    try:
+        found = loaded.annotate(pictures, [()] * len(pictures), ("stroke",))
+    finally:
+        loaded.close()
+    assert {a.label for guesses in found for a in guesses} == {"stroke"}

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from workflow.runner import Plan, Runner
+
+
+def _plan(tmp_path: Path, **settings: object) -> Plan:
+    return Plan("count", 1, settings, {"input": tmp_path / "in"}, (tmp_path / "out",))
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Runner:
+    (tmp_path / "in").write_text("1")
+    return Runner(tmp_path / "marks")
+
+
+def _work(tmp_path: Path, calls: list[Path]):
+    def work(scratch: Path) -> str:
+        calls.append(scratch)
+        (tmp_path / "out").write_text("made")
+        return "made it"
+
+    return work
+
+
+def test_unchanged_is_skipped_and_any_change_runs_again(tmp_path: Path, runner: Runner) -> None:
+    calls: list[Path] = []
+    work = _work(tmp_path, calls)
+    assert not runner.run(_plan(tmp_path, a=1), work).skipped
+    again = runner.run(_plan(tmp_path, a=1), work)
+    assert (again.skipped, again.did) == (True, "made it")
+    assert not runner.run(_plan(tmp_path, a=2), work).skipped
+    (tmp_path / "in").write_text("2")
+    assert runner.state(_plan(tmp_path, a=2)) == "stale"
+    assert not runner.run(_plan(tmp_path, a=2), work).skipped
+    (tmp_path / "out").unlink()
+    assert runner.state(_plan(tmp_path, a=2)) == "missing"
+    assert not runner.run(_plan(tmp_path, a=2), work).skipped
+    assert not runner.run(_plan(tmp_path, a=2), work, force=True).skipped
+    assert len(calls) == 5
+
+
+def test_a_stopped_stage_is_not_finished_and_keeps_its_scratch(tmp_path: Path, runner: Runner) -> None:
+    plan = _plan(tmp_path)
+    runner.run(plan, _work(tmp_path, []))
+
+    def stopped(scratch: Path) -> str:
+        (scratch / "half").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(plan, stopped, force=True)
+    assert runner.state(plan) == "missing"
+
+    def goes_on(scratch: Path) -> str:
+        return (scratch / "half").read_text()
+
+    assert runner.run(plan, goes_on).did == "half"
+    assert [p.name for p in runner.folder.iterdir()] == ["count.json"]
+
+
+def test_changed_settings_start_with_clean_scratch(tmp_path: Path, runner: Runner) -> None:
+    def stopped(scratch: Path) -> str:
+        (scratch / "half").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(_plan(tmp_path, a=1), stopped)
+    (tmp_path / "out").write_text("")
+    assert runner.run(_plan(tmp_path, a=2), lambda s: f"{len(list(s.iterdir()))} files").did == "0 files"
+    assert [p.name for p in runner.folder.iterdir()] == ["count.json"]
