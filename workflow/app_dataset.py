@@ -55,9 +55,9 @@ def publish(
     """Make the persistent dataset `name` hold `rows`; False, and nothing done, if it has this `digest`.
 
     `fields` maps a field to {image id: boxes}: "ground_truth", and one a model, each of which becomes
-    an evaluation `eval_FIELD` and a view "worst FIELD". The images that count come first. An image absent from a field has no boxes there,
-    and counts; `evaluated` names the images that count, all unless given. A path in `rows` that is not
-    absolute is below `root`. `environment` holds FIFTYONE_DATABASE_URI and its like.
+    an evaluation `eval_FIELD` and a view "worst FIELD". An image absent from a field has no boxes there,
+    and counts; `evaluated` names the images that count, all unless given, and they come first. A path in
+    `rows` that is not absolute is below `root`. `environment` holds FIFTYONE_DATABASE_URI and its like.
     The dataset is built under another name and takes its own in one step, so that a kill leaves the
     old or the new one. Raises ServiceError if the database does not answer, or has the name's slug
     for another dataset; StageError or FormatError for boxes that cannot be evaluated.
@@ -133,7 +133,7 @@ def _build(fo, dataset, rows, fields, classes, counted, root) -> None:
         errors = dataset.match_tags(EVALUATED).match(fo.ViewField(f"{field}_errors") > 0)
         dataset.save_view(f"worst {field}", errors.sort_by(f"{field}_errors", reverse=True))
     _save_workspace(fo, dataset)
-    _arrange_sidebar(dataset)
+    _arrange_sidebar(fo, dataset)
     dataset.default_classes = list(classes)
     colours = [{"path": f, "fieldColor": c} for f, c in zip(fields, COLOURS, strict=False)]
     dataset.app_config.color_scheme = fo.ColorScheme(color_by="field", fields=colours)
@@ -252,12 +252,13 @@ def _save_workspace(fo, dataset) -> None:
     dataset.save_workspace(WORKSPACE, fo.Space(children=panes, orientation="horizontal", sizes=[0.45, 0.55]))
 
 
-def _arrange_sidebar(dataset) -> None:
+def _arrange_sidebar(fo, dataset) -> None:
     """Labels on top and open, what only a program asks for closed."""
-    groups = dataset.app_config.sidebar_groups
+    config = dataset.app_config
+    groups = config.sidebar_groups or fo.DatasetAppConfig.default_sidebar_groups(dataset)
     for group in groups:
         group.expanded = group.name == "labels"
-    dataset.app_config.sidebar_groups = sorted(groups, key=lambda group: group.name != "labels")
+    config.sidebar_groups = sorted(groups, key=lambda group: group.name != "labels")
 
 
 def _swap(fo, dataset, name: str) -> None:

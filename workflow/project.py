@@ -65,12 +65,17 @@ class SplitRule(Section):
 
 
 class Preannotate(Section):
-    """`model` is FAMILY:CHECKPOINT or run:NAME; `class_map` turns the model's names into the project's."""
+    """`model` is FAMILY:CHECKPOINT or run:NAME; `class_map` turns the model's names into the project's.
+
+    `one_label_a_place` keeps only the best of overlapping boxes, whatever their classes: where no two
+    objects can share a place, a second guess there is only one more thing to delete.
+    """
 
     model: str = "ultralytics:yolo11n.pt"
     threshold: Unit = 0.25
     image_size: Annotated[int, Field(ge=32, multiple_of=32)] = 640
     class_map: dict[str, str] = {}
+    one_label_a_place: bool = False
 
 
 class Push(Section):

@@ -21,8 +21,12 @@ Region = dict[str, Any]
 CONTROL = "label"
 OBJECT = "image"
 
-# Okabe and Ito's colours, told apart by colour-blind people too (jfly.uni-koeln.de/color), then tints.
-COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#999999")
+# Okabe and Ito's, told apart by colour-blind people too (jfly.uni-koeln.de/color), without the yellow,
+# gray and black that vanish on paper and in lists; then four more, before they repeat.
+COLOURS = (
+    *("#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"),
+    *("#6A3D9A", "#8C510A", "#66A61E", "#B2182B"),
+)
 HOTKEYS = "1234567890qwertyuopasdfghjklzxcvbnm"
 
 
@@ -44,7 +48,8 @@ def label_config(classes: Sequence[str]) -> str:
         "<View>\n"
         f'  <Image name="{OBJECT}" value="$image" zoom="true" zoomControl="true" brightnessControl="true"'
         ' contrastControl="true" rotateControl="false"/>\n'
-        f'  <RectangleLabels name="{CONTROL}" toName="{OBJECT}" canRotate="false" strokeWidth="2" fillOpacity="0.05">\n'
+        f'  <RectangleLabels name="{CONTROL}" toName="{OBJECT}" canRotate="false" strokeWidth="2"'
+        ' fillOpacity="0.05">\n'
         f"{labels}\n"
         "  </RectangleLabels>\n"
         "</View>\n"

@@ -88,6 +88,7 @@ def load(
     threshold: float,
     image_size: int,
     class_map: dict[str, str] | None = None,
+    one_label_a_place: bool = False,
     device: str = "auto",
     log: Path | None = None,
 ) -> Annotator:
@@ -100,6 +101,7 @@ def load(
         threshold=threshold,
         image_size=image_size,
         class_map=class_map or {},
+        one_label_a_place=one_label_a_place,
         device=device,
         log=log or project / "data" / "logs" / f"{slug(spec)}.log",
     )

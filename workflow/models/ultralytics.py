@@ -43,18 +43,20 @@ class Ultralytics:
         threshold: float,
         image_size: int,
         class_map: dict[str, str],
+        one_label_a_place: bool,
         device: str,
         log: Path,
     ) -> None:
         if not isinstance(checkpoint, Path):
             local = "a .pt file in the project folder"
             raise ModelError(f"model {spec!r}: {checkpoint} is not on this machine", f"put it there: {local}")
-        settings = [file_digest(checkpoint), threshold, image_size, class_map]
+        settings = [file_digest(checkpoint), threshold, image_size, class_map, one_label_a_place]
         self.name = spec
         self.revision = digest(settings)
         self._threshold = threshold
         self._image_size = image_size
         self._class_map = class_map
+        self._agnostic = one_label_a_place
         self._worker = start_worker(log)
         self.names: dict[int, str] = self._worker.call(_open, str(checkpoint), device)
 
@@ -62,7 +64,7 @@ class Ultralytics:
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
     ) -> list[Guesses]:
         labels = self._labels(classes)
-        found = self._worker.call(_predict, list(images), self._threshold, self._image_size, sorted(labels))
+        found = self._worker.call(_predict, list(images), self._arguments(labels))
         return [self._guesses(rows, labels) for rows in found]
 
     def close(self) -> None:
@@ -77,6 +79,15 @@ class Ultralytics:
             what = f"model {self.name!r}: none of its classes ({some}, ...) is one of the project's"
             raise ModelError(what, "set preannotate.class_map")
         return known
+
+    def _arguments(self, labels: dict[int, str]) -> dict[str, Any]:
+        """ultralytics' predict() arguments."""
+        return {
+            "conf": self._threshold,
+            "imgsz": self._image_size,
+            "classes": sorted(labels),
+            "agnostic_nms": self._agnostic,
+        }
 
     def _guesses(self, rows: np.ndarray, labels: dict[int, str]) -> Guesses:
         provenance = Provenance("model", self.name, self.revision)
@@ -140,16 +151,14 @@ def pick_device(device: str) -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _predict(images: list[Pixels], threshold: float, image_size: int, classes: list[int]) -> list[np.ndarray]:
+def _predict(images: list[Pixels], arguments: dict[str, Any]) -> list[np.ndarray]:
     """Rows of x1, y1, x2, y2, score, class for each image, clipped to it, best first."""
     found: list[np.ndarray] = [np.empty((0, 6))] * len(images)
     # One call a shape: in a mixed batch ultralytics' letterboxing would depend on the neighbours.
     for shape in {image.shape for image in images}:
         alike = [number for number, image in enumerate(images) if image.shape == shape]
         bgr = [np.ascontiguousarray(images[number][:, :, ::-1]) for number in alike]
-        results = _model.predict(
-            bgr, conf=threshold, imgsz=image_size, classes=classes, device=_device, rect=True, verbose=False
-        )
+        results = _model.predict(bgr, device=_device, rect=True, verbose=False, **arguments)
         for number, result in zip(alike, results, strict=True):
             found[number] = _rows(result, *shape[:2])
     return found

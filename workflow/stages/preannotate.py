@@ -65,6 +65,7 @@ def _preannotate(project: Project, scratch: Path, device: str, batch: int) -> st
         threshold=settings.threshold,
         image_size=settings.image_size,
         class_map=settings.class_map,
+        one_label_a_place=settings.one_label_a_place,
         device=device,
     )
     limit = project.settings.images.max_megapixels

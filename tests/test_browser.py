@@ -1,0 +1,329 @@
+"""What a person sees, in a real headless Chromium: Label Studio, the FiftyOne App, report.html.
+
+The tests run in the order of the file: the first two look at tasks nobody has reviewed, the third
+corrects one of them by hand, and what comes after it is made from that correction.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image, ImageColor
+
+from tests.conftest import copy_project
+from workflow import services
+from workflow.app_dataset import COLOURS
+from workflow.connection import connect
+from workflow.images import load
+from workflow.label_studio import Client
+from workflow.project import Project
+from workflow.records import ImageRecord
+from workflow.stages import catalog, dataset, evaluate, preannotate, pull, push, review, train
+from workflow.store import read_catalog, read_rows, write_rows
+
+playwright = pytest.importorskip("playwright.sync_api")
+pytestmark = pytest.mark.services
+
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+)
+# The App asks for its fonts there, and has no switch for it; without them it takes the system's.
+HARMLESS = {"fonts.googleapis.com"}
+CANVAS = ".konvajs-content canvas"
+REGIONS = "() => Htx.annotationStore.selected.serializeAnnotation()"
+Json = dict[str, Any]
+
+
+@dataclass
+class Loop:
+    """A project whose guesses are pushed, on servers that run."""
+
+    project: Project
+    client: Client
+    number: int
+    tasks: dict[str, int]
+    records: list[ImageRecord] = field(default_factory=list)
+
+    def record(self, guesses: int, file: str = "") -> ImageRecord:
+        """The first image, not of the blind split, with so many guesses and such a file name."""
+        found = push.read_samples(push.predictions_path(self.project))
+        return next(
+            r
+            for r in self.records
+            if r.split != "test" and file in r.path and len(found[r.id].annotations) >= guesses
+        )
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory: pytest.TempPathFactory, envelopes: Path, state: Path) -> Iterator[Loop]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORKFLOW_STATE", str(state))
+        project = copy_project(tmp_path_factory.mktemp("browser"), envelopes, "seen")
+        settings = project.folder / "project.toml"
+        settings.write_text(settings.read_text().replace("batch = 16", "batch = 8"))
+        catalog.run(project)
+        _turn(project, next(r for r in read_catalog(project.catalog) if r.split == "train"))
+        catalog.run(project)
+        preannotate.run(project)
+        client, served = connect(project)
+        push.run(project, client, served)
+        number = push.find_project(project, client)
+        assert number is not None
+        yield Loop(project, client, number, push.pushed_tasks(project), read_catalog(project.catalog))
+
+
+def _turn(project: Project, record: ImageRecord) -> None:
+    """Add a copy of an image as a phone held upright stores it: on its side, with EXIF orientation 6."""
+    name = f"{record.group}-turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(project.image_path(record.path)) as image:
+        turned = image.transpose(Image.Transpose.ROTATE_90)
+        turned.save(project.images / name, quality=95, exif=exif)
+    truth = review.truth_file(project)
+    assert truth is not None
+    rows = list(read_rows(truth))
+    same = next(row for row in rows if row["file"] == record.path)
+    write_rows(truth, [*rows, same | {"file": name}])
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser that is there, else playwright's own; where CI is set there must be one."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next((found for name in names if (found := shutil.which(name))), None)
+    with playwright.sync_playwright() as starter:
+        try:
+            browser = starter.chromium.launch(executable_path=path, args=FLAGS)
+        except playwright.Error as error:
+            message = f"no browser: {str(error).splitlines()[0]} -> make browser"
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def context(chromium: Any) -> Iterator[Any]:
+    with chromium.new_context(viewport={"width": 1400, "height": 860}) as context:
+        yield context
+
+
+@pytest.fixture
+def page(context: Any) -> Iterator[Any]:
+    """A page that reaches this computer only; fails afterwards if it asked for more than is known."""
+    page = context.new_page()
+    outside = set()
+
+    def guard(route: Any) -> None:
+        url = urlsplit(route.request.url)
+        if url.scheme in ("http", "https", "ws", "wss") and url.hostname != "127.0.0.1":
+            outside.add(url.hostname)
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/*", guard)
+    yield page
+    page.close()
+    assert outside <= HARMLESS
+
+
+@pytest.fixture(scope="module")
+def person(context: Any, state: Path) -> None:
+    """Logged in through the form, as a person is."""
+    access = services.label_studio_access(state)
+    page = context.new_page()
+    page.goto(f"{access.url}/user/login/")
+    page.fill("input[name=email]", access.email)
+    page.fill("input[name=password]", access.password)
+    page.click("button[type=submit]")
+    page.wait_for_url(lambda url: "/login" not in url)
+    page.close()
+
+
+def open_task(page: Any, loop: Loop, record: ImageRecord) -> list[Json]:
+    """Open an image's task in Label Studio; the regions a person starts from."""
+    page.goto(f"{loop.client.url}/projects/{loop.number}/data?task={loop.tasks[record.id]}")
+    page.wait_for_selector(CANVAS)
+    page.wait_for_function("() => window.Htx?.annotationStore?.selected?.regions?.length > 0")
+    return page.evaluate(REGIONS)
+
+
+def canvas_box(page: Any) -> Json:
+    return page.evaluate(f"() => document.querySelector('{CANVAS}').getBoundingClientRect().toJSON()")
+
+
+def drawn(page: Any) -> np.ndarray:
+    """The pixels of the editor's image, boxes and all."""
+    box = canvas_box(page)
+    shot = page.screenshot(clip={k: box[k] for k in ("x", "y", "width", "height")})
+    return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
+
+
+def outlined(pixels: np.ndarray, regions: list[Json], colours: dict[str, str]) -> float:
+    """The share of box sides where, within 3 pixels of the place, the label's colour is seen."""
+    height, width = pixels.shape[:2]
+    seen = []
+    for region in regions:
+        v = region["value"]
+        colour = np.array(ImageColor.getrgb(colours[v["rectanglelabels"][0]]))
+        middle = (v["x"] + v["width"] / 2, v["y"] + v["height"] / 2)
+        sides = [(v["x"], middle[1]), (v["x"] + v["width"], middle[1])]
+        sides += [(middle[0], v["y"]), (middle[0], v["y"] + v["height"])]
+        for x, y in sides:
+            column, row = round(x / 100 * width), round(y / 100 * height)
+            patch = pixels[max(row - 3, 0) : row + 4, max(column - 3, 0) : column + 4]
+            seen.append(bool((np.abs(patch - colour).max(axis=2) < 40).any()))
+    return sum(seen) / len(seen)
+
+
+def wait_until(check: Any, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.3)
+
+
+@pytest.mark.parametrize("file", ["envelope", "turned"])
+def test_a_pushed_task_shows_its_image_and_its_boxes(page, person, loop: Loop, file: str) -> None:
+    record = loop.record(4, file)
+    regions = open_task(page, loop, record)
+    pushed = loop.client.get(f"api/tasks/{loop.tasks[record.id]}/")["predictions"][0]["result"]
+    assert len(pushed) >= 4
+    assert sorted(r["id"] for r in regions) == sorted(r["id"] for r in pushed)
+    there = {r["id"]: r for r in regions}
+    for region in pushed:
+        shown = there[region["id"]]["value"]
+        assert shown["rectanglelabels"] == region["value"]["rectanglelabels"]
+        for side in ("x", "y", "width", "height"):
+            assert shown[side] == pytest.approx(region["value"][side], abs=1e-4)
+        assert there[region["id"]]["origin"] == "prediction"
+    size = page.evaluate(
+        "() => { const i = Htx.annotationStore.selected.objects[0]; return [i.naturalWidth, i.naturalHeight] }"
+    )
+    assert size == [record.width, record.height]
+    config = ElementTree.fromstring(loop.client.project(loop.number)["label_config"])
+    colours = {label.get("value"): label.get("background") for label in config.iter("Label")}
+    wait_until(lambda: outlined(drawn(page), pushed, colours) >= 0.9)
+    page.evaluate("() => Htx.annotationStore.selected.regionStore.toggleVisibility()")
+    wait_until(lambda: outlined(drawn(page), pushed, colours) <= 0.3)
+    seen = drawn(page)
+    image = Image.fromarray(load(loop.project.image_path(record.path)))
+    expected = np.asarray(image.resize((seen.shape[1], seen.shape[0]))).astype(int)
+    assert np.abs(seen - expected).mean() < 10
+
+
+def test_a_correction_by_hand_comes_back_as_just_that(page, person, loop: Loop) -> None:
+    """Delete one box, move one, rename one, draw one; the rest is accepted."""
+    record = loop.record(4, "envelope-01")
+    regions = open_task(page, loop, record)
+    names = [r["value"]["rectanglelabels"][0] for r in regions]
+    canvas = canvas_box(page)
+
+    def middle(region: Json) -> tuple[float, float]:
+        v = region["value"]
+        x, y = v["x"] + v["width"] / 2, v["y"] + v["height"] / 2
+        return canvas["x"] + x / 100 * canvas["width"], canvas["y"] + y / 100 * canvas["height"]
+
+    def drag(x: float, y: float, to_x: float, to_y: float) -> None:
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(to_x, to_y, steps=10)
+        page.mouse.up()
+
+    page.mouse.click(*middle(regions[0]))
+    page.keyboard.press("Backspace")
+    wait_until(lambda: len(page.evaluate(REGIONS)) == len(regions) - 1)
+    x, y = middle(regions[1])
+    drag(x, y, x, y - 60)
+    wait_until(lambda: page.evaluate(REGIONS)[0]["origin"] == "prediction-changed")
+    page.keyboard.press("Escape")
+    page.mouse.click(*middle(regions[2]))
+    other = "4" if names[2] != "4" else "5"
+    page.keyboard.press(other)
+    wait_until(lambda: page.evaluate(REGIONS)[1]["value"]["rectanglelabels"] == [other])
+    page.keyboard.press("Escape")
+    page.keyboard.press("7")
+    drag(canvas["x"] + 10, canvas["y"] + 10, canvas["x"] + 50, canvas["y"] + 60)
+    wait_until(lambda: len(page.evaluate(REGIONS)) == len(regions))
+    with page.expect_response(lambda r: r.request.method == "POST" and "/annotations" in r.url) as answer:
+        page.get_by_role("button", name="Submit").click()
+    assert answer.value.status == 201
+
+    pull.run(loop.project, loop.client)
+    row = next(r for r in read_rows(loop.project.ledger) if r["image"] == record.id)
+    done = Counter(a["action"] for a in row["actions"])
+    accepted = len(regions) - 3
+    assert done == {"deleted": 1, "moved": 1, "relabelled": 1, "added": 1, "accepted": accepted}
+    did = {a["action"]: (a["was"], a["label"]) for a in row["actions"] if a["action"] != "accepted"}
+    assert did == {
+        "deleted": (names[0], None),
+        "moved": (names[1], names[1]),
+        "relabelled": (names[2], other),
+        "added": (None, "7"),
+    }
+    assert row["lead_time"] > 0
+    labels = next(r for r in read_rows(loop.project.labels) if r["image"] == record.id)
+    assert labels["state"] == "reviewed"
+    new = next(a["box"] for a in labels["annotations"] if a["label"] == "7" and a["box"][0] < 10)
+    scale = record.width / canvas["width"]
+    assert new == pytest.approx([10 * scale, 10 * scale, 50 * scale, 60 * scale], abs=1.5)
+
+
+@pytest.fixture(scope="module")
+def evaluated(loop: Loop) -> Loop:
+    """The rest of the loop: the simulated reviewer, one epoch, and the evaluation."""
+    review.run(loop.project, loop.client)
+    pull.run(loop.project, loop.client)
+    dataset.run(loop.project)
+    train.run(loop.project)
+    evaluate.run(loop.project)
+    evaluate.publish(loop.project)
+    return loop
+
+
+def test_the_app_shows_the_samples_with_their_boxes(page, evaluated: Loop, state: Path) -> None:
+    app = next(s.url for s in services.status(state) if s.name == "fiftyone-app")
+    loaded = []
+    page.on("response", lambda r: loaded.append(r.status) if "/media?" in r.url else None)
+    page.goto(evaluate.app_url(evaluated.project, app))
+    count = len([r for r in read_rows(evaluated.project.labels) if r["state"] == "reviewed"])
+    page.get_by_text(f"{count} samples").wait_for()
+    for run in ("eval_base", "eval_tuned"):
+        page.get_by_text(run, exact=True).last.wait_for()
+    truth = np.array(ImageColor.getrgb(COLOURS[0]))
+
+    def tiles() -> np.ndarray:
+        shot = page.screenshot(clip={"x": 300, "y": 150, "width": 480, "height": 700})
+        return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
+
+    wait_until(lambda: len(loaded) >= 12 and (np.abs(tiles() - truth).max(axis=2) < 30).sum() > 500)
+    assert set(loaded) == {200}
+    text = page.inner_text("body")
+    assert not any(word in text for word in ("Oops", "went wrong", "not found", "No samples"))
+
+
+def test_the_report_opens_from_disk_and_needs_nothing(page, evaluated: Loop) -> None:
+    asked, errors = [], []
+    page.on("request", lambda request: asked.append(urlsplit(request.url).scheme))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(evaluate.result(evaluated.project).report.as_uri())
+    page.wait_for_load_state()
+    assert evaluated.project.settings.title in page.inner_text("h1")
+    pictures = page.evaluate("() => [...document.images].map(i => i.complete && i.naturalWidth)")
+    assert all(pictures)
+    assert (asked.count("file"), set(asked) <= {"file", "data"}, errors) == (1, True, [])
