@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 LABEL_STUDIO := .venv-label-studio
 WORKFLOW := $(VENV)/bin/workflow
-PIP_INSTALL := -m pip install --quiet --no-compile --disable-pip-version-check
+PIP_INSTALL := -m pip install -qq --no-compile --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo catalog preannotate push review pull dataset train evaluate \
@@ -93,7 +93,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e ".[ultralytics,demo,dev]"
 # ultralytics and fiftyone each bring an OpenCV; they overwrite each other, and only the headless one
 # runs on a machine without a screen.
-	@$(VENV)/bin/python -m pip uninstall --quiet --yes opencv-python
+	@$(VENV)/bin/python -m pip uninstall -qq --yes opencv-python
 	@$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt --force-reinstall --no-deps opencv-python-headless
 	@touch $@
 
@@ -105,4 +105,5 @@ $(LABEL_STUDIO)/ready: constraints-label-studio.txt
 
 constraints: setup  # write the exact versions that are installed now
 	@$(VENV)/bin/python -m pip freeze --exclude-editable | grep -v '@' > constraints.txt
+	@sed -n 's/^opencv-python-headless==/opencv-python==/p' constraints.txt >> constraints.txt
 	@$(LABEL_STUDIO)/bin/python -m pip freeze | grep -v '@' > constraints-label-studio.txt

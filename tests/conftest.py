@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from workflow import connection, services
@@ -18,6 +19,10 @@ from workflow.project import Project, load_project
 REPOSITORY = Path(__file__).parents[1]
 ZIPCODES = REPOSITORY / "projects" / "zipcodes"
 SHARED = REPOSITORY.parent / "shared" / "data"
+
+# Shared machines are slow at times; how long an example takes proves nothing.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.load_profile("here")
 
 # The environments `make setup` made, also for tests whose state folder lies elsewhere.
 _LABEL_STUDIO = REPOSITORY / ".venv-label-studio" / "bin" / "label-studio"

@@ -43,6 +43,7 @@ FLAGS = (
 # The App asks for its fonts there, and has no switch for it; without them it takes the system's.
 HARMLESS = {"fonts.googleapis.com"}
 CANVAS = ".konvajs-content canvas"
+IMAGE = "Htx.annotationStore.selected.objects[0]"
 REGIONS = "() => Htx.annotationStore.selected.serializeAnnotation()"
 Json = dict[str, Any]
 
@@ -71,9 +72,7 @@ class Loop:
 def loop(tmp_path_factory: pytest.TempPathFactory, envelopes: Path, state: Path) -> Iterator[Loop]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WORKFLOW_STATE", str(state))
-        project = copy_project(tmp_path_factory.mktemp("browser"), envelopes, "seen")
-        settings = project.folder / "project.toml"
-        settings.write_text(settings.read_text().replace("batch = 16", "batch = 8"))
+        project = copy_project(tmp_path_factory.mktemp("browser"), envelopes, "seen", 24)
         catalog.run(project)
         _turn(project, next(r for r in read_catalog(project.catalog) if r.split == "train"))
         catalog.run(project)
@@ -159,6 +158,10 @@ def open_task(page: Any, loop: Loop, record: ImageRecord) -> list[Json]:
     page.goto(f"{loop.client.url}/projects/{loop.number}/data?task={loop.tasks[record.id]}")
     page.wait_for_selector(CANVAS)
     page.wait_for_function("() => window.Htx?.annotationStore?.selected?.regions?.length > 0")
+    page.wait_for_function(f"() => {IMAGE}.imageIsLoaded")
+    page.wait_for_timeout(500)
+    # Its first "fit to screen" forgets the width of the toolbar and hides 2.6 % of each edge.
+    page.evaluate(f"() => {IMAGE}.sizeToFit()")
     return page.evaluate(REGIONS)
 
 
@@ -211,9 +214,7 @@ def test_a_pushed_task_shows_its_image_and_its_boxes(page, person, loop: Loop, f
         for side in ("x", "y", "width", "height"):
             assert shown[side] == pytest.approx(region["value"][side], abs=1e-4)
         assert there[region["id"]]["origin"] == "prediction"
-    size = page.evaluate(
-        "() => { const i = Htx.annotationStore.selected.objects[0]; return [i.naturalWidth, i.naturalHeight] }"
-    )
+    size = page.evaluate(f"() => [{IMAGE}.naturalWidth, {IMAGE}.naturalHeight]")
     assert size == [record.width, record.height]
     config = ElementTree.fromstring(loop.client.project(loop.number)["label_config"])
     colours = {label.get("value"): label.get("background") for label in config.iter("Label")}
@@ -310,7 +311,8 @@ def test_the_app_shows_the_samples_with_their_boxes(page, evaluated: Loop, state
         shot = page.screenshot(clip={"x": 300, "y": 150, "width": 480, "height": 700})
         return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
 
-    wait_until(lambda: len(loaded) >= 12 and (np.abs(tiles() - truth).max(axis=2) < 30).sum() > 500)
+    wait_until(lambda: (np.abs(tiles() - truth).max(axis=2) < 30).sum() > 300)
+    assert len(loaded) >= count
     assert set(loaded) == {200}
     text = page.inner_text("body")
     assert not any(word in text for word in ("Oops", "went wrong", "not found", "No samples"))

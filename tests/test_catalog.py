@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from workflow.errors import StageError
-from workflow.project import Project, SplitRule, load_project
+from workflow.project import Project, load_project
+from workflow.settings import SplitRule
 from workflow.stages import catalog
 from workflow.store import read_catalog, read_rows
 

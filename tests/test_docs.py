@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from workflow.cli import app
 from workflow.models import MODELS
-from workflow.project import Settings, load_project
+from workflow.project import load_project
+from workflow.settings import Settings
 from workflow.stages import new
 
 REPOSITORY = Path(__file__).parents[1]

@@ -16,6 +16,7 @@ LAYERS = {
     "workflow.records": 0,
     "workflow.geometry": 0,
     "workflow.store": 1,
+    "workflow.settings": 1,
     "workflow.project": 1,
     "workflow.schema": 1,
     "workflow.runner": 1,

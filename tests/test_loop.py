@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from workflow.formats import labelstudio
 from workflow.label_studio import Client
 from workflow.project import Project, load_project
 from workflow.records import Annotation, Provenance
-from workflow.stages import catalog, dataset, evaluate, preannotate, pull, push, review, status, train
+from workflow.stages import catalog, dataset, demo, evaluate, preannotate, pull, push, review, status, train
 from workflow.store import read_catalog, read_json, read_rows, read_samples
 
 pytestmark = pytest.mark.services
@@ -251,6 +252,19 @@ def test_the_whole_loop(pushed: Project, client: Client) -> None:
     spec = f"run:{found.report.parent.name}"
     toml.write_text(toml.read_text().replace("ultralytics:base/printed-digits.pt", spec))
     assert preannotate.run(load_project(pushed.folder), device="cpu").did.startswith(f"{spec}: ")
+
+
+def test_the_demo_waits_until_a_person_has_dealt_with_every_task(
+    pushed: Project, client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        person = pool.submit(review.run, pushed, client)
+        outcome = demo._wait_for_person(pushed, client)
+        assert "48 tasks reviewed by a simulated reviewer, 1 of them skipped" in person.result().did
+    assert outcome.did == "48 tasks reviewed by you"
+    shown = capsys.readouterr().out
+    assert f"{client.url}/projects/{push.link(pushed)['project']}/data?labeling=1" in shown
+    assert "48 tasks wait" in shown
 
 
 def test_stages_out_of_order_say_what_is_missing(

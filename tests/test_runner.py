@@ -62,6 +62,14 @@ def test_a_stopped_stage_is_not_finished_and_keeps_its_scratch(tmp_path: Path, r
     assert [p.name for p in runner.folder.iterdir()] == ["count.json"]
 
 
+def test_scratch_left_by_a_kill_after_the_mark_goes(tmp_path: Path, runner: Runner) -> None:
+    plan = _plan(tmp_path)
+    runner.run(plan, _work(tmp_path, []))
+    (runner.folder / f"count-{plan.fingerprint()}").mkdir()
+    assert runner.run(plan, _work(tmp_path, [])).skipped
+    assert [p.name for p in runner.folder.iterdir()] == ["count.json"]
+
+
 def test_changed_settings_start_with_clean_scratch(tmp_path: Path, runner: Runner) -> None:
     def stopped(scratch: Path) -> str:
         (scratch / "half").write_text("half")

@@ -10,7 +10,7 @@ from workflow.errors import StageError
 from workflow.records import Annotation, Mask, Provenance, RotatedBox, Sample
 from workflow.store import (
     append_rows,
-    clean_partials,
+    appending,
     drop_half_line,
     read_rows,
     read_samples,
@@ -64,7 +64,7 @@ def test_a_half_line_is_cut_and_appending_goes_on(tmp_path: Path) -> None:
     path.write_bytes(b'{"n":1}\n{"n":2')
     assert list(read_rows(path, repair=True)) == [{"n": 1}]
     drop_half_line(path)
-    with path.open("ab") as file:
+    with appending(path) as file:
         append_rows(file, [{"n": 3}])
     assert list(read_rows(path)) == [{"n": 1}, {"n": 3}]
 
@@ -89,6 +89,6 @@ def test_the_same_rows_leave_the_file_alone(tmp_path: Path) -> None:
 
 def test_partials_of_killed_writers_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".a.jsonl.1234.partial").write_text("half")
-    (tmp_path / "a.jsonl").write_text("")
-    clean_partials(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["a.jsonl"]
+    (tmp_path / ".b.jsonl.1234.partial").write_text("another file's")
+    write_rows(tmp_path / "a.jsonl", [])
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".b.jsonl.1234.partial", "a.jsonl"]

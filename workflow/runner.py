@@ -59,6 +59,7 @@ class Runner:
     def run(self, plan: Plan, work: Callable[[Path], str], force: bool = False) -> Outcome:
         """Call `work(scratch)`, which returns what it did, unless that is already done."""
         if not force and self.state(plan) == "done":
+            self._clear(plan.stage)
             return Outcome(plan.stage, 0.0, self._mark(plan.stage)["did"], skipped=True)
         fingerprint = plan.fingerprint()
         self._path(plan.stage).unlink(missing_ok=True)
@@ -69,7 +70,7 @@ class Runner:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         mark = {"fingerprint": fingerprint, "finished_at": now, "seconds": seconds, "did": did}
         write_json(self._path(plan.stage), mark)
-        shutil.rmtree(scratch, ignore_errors=True)
+        self._clear(plan.stage)
         return Outcome(plan.stage, seconds, did)
 
     def last(self, stage: str) -> dict[str, Any] | None:
@@ -83,9 +84,13 @@ class Runner:
         return read_json(self._path(stage))
 
     def _scratch(self, stage: str, fingerprint: str) -> Path:
-        for other in self.folder.glob(f"{stage}-*"):
-            if other.name != f"{stage}-{fingerprint}":
-                shutil.rmtree(other, ignore_errors=True)
         scratch = self.folder / f"{stage}-{fingerprint}"
+        self._clear(stage, scratch)
         scratch.mkdir(parents=True, exist_ok=True)
         return scratch
+
+    def _clear(self, stage: str, keep: Path | None = None) -> None:
+        """Remove a stage's scratch: what it is done with, what other settings made, what a kill left."""
+        for scratch in self.folder.glob(f"{stage}-*"):
+            if scratch != keep:
+                shutil.rmtree(scratch, ignore_errors=True)

@@ -7,6 +7,7 @@ drops that half only where `repair=True` says that the file is one of those.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import secrets
@@ -26,17 +27,34 @@ Row = dict[str, Any]
 
 @contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
-    """Open `path` for writing; it appears, whole, only when the block ends without an error."""
+    """Open `path` for writing; it appears, whole, only when the block ends without an error.
+
+    What a killed writer left of the same file goes first: it was killed before its file appeared, so
+    whoever goes on from there writes that file again.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        left.unlink(missing_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        with partial.open("wb") as file:
+        with _named(path), partial.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let a failed write, say on a full disk, name its file: the system's own error does not."""
+    try:
+        yield
+    except OSError as error:
+        if not error.filename or error.filename.endswith(".partial"):
+            error.filename = str(path)
         raise
 
 
@@ -78,6 +96,13 @@ def write_rows_if_changed(path: Path, rows: list[Row]) -> bool:
     return True
 
 
+@contextmanager
+def appending(path: Path) -> Iterator[IO[bytes]]:
+    """Open `path` for `append_rows`."""
+    with _named(path), path.open("ab") as file:
+        yield file
+
+
 def append_rows(file: IO[bytes], rows: Iterable[Row]) -> None:
     """Append whole lines in one write, so that a crash can cut only the last of them."""
     file.write(b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
@@ -108,12 +133,6 @@ def drop_half_line(path: Path) -> None:
     whole = content.rfind(b"\n") + 1
     if whole != len(content):
         os.truncate(path, whole)
-
-
-def clean_partials(folder: Path) -> None:
-    """Remove the temporary files that killed writers left in a folder."""
-    for partial in folder.glob(".*.partial"):
-        partial.unlink(missing_ok=True)
 
 
 def digest(value: Any) -> str:

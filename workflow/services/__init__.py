@@ -5,7 +5,7 @@ folder, is reachable from this computer only, and is found again by a mark in ea
 environment, so that neither a crash nor a deleted file makes a second copy.
 """
 
-from workflow.services.control import ServiceStatus, down, status, up
+from workflow.services.control import ServiceStatus, down, preferred_ports, status, up
 from workflow.services.database import database_uri, fiftyone_environment
 from workflow.services.label_studio import LabelStudioAccess, label_studio_access
 from workflow.services.network import probe_port
@@ -19,6 +19,7 @@ __all__ = [
     "down",
     "fiftyone_environment",
     "label_studio_access",
+    "preferred_ports",
     "probe_port",
     "status",
     "up",

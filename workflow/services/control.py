@@ -58,6 +58,11 @@ class _Starting:
         return "running" if self.found else f"ready after {time.monotonic() - self.since:.0f} s"
 
 
+def preferred_ports() -> dict[str, int]:
+    """The port each service takes where it is free; `up` takes the next one where it is not."""
+    return {name: service.preferred_port for name, service in _TABLE.items()}
+
+
 def up(
     state: Path,
     names: Sequence[str] = SERVICES,

@@ -13,10 +13,11 @@ from pathlib import Path
 from workflow import images
 from workflow.errors import ImageError, StageError
 from workflow.progress import progress
-from workflow.project import Project, SplitRule
+from workflow.project import Project
 from workflow.records import ImageRecord, Split
 from workflow.runner import Outcome, Plan, Runner
-from workflow.store import Row, append_rows, digest, drop_half_line, read_rows, write_rows
+from workflow.settings import SplitRule
+from workflow.store import Row, append_rows, appending, digest, drop_half_line, read_rows, write_rows
 
 
 def plan(project: Project) -> Plan:
@@ -73,7 +74,7 @@ def _measure(project: Project, listing: list[tuple[str, int, int]], workers: int
     rows = {stat: known[stat] for stat in listing if stat in known}
     fresh = [stat for stat in listing if stat not in rows]
     with (
-        cache.open("ab") as file,
+        appending(cache) as file,
         ThreadPoolExecutor(workers or os.cpu_count()) as pool,
         progress("reading images", len(fresh)) as advance,
     ):

@@ -74,13 +74,14 @@ def _draw(project: Project) -> Outcome:
     script = project.settings.demo.images
     if script is None:
         return Outcome("images", 0.0, f"{project.images}, as they are", skipped=True)
-    start = time.perf_counter()
+    start, before = time.perf_counter(), catalog.plan(project).inputs
     command = [sys.executable, str(project.folder / script), "--out", str(project.data)]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode:
         last = (made.stderr.strip().splitlines() or ["no message"])[-1]
         raise StageError(f"{script} failed: {last}", f"{' '.join(command)}")
-    return Outcome("images", time.perf_counter() - start, made.stdout.strip().splitlines()[-1])
+    same = catalog.plan(project).inputs == before
+    return Outcome("images", time.perf_counter() - start, made.stdout.strip().splitlines()[-1], same)
 
 
 def _start_servers(project: Project) -> Outcome:
@@ -110,7 +111,9 @@ def _wait_for_person(project: Project, client: Any) -> Outcome:
     print("  this goes on by itself when no task is left; Ctrl-C stops, make demo REVIEWER=me goes on\n")
     waiting = -1
     while True:
-        state = client.project(number) or {}
+        state = client.project(number) if number else None
+        if state is None:
+            raise StageError(f"{client.url} has no project of {project.name} any more", "make demo REVIEWER=me")
         skipped = state.get("skipped_annotations_number", 0)
         left = state["task_number"] - state["num_tasks_with_annotations"] - skipped
         if left <= 0:

@@ -28,6 +28,7 @@ def run(workspace: Path, project: Project | None) -> tuple[list[str], bool]:
         ("torch", _torch),
         ("disk", lambda: _disk(workspace)),
         ("state folder", lambda: _writable(workspace)),
+        ("ports", lambda: _ports(workspace)),
         ("label studio", lambda: _label_studio(workspace)),
         ("mongod, app", lambda: _local_services(workspace)),
         ("hub", _hub),
@@ -90,6 +91,18 @@ def _writable(workspace: Path) -> str:
     if not os.access(place, os.W_OK):
         raise WorkflowError(f"{place} is not writable", "set WORKFLOW_STATE to a folder that is")
     return str(state)
+
+
+def _ports(workspace: Path) -> str:
+    """A port somebody else holds is no problem, but explains why a server is found elsewhere."""
+    ours = {
+        s.url.rpartition(":")[2] for s in services.status(state_folder(workspace)) if s.state == "running"
+    }
+    shown = []
+    for name, port in services.preferred_ports().items():
+        holder = None if str(port) in ours else services.probe_port(port)
+        shown.append(f"{name} {port}" + (f" held by {holder}, the next free one will do" if holder else ""))
+    return ", ".join(shown)
 
 
 def _label_studio(workspace: Path) -> str:

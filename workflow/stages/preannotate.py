@@ -15,6 +15,7 @@ from workflow.records import Annotation, ImageRecord, Sample
 from workflow.runner import Outcome, Plan, Runner
 from workflow.store import (
     append_rows,
+    appending,
     digest,
     drop_half_line,
     file_digest,
@@ -70,7 +71,7 @@ def _preannotate(project: Project, scratch: Path, device: str, batch: int) -> st
     )
     limit = project.settings.images.max_megapixels
     try:
-        with shard.open("ab") as file, progress("pre-annotating", len(todo)) as advance:
+        with appending(shard) as file, progress("pre-annotating", len(todo)) as advance:
             for part, guesses in annotate_all(
                 annotator, project, todo, project.settings.classes, batch, limit
             ):

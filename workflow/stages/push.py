@@ -69,8 +69,8 @@ def run(project: Project, client: Client, served: str | None, dry_run: bool = Fa
         tasks = _server_tasks(client, number) if number else {}
         did = f"would send: {_difference(project, records, predictions, tasks)}"
         return Outcome("push", time.perf_counter() - start, did)
-    number = ensure_project(project, client, served)
     _let_killed_push_land(project)
+    number = ensure_project(project, client, served)
     tasks = _server_tasks(client, number)
     difference = _difference(project, records, predictions, tasks)
     _remove_doubles(client, difference)
@@ -116,7 +116,8 @@ def ensure_project(project: Project, client: Client, served: str | None) -> int:
     config = labelstudio.label_config(settings.classes)
     if number is None:
         description = f"Made by workflow for the project {project.name}, key {known['key']}"
-        number = client.create_project(settings.title, description, config)["id"]
+        with _Sending(project, 0):
+            number = client.create_project(settings.title, description, config)["id"]
     elif (client.project(number) or {}).get("label_config") != config:
         client.patch(f"api/projects/{number}/", {"label_config": config})
     if known.get("project") != number:

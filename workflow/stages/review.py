@@ -21,9 +21,10 @@ from workflow.geometry import box_iou
 from workflow.label_studio import Client
 from workflow.ledger import MATCH_IOU, CostModel, compare
 from workflow.progress import progress
-from workflow.project import Project, Review
+from workflow.project import Project
 from workflow.records import Annotation, ImageRecord, Provenance
 from workflow.runner import Outcome
+from workflow.settings import Review
 from workflow.stages.push import find_project
 from workflow.store import read_catalog, read_rows
 

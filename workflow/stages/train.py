@@ -61,6 +61,10 @@ def latest(project: Project) -> str:
 def _train(project: Project, made: Plan, scratch: Path, device: str) -> str:
     settings = project.settings.train
     family, base = models.resolve(base_spec(project), project.folder)
+    if family not in TRAINERS:
+        raise ModelError(
+            f"no training for {family} models yet", f"set train.base to one of {', '.join(TRAINERS)}"
+        )
     if not isinstance(base, Path):
         raise ModelError(f"base {base_spec(project)!r}: {base} is not on this machine", "put it there")
     classes = project.settings.classes

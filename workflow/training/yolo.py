@@ -143,7 +143,8 @@ def train(
 def _curves(path: Path) -> list[Epoch]:
     """ultralytics' results.csv in our words: losses, mAP on the validation split, seconds."""
     with path.open() as file:
-        rows = list(csv.DictReader(file, skipinitialspace=True))
+        # An epoch that was stopped before its checkpoint was whole stands there twice; the later counts.
+        rows = {row["epoch"]: row for row in csv.DictReader(file, skipinitialspace=True)}
     return [
         {
             "epoch": int(row["epoch"]),
@@ -153,7 +154,7 @@ def _curves(path: Path) -> list[Epoch]:
             "map50": float(row["metrics/mAP50(B)"]),
             "map50_95": float(row["metrics/mAP50-95(B)"]),
         }
-        for row in rows
+        for row in rows.values()
     ]
 
 
@@ -206,42 +207,51 @@ def _fit(
     switches = ("sync", "clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
     settings.update(dict.fromkeys(switches, False))
     place = pick_device(device)
-    last = scratch / "run" / "weights" / "last.pt"
-    resumable = _resumable(last)
-    if not resumable:
+    weights = scratch / "run" / "weights"
+    last = _read(weights / "last.pt")
+    if last and _ended(last, recipe["epochs"]):
+        return _result(torch, weights, place, last["train_args"])
+    if not last:
         shutil.rmtree(scratch / "run", ignore_errors=True)
-    model: Any = YOLO(str(last) if resumable else base)
+    model: Any = YOLO(str(weights / "last.pt") if last else base)
     model.add_callback("on_train_start", lambda trainer: _use_all_cores(place))
     model.add_callback("on_fit_epoch_end", lambda trainer: put(("epoch", _epoch(trainer))))
     arguments = Recipe(**recipe).arguments() | {"data": data, "device": place, "workers": 0}
     arguments |= {"amp": place.startswith("cuda"), "project": str(scratch), "name": "run", "exist_ok": True}
-    if resumable:
+    if last:
         arguments = {"resume": True, "data": data, "device": place}
     model.train(**arguments)
-    weights = scratch / "run" / "weights"
-    best = weights / "best.pt" if (weights / "best.pt").exists() else weights / "last.pt"
-    used = {
-        k: v for k, v in vars(model.trainer.args).items() if isinstance(v, str | int | float | bool | None)
-    }
-    return {
-        "model": str(best),
-        "device": place,
-        "arguments": used,
-        "peak_memory_mb": _peak_memory_mb(torch, place),
-    }
+    return _result(torch, weights, place, vars(model.trainer.args))
 
 
-def _resumable(last: Path) -> bool:
-    """Only a checkpoint that still holds its epoch and optimizer is of an unfinished training."""
-    if not last.exists():
-        return False
+def _read(path: Path) -> dict[str, Any] | None:
+    """A checkpoint of our own scratch; None where there is none, or half of one."""
     import torch
 
     try:
-        checkpoint = torch.load(last, map_location="cpu", weights_only=False)  # our own file, in our scratch
+        return torch.load(path, map_location="cpu", weights_only=False)
     except Exception:
-        return False
-    return checkpoint.get("epoch", -1) >= 0 and checkpoint.get("optimizer") is not None
+        return None
+
+
+def _ended(last: Mapping[str, Any], epochs: int) -> bool:
+    """Whether nothing is left to train: the last epoch is in, or ultralytics dropped the optimizer."""
+    return last["optimizer"] is None or last["epoch"] + 1 >= epochs
+
+
+def _result(torch: Any, weights: Path, place: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    from ultralytics.utils.torch_utils import strip_optimizer
+
+    found = {path: _read(path) for path in (weights / "best.pt", weights / "last.pt")}
+    best, checkpoint = next((path, read) for path, read in found.items() if read)
+    if checkpoint["optimizer"] is not None:
+        strip_optimizer(best)
+    return {
+        "model": str(best),
+        "device": place,
+        "arguments": {k: v for k, v in arguments.items() if isinstance(v, str | int | float | bool | None)},
+        "peak_memory_mb": _peak_memory_mb(torch, place),
+    }
 
 
 def _use_all_cores(device: str) -> None:

@@ -1,0 +1,141 @@
+"""Take the README's pictures of a finished project: python docs/take_screenshots.py projects/zipcodes
+
+Needs the project's servers to run (make up) and its loop to be finished (make demo). Writes
+docs/images/label-studio.png, fiftyone.png and report.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import TimeoutError, sync_playwright
+
+from workflow import services
+from workflow.connection import state_folder
+from workflow.project import Project, find_project, load_project
+from workflow.stages import evaluate, push
+from workflow.store import read_json, read_rows
+
+IMAGES = Path(__file__).parent / "images"
+SIZE = {"width": 1400, "height": 860}
+LARGEST = 250_000
+FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("project", help="its folder, or its name under projects/")
+    project = load_project(find_project(parser.parse_args().project, Path.cwd()))
+    with new_page() as page:
+        save("label-studio", label_studio(page, project))
+    with new_page() as page:
+        save("fiftyone", fiftyone(page, project))
+    with new_page() as page:
+        save("report", report(page, project))
+
+
+@contextmanager
+def new_page() -> Iterator[Any]:
+    """A page in a browser without a memory."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with sync_playwright() as starter:
+        browser = starter.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser.new_page(viewport=SIZE)
+        browser.close()
+
+
+def label_studio(page: Any, project: Project) -> bytes:
+    """A task as a person first sees it: with the model's boxes."""
+    access = services.label_studio_access(state_folder(project.workspace))
+    page.goto(f"{access.url}/user/login/")
+    page.fill("input[name=email]", access.email)
+    page.fill("input[name=password]", access.password)
+    page.click("button[type=submit]")
+    page.wait_for_url(lambda url: "/login" not in url)
+    page.goto(f"{access.url}/projects/{push.link(project)['project']}/data?task={telling_task(project)}")
+    page.wait_for_selector(".konvajs-content canvas")
+    page.wait_for_function("() => window.Htx?.annotationStore?.predictions?.length > 0")
+    page.wait_for_timeout(2000)
+    # What was reviewed shows the correction first; the guess it started from is the tab beside it.
+    page.evaluate("() => Htx.annotationStore.selectPrediction(Htx.annotationStore.predictions[0].id)")
+    page.wait_for_timeout(1000)
+    page.evaluate("() => Htx.annotationStore.selected.objects[0].sizeToFit()")
+    page.wait_for_timeout(1000)
+    return page.screenshot()
+
+
+def telling_task(project: Project) -> int:
+    """The task on which people did most kinds of things, and accepted most; the lowest of equals."""
+
+    def worth(row: dict[str, Any]) -> tuple[int, int, int]:
+        actions = [a["action"] for a in row["actions"]]
+        return len(set(actions)), actions.count("accepted"), -row["task"]
+
+    return max(read_rows(project.ledger), key=worth)["task"]
+
+
+def fiftyone(page: Any, project: Project) -> bytes:
+    """The evaluated images with truth and both models, beside the tuned model against the base."""
+    app = next(s.url for s in services.status(state_folder(project.workspace)) if s.name == "fiftyone-app")
+    page.goto(evaluate.app_url(project, app))
+    page.get_by_text(" samples").first.wait_for()
+    dismiss_advertisement(page)
+    enlarge_tiles(page)
+    page.get_by_text("eval_tuned", exact=True).last.click()
+    page.get_by_text("Select a comparison").click()
+    page.get_by_text("eval_base", exact=True).last.click()
+    page.wait_for_timeout(8000)
+    dismiss_advertisement(page)
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(1000)
+    return page.screenshot()
+
+
+def enlarge_tiles(page: Any) -> None:
+    """Drag the grid's zoom, the second of two sliders without a name right of "Sort by"."""
+    beside = page.get_by_text("Sort by").bounding_box()
+    x, y = beside["x"] + beside["width"] + 166, beside["y"] + beside["height"] / 2 + 15
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 8, y, steps=8)
+    page.mouse.up()
+
+
+def dismiss_advertisement(page: Any) -> None:
+    """The App greets a new browser with an advertisement, sooner or later."""
+    try:
+        page.get_by_text("Dismiss", exact=True).click(timeout=6000)
+    except TimeoutError:
+        return
+
+
+def report(page: Any, project: Project) -> bytes:
+    page.goto(Path(read_json(project.data / "summary.json")["report"]).as_uri())
+    page.wait_for_load_state()
+    return page.screenshot()
+
+
+def save(name: str, shot: bytes) -> None:
+    """Write a PNG of at most LARGEST bytes, with as many colours as that allows."""
+    image = Image.open(io.BytesIO(shot)).convert("RGB")
+    IMAGES.mkdir(exist_ok=True)
+    for colours in (256, 128, 64, 32):
+        out = io.BytesIO()
+        # Median cut, the default, gives every colour to paper and none to the thin lines of the boxes.
+        few = image.quantize(colours, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+        few.save(out, "PNG", optimize=True)
+        if out.tell() <= LARGEST:
+            break
+    (IMAGES / f"{name}.png").write_bytes(out.getvalue())
+    print(f"{IMAGES / name}.png: {out.tell() / 1000:.0f} kB, {colours} colours")
+
+
+if __name__ == "__main__":
+    main()
