@@ -169,6 +169,7 @@ def _wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
 def test_killed_at_ten_moments_it_ends_as_if_it_had_not_been(
     make_project: MakeProject, client: Client
 ) -> None:
+    before = len(_server_projects(client))
     reference, project = make_project("reference", 24), make_project("letters", 24)
     seconds = Run(reference).end()
     chance = random.Random(SEED)
@@ -182,6 +183,7 @@ def test_killed_at_ten_moments_it_ends_as_if_it_had_not_been(
     assert {line.split(",")[0] for line in hit} >= {"preannotate", "push", "review", "train"}, told
     assert _on_disk(project) == _on_disk(reference), told
     assert _on_server(project, client) == _on_server(reference, client), told
+    assert len(_server_projects(client)) == before + 2, told
     assert _session(last.process.pid) == [], told
 
 
@@ -216,9 +218,9 @@ def _lasting(value: Any) -> Any:
 
 def _on_server(project: Project, client: Client) -> list[tuple]:
     """What the server holds of each image, having checked that nothing is there twice."""
-    ours = [p for p in _server_projects(client) if f" {project.name}, " in p["description"]]
-    assert [p["id"] for p in ours] == [push.find_project(project, client)]
-    tasks = list(client.tasks(ours[0]["id"], pull.FIELDS + ",model_version"))
+    number = push.find_project(project, client)
+    assert number is not None
+    tasks = list(client.tasks(number, pull.FIELDS + ",model_version"))
     assert sorted(t["data"]["image_id"] for t in tasks) == sorted(r.id for r in read_catalog(project.catalog))
     for task in tasks:
         versions = Counter(p["model_version"] for p in task["predictions"])
@@ -259,7 +261,7 @@ def test_a_server_killed_in_the_middle_of_a_push(
     _, problem = sender.communicate(timeout=60)
     assert sender.returncode == 1
     assert problem.startswith(f"error: no Label Studio answers at {client.url} (")
-    assert problem.endswith(") -> make up\n")
+    assert problem.endswith(") -> make up, or check LABEL_STUDIO_URL\n")
     assert problem.count("\n") == 1
     services.up(servers, [LABEL_STUDIO], lambda line: None, connection.served_root(servers))
     assert connection.connect(project)[0].url == client.url

@@ -109,6 +109,7 @@ def test_our_process_stays_as_it_was(annotator: Annotator) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
+        ("yolo", "model 'yolo': no family 'yolo' -> families: ultralytics, run"),
         ("yolo:a.pt", "model 'yolo:a.pt': no family 'yolo' -> families: ultralytics, run"),
         (
             "ultralitics:a.pt",
@@ -123,6 +124,33 @@ def test_a_wrong_spec_is_one_line(tmp_path: Path, spec: str, message: str) -> No
     with pytest.raises(ModelError) as error:
         models.resolve(spec, tmp_path)
     assert str(error.value) == message
+
+
+def test_a_bare_name_is_ultralytics(tmp_path: Path) -> None:
+    assert models.resolve("yolo11n.pt", tmp_path) == ("ultralytics", "yolo11n.pt")
+    (tmp_path / "yolo11n.pt").touch()
+    assert models.resolve("yolo11n.pt", tmp_path) == ("ultralytics", tmp_path / "yolo11n.pt")
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        ("ultralytics:no/such.pt", "no/such.pt is not on this machine, and no name of ultralytics' either"),
+        (
+            "no-such-model-of-theirs.pt",
+            "no-such-model-of-theirs.pt is not on this machine, and cannot be fetched from ultralytics"
+            " (unknown there, or no network)",
+        ),
+    ],
+)
+def test_what_is_nowhere_says_what_would_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, problem: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(ModelError) as error:
+        models.fetch(spec, tmp_path)
+    assert error.value.problem == problem
+    assert error.value.fix.startswith("put a .pt file into the project folder and name it")
 
 
 def test_a_checkpoint_that_runs_code_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -34,6 +35,10 @@ def crash() -> None:
     raise ValueError("two\nlines")
 
 
+def fill_disk() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a")
+
+
 def end() -> None:
     os._exit(3)
 
@@ -54,6 +59,8 @@ def test_errors_come_over_as_one_line(tmp_path: Path) -> None:
         with pytest.raises(ModelError) as error:
             worker.call(crash)
         assert str(error.value) == f"ValueError: lines -> read {log}"
+        with pytest.raises(OSError, match="No space left on device: 'a'"):
+            worker.call(fill_disk)
         assert worker.call(double, 1) == 2
         with pytest.raises(ModelError) as error:
             worker.call(end)

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -245,32 +245,28 @@ def main() -> None:
     sys.argv = [a for a in sys.argv if a != "--debug"]
     try:
         app()
-    except ConfigError as error:
-        _fail(
-            debug, error, *(f"error: {p}" for p in error.problems), f"  -> {error.fix}" if error.fix else ""
-        )
     except WorkflowError as error:
-        _fail(debug, error, f"error: {error}")
+        _fail(debug, error, str(error))
     except KeyboardInterrupt:
         print("stopped; run it again and it goes on from here", file=sys.stderr)
         raise SystemExit(130) from None
     except OSError as error:
-        _fail(debug, error, f"error: {_disk(error)}")
+        _fail(debug, error, _disk(error))
 
 
 def _disk(error: OSError) -> str:
-    where = error.filename or "the disk"
+    where = f"{error.filename}: " if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{where}: the disk is full; nothing is lost -> free some space and run it again"
+        return f"{where}the disk is full; nothing is lost -> free some space and run it again"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{where} may not be written or read ({error.strerror}) -> check its permissions"
-    return f"{where}: {error.strerror or error}"
+        return f"{where}may not be written or read ({error.strerror}) -> check its permissions"
+    return f"{where}{error.strerror or error}"
 
 
-def _fail(debug: bool, error: BaseException, *lines: Any) -> None:
+def _fail(debug: bool, error: BaseException, problems: str) -> None:
     if debug:
         raise error
-    print("\n".join(filter(None, lines)), file=sys.stderr)
+    print("\n".join(f"error: {problem}" for problem in problems.splitlines()), file=sys.stderr)
     raise SystemExit(1)
 
 

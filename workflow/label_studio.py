@@ -200,7 +200,9 @@ def _guarded(url: str, call: Any) -> Any:
         raise LabelStudioError(f"{url} did not answer in time", "workflow status") from None
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         what = str(error) or type(error).__name__
-        raise LabelStudioError(f"no Label Studio answers at {url} ({what})", "make up") from None
+        raise LabelStudioError(
+            f"no Label Studio answers at {url} ({what})", "make up, or check LABEL_STUDIO_URL"
+        ) from None
 
 
 def _refusal(url: str, method: str, path: str, status: int | None, body: str) -> tuple[str, str]:

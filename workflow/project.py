@@ -133,6 +133,11 @@ def load_project(folder: Path) -> Project:
 def _problem(file: str, text: str, error: Any) -> str:
     """One pydantic error as one line: where, what, and what was probably meant."""
     keys = [str(k) for k in error["loc"] if not isinstance(k, int)]
+    what = error["msg"].removeprefix("Value error, ")
+    if not keys:
+        # What two sections contradict each other in has no place of its own, so it begins with its key.
+        key, _, what = what.partition(": ")
+        keys = key.split(".")
     where = f"{file}:{_line(text, keys)}: {'.'.join(keys)}".removesuffix(": ")
     if error["type"] == "extra_forbidden":
         valid = _fields(keys[:-1])
@@ -141,7 +146,6 @@ def _problem(file: str, text: str, error: Any) -> str:
         return f"{where}: unknown key; {meant}"
     if error["type"] == "missing":
         return f"{where}: is missing"
-    what = error["msg"].removeprefix("Value error, ")
     value = error.get("input")
     shown = f", got {value!r}" if isinstance(value, str | int | float | bool) else ""
     return f"{where}: {what}{shown}"

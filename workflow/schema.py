@@ -19,7 +19,8 @@ def lock_classes(path: Path, classes: tuple[str, ...], labels: Path) -> None:
     if locked == classes:
         return
     if classes[: len(locked)] != locked and labels.exists():
-        used = Counter(a["label"] for row in read_rows(labels) for a in row["annotations"])
+        reviewed = (row for row in read_rows(labels) if row["state"] == "reviewed")
+        used = Counter(a["label"] for row in reviewed for a in row["annotations"])
         in_use = ", ".join(f"{name} ({used[name]})" for name in locked if used[name])
         if in_use:
             what = f"classes: {list(classes)} does not begin with the locked {list(locked)}"

@@ -61,7 +61,7 @@ class Preannotate(Section):
     objects can share a place, a second guess there is only one more thing to delete.
     """
 
-    model: str = "ultralytics:yolo11n.pt"
+    model: str = "yolo11n.pt"
     threshold: Unit = 0.25
     image_size: Annotated[int, Field(ge=32, multiple_of=32)] = 640
     class_map: dict[str, str] = {}

@@ -7,12 +7,14 @@ stage leaves no training behind. What it prints goes to a log file.
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -109,10 +111,17 @@ def _serve(pipe: Connection, log: str, environment: dict[str, str]) -> None:
         except WorkflowError as error:
             pipe.send(("error", error))
         except Exception as error:
-            traceback.print_exc()
-            sys.stderr.flush()
-            what = str(error).strip().splitlines()[-1] if str(error).strip() else "no message"
-            pipe.send(("error", ModelError(f"{type(error).__name__}: {what}", f"read {log}")))
+            # The log may lie on the very disk that is full.
+            with suppress(OSError):
+                traceback.print_exc()
+                sys.stderr.flush()
+            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+            pipe.send(("error", error if full else _as_ours(error, log)))
+
+
+def _as_ours(error: Exception, log: str) -> ModelError:
+    what = str(error).strip().splitlines()[-1] if str(error).strip() else "no message"
+    return ModelError(f"{type(error).__name__}: {what}", f"read {log}")
 
 
 def _die_with_parent() -> None:

@@ -1,12 +1,14 @@
 """Annotators: anything that looks at images and guesses labels.
 
 `MODELS` is the table: family -> "module:Class", loaded when picked. A model is named by its family and
-a checkpoint, `FAMILY:CHECKPOINT`; what was fine-tuned here is `run:NAME`.
+a checkpoint, `FAMILY:CHECKPOINT`; what was fine-tuned here is `run:NAME`. A bare `NAME.pt` is
+ultralytics'. A checkpoint is a file or folder on this machine, or what its family's publisher calls it.
 """
 
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Sequence
 from importlib import import_module
@@ -50,9 +52,11 @@ class Annotator(Protocol):
 def resolve(spec: str, project: Path) -> tuple[str, Path | str]:
     """Family and checkpoint that a spec names. A checkpoint that is a file or folder comes as its Path.
 
-    ModelError for an unknown family, a missing run, or a checkpoint that is not on this machine.
+    ModelError for an unknown family or a missing run.
     """
     family, _, checkpoint = spec.partition(":")
+    if not checkpoint and family.endswith(".pt"):
+        family, checkpoint = "ultralytics", spec
     if family == "run":
         return _resolve_run(checkpoint, project)
     if family not in MODELS:
@@ -61,10 +65,25 @@ def resolve(spec: str, project: Path) -> tuple[str, Path | str]:
         raise ModelError(f"model {spec!r}: no family {family!r}", hint)
     if not checkpoint:
         raise ModelError(f"model {spec!r}: names no checkpoint", f"write {family}:CHECKPOINT")
-    for candidate in (project / checkpoint, Path(checkpoint).expanduser()):
+    for candidate in (project / checkpoint, Path(checkpoint).expanduser(), fetched_folder() / checkpoint):
         if candidate.exists():
             return family, candidate.resolve()
     return family, checkpoint
+
+
+def fetched_folder() -> Path:
+    """Where checkpoints that were fetched by name are kept, for all projects."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "workflow" / "weights"
+
+
+def fetch(spec: str, project: Path) -> None:
+    """Have a checkpoint that is named, not on this machine, fetched from its publisher, once.
+
+    ModelError where it is unknown there, or the publisher is out of reach; nothing else is tried.
+    """
+    family, checkpoint = resolve(spec, project)
+    if isinstance(checkpoint, str):
+        import_module(MODELS[family].partition(":")[0]).fetch(checkpoint, fetched_folder())
 
 
 def _resolve_run(name: str, project: Path) -> tuple[str, Path]:

@@ -7,7 +7,9 @@ code; `workflow.worker` keeps all that out of our process, and the environment b
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from workflow.errors import ModelError
-from workflow.models import Guesses, Pixels
+from workflow.models import Guesses, Pixels, fetched_folder
 from workflow.records import Annotation, Provenance
 from workflow.store import digest, file_digest
 from workflow.worker import Worker
@@ -30,6 +32,9 @@ ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "WANDB_MODE": "disabled",
 }
+
+
+LOCAL = "put a .pt file into the project folder and name it, as in ultralytics:base/weights.pt"
 
 
 class Ultralytics:
@@ -48,8 +53,7 @@ class Ultralytics:
         log: Path,
     ) -> None:
         if not isinstance(checkpoint, Path):
-            local = "a .pt file in the project folder"
-            raise ModelError(f"model {spec!r}: {checkpoint} is not on this machine", f"put it there: {local}")
+            raise ModelError(f"model {spec!r}: {checkpoint} is not on this machine", LOCAL)
         settings = [file_digest(checkpoint), threshold, image_size, class_map, one_label_a_place]
         self.name = spec
         self.revision = digest(settings)
@@ -97,6 +101,20 @@ class Ultralytics:
         )
 
 
+def fetch(name: str, folder: Path) -> None:
+    """Fetch one of ultralytics' own checkpoints, such as yolo11n.pt, into `folder`, or raise ModelError."""
+    if not re.fullmatch(r"[\w.-]+\.pt", name):
+        raise ModelError(f"{name} is not on this machine, and no name of ultralytics' either", LOCAL)
+    print(f"fetching {name} from ultralytics, once")
+    folder.mkdir(parents=True, exist_ok=True)
+    with start_worker(folder / "fetch.log") as worker:
+        try:
+            worker.call(_fetch, name, str(folder))
+        except ModelError:
+            what = f"{name} is not on this machine, and cannot be fetched from ultralytics"
+            raise ModelError(f"{what} (unknown there, or no network)", LOCAL) from None
+
+
 def start_worker(log: Path) -> Worker:
     """A child process in which ultralytics may be imported. ModelError where it is not installed."""
     if find_spec("ultralytics") is None:
@@ -110,8 +128,7 @@ def _config_folder() -> Path:
     """A settings folder of our own that holds a font, which ultralytics would else download."""
     import matplotlib
 
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = caches / "workflow" / "ultralytics"
+    folder = fetched_folder().parent / "ultralytics"
     font = folder / "Ultralytics" / "Arial.ttf"
     if not font.exists():
         font.parent.mkdir(parents=True, exist_ok=True)
@@ -126,6 +143,14 @@ def _config_folder() -> Path:
 
 _model: Any = None
 _device: str = "cpu"
+
+
+def _fetch(name: str, folder: str) -> None:
+    from ultralytics.utils.downloads import attempt_download_asset
+
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        got = Path(attempt_download_asset(Path(scratch) / name))
+        got.replace(Path(folder) / name)
 
 
 def _open(checkpoint: str, device: str) -> dict[int, str]:

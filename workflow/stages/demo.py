@@ -113,7 +113,9 @@ def _wait_for_person(project: Project, client: Any) -> Outcome:
     while True:
         state = client.project(number) if number else None
         if state is None:
-            raise StageError(f"{client.url} has no project of {project.name} any more", "make demo REVIEWER=me")
+            raise StageError(
+                f"{client.url} has no project of {project.name} any more", "make demo REVIEWER=me"
+            )
         skipped = state.get("skipped_annotations_number", 0)
         left = state["task_number"] - state["num_tasks_with_annotations"] - skipped
         if left <= 0:

@@ -50,6 +50,7 @@ def predictions_path(project: Project) -> Path:
 def run(project: Project, device: str = "auto", batch: int = BATCH, force: bool = False) -> Outcome:
     """Write predictions/ANNOTATOR.jsonl: one line an image, also where nothing was found."""
     read_catalog(project.catalog)
+    models.fetch(project.settings.preannotate.model, project.folder)
     return Runner(project.marks).run(plan(project), lambda s: _preannotate(project, s, device, batch), force)
 
 
