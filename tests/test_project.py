@@ -73,7 +73,7 @@ def test_one_mistake(tmp_path: Path, old: str, new: str, problem: str) -> None:
         ),
         (
             '[preannotate.class_map]\ntruck = "car"',
-            "project.toml:5: preannotate.class_map: 'truck' leads to 'car', which is no class",
+            "project.toml:4: preannotate.class_map: 'truck' leads to 'car', which is no class",
         ),
         (
             '[push]\nimage_url = "https://x.example/"',

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from workflow.runner import Plan, Runner
+from workflow.errors import StageError
+from workflow.runner import Plan, Runner, alone
 
 
 def _plan(tmp_path: Path, **settings: object) -> Plan:
@@ -80,3 +84,17 @@ def test_changed_settings_start_with_clean_scratch(tmp_path: Path, runner: Runne
     (tmp_path / "out").write_text("")
     assert runner.run(_plan(tmp_path, a=2), lambda s: f"{len(list(s.iterdir()))} files").did == "0 files"
     assert [p.name for p in runner.folder.iterdir()] == ["count.json"]
+
+
+def test_two_commands_never_work_on_a_project_at_once(tmp_path: Path) -> None:
+    code = (
+        f"import pathlib; from workflow.runner import alone; alone(pathlib.Path({str(tmp_path)!r}), 'zips')"
+    )
+    with alone(tmp_path, "zips"):
+        with pytest.raises(StageError) as error:
+            alone(tmp_path, "zips")
+        assert str(error.value) == (
+            f"another workflow command works on zips -> wait for it, or: kill {os.getpid()}"
+        )
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 1
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -70,7 +70,7 @@ def push(
     from workflow.connection import connect
     from workflow.stages import push as stage
 
-    found = _project(project)
+    found = _project(project, alone=not dry_run)
     client, served = connect(found)
     _show(stage.run(found, client, served, dry_run))
 
@@ -87,7 +87,8 @@ def review(
     from workflow.connection import connect
     from workflow.stages import review as stage
 
-    found = _project(project)
+    # It works on the server only, as any annotator does, so it may do so while a demo waits for one.
+    found = _project(project, alone=False)
     _show(stage.run(found, connect(found)[0], limit))
 
 
@@ -150,7 +151,7 @@ def status(project: Name = None) -> None:
     """
     from workflow.stages import status as stage
 
-    print(stage.describe(_project(project)))
+    print(stage.describe(_project(project, alone=False)))
 
 
 @app.command()
@@ -214,7 +215,7 @@ def doctor(project: Name = None) -> None:
     from workflow.stages import doctor as stage
 
     try:
-        found = _project(project)
+        found = _project(project, alone=False)
     except ConfigError:
         found = None
     lines, healthy = stage.run(_workspace(), found)
@@ -222,10 +223,19 @@ def doctor(project: Name = None) -> None:
     raise typer.Exit(0 if healthy else 1)
 
 
-def _project(name: str | None) -> Project:
+_locks: list[Any] = []
+
+
+def _project(name: str | None, alone: bool = True) -> Project:
+    """Load a project; unless it is only looked at, no other command may work on it meanwhile."""
     from workflow.project import find_project, load_project
 
-    return load_project(find_project(name, Path.cwd()))
+    project = load_project(find_project(name, Path.cwd()))
+    if alone:
+        from workflow import runner
+
+        _locks.append(runner.alone(project.marks, project.name))
+    return project
 
 
 def _workspace() -> Path:

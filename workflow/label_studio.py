@@ -40,6 +40,8 @@ class Client:
             lambda: LabelStudio(base_url=self.url, api_key=api_key, timeout=WRITE_TIMEOUT, max_retries=0),
         )
         self.user: Json = self.get("api/current-user/whoami")
+        if not isinstance(self.user, dict) or "email" not in self.user:
+            raise self._stranger()
 
     def get(self, path: str, **query: Any) -> Any:
         """Read JSON, trying again when the connection or the server falters; None for 404."""
@@ -177,9 +179,10 @@ class Client:
         try:
             return (answer.json() if answer.content else None), answer.headers
         except ValueError:
-            raise LabelStudioError(
-                f"{self.url} answers, but not as Label Studio does", "check LABEL_STUDIO_URL"
-            ) from None
+            raise self._stranger() from None
+
+    def _stranger(self) -> LabelStudioError:
+        return LabelStudioError(f"{self.url} answers, but not as Label Studio does", "check LABEL_STUDIO_URL")
 
 
 def chunks(items: Sequence[Any], size: int = CHUNK) -> Iterator[Sequence[Any]]:

@@ -7,15 +7,40 @@ and one whose settings changed starts clean.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
+from workflow.errors import StageError
 from workflow.store import digest, file_digest, read_json, write_json
+
+
+def alone(folder: Path, what: str) -> IO[str]:
+    """Take the lock of a project's `folder`, for as long as the returned file is open, or raise StageError.
+
+    The system gives it back when the process ends, however it ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / "lock").open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        pid = file.read().strip()
+        file.close()
+        raise StageError(
+            f"another workflow command works on {what}", f"wait for it, or: kill {pid}"
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
 
 
 @dataclass(frozen=True)

@@ -42,10 +42,12 @@ def run(project: Project, force: bool = False) -> Outcome:
 
 
 def version(project: Project) -> str:
-    """Sixteen hex digits that name the dataset's content. StageError where there is none."""
+    """Sixteen hex digits that name the dataset's content. StageError where none is of today's classes."""
     card = read_json(project.dataset / "dataset.json")
     if card is None:
         raise StageError(f"{project.dataset} holds no dataset", "workflow dataset")
+    if tuple(card["classes"]) != project.settings.classes:
+        raise StageError(f"{project.dataset} was built with other classes", "workflow dataset")
     return card["version"]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +43,10 @@ class Difference:
     doubled_tasks: list[int] = field(default_factory=list)
     doubled_predictions: list[int] = field(default_factory=list)
 
+    @property
+    def changes(self) -> bool:
+        return bool(self.new or self.to_predict or self.doubled_tasks or self.doubled_predictions)
+
     def __str__(self) -> str:
         parts = [f"{len(self.new)} new tasks", f"{self.unchanged} unchanged"]
         parts.append(f"{len(self.to_predict)} new predictions")
@@ -59,28 +62,30 @@ def run(project: Project, client: Client, served: str | None, dry_run: bool = Fa
     """Bring the server's tasks and predictions up to date and write pushed.jsonl.
 
     `served` is the folder, as the server sees it, through which it serves the images; None where
-    `push.image_url` says how to reach them.
+    `push.image_url` says how to reach them. With `dry_run` nothing is sent. LabelStudioError where the
+    server refuses something, or lacks afterwards what it was sent.
     """
     start = time.perf_counter()
-    records = read_catalog(project.catalog)
-    predictions = read_samples(predictions_path(project))
     if dry_run:
         number = find_project(project, client)
-        tasks = _server_tasks(client, number) if number else {}
-        did = f"would send: {_difference(project, records, predictions, tasks)}"
-        return Outcome("push", time.perf_counter() - start, did)
-    _let_killed_push_land(project)
-    number = ensure_project(project, client, served)
-    tasks = _server_tasks(client, number)
-    difference = _difference(project, records, predictions, tasks)
-    _remove_doubles(client, difference)
-    _send_tasks(project, client, number, difference.new)
-    tasks = _server_tasks(client, number) if difference.new or difference.doubled_tasks else tasks
-    _check_arrived(client, records, tasks)
-    _send_predictions(project, client, number, records, predictions, tasks, difference)
-    _write_pushed(project, client, number, records)
-    nothing = not (difference.new or difference.to_predict or difference.doubled_tasks)
-    return Outcome("push", time.perf_counter() - start, f"project {number}: {difference}", skipped=nothing)
+    else:
+        _let_killed_push_land(project)
+        number = ensure_project(project, client, served)
+    push = _Push(project, client, number or 0)
+    tasks = push.server_tasks() if number else {}
+    difference = push.difference(tasks)
+    if dry_run:
+        return Outcome("push", time.perf_counter() - start, f"would send: {difference}")
+    push.remove_doubles(difference)
+    push.send_tasks(difference.new)
+    tasks = push.server_tasks() if difference.changes else tasks
+    push.send_predictions(difference.to_predict, tasks)
+    push.show_latest_model()
+    tasks = push.server_tasks() if difference.to_predict else tasks
+    push.check_arrived(tasks)
+    push.write_pushed(tasks)
+    did = f"project {number}: {difference}"
+    return Outcome("push", time.perf_counter() - start, did, skipped=not difference.changes)
 
 
 def link_path(project: Project) -> Any:
@@ -127,30 +132,6 @@ def ensure_project(project: Project, client: Client, served: str | None) -> int:
     return number
 
 
-def _difference(
-    project: Project, records: list[ImageRecord], predictions: dict[str, Sample], tasks: dict[str, list[Json]]
-) -> Difference:
-    blind = project.settings.push.blind
-    difference = Difference(gone=len(tasks.keys() - {r.id for r in records}))
-    for record in records:
-        here = tasks.get(record.id, [])
-        if here:
-            difference.unchanged += 1
-        else:
-            difference.new.append(record)
-        ranked = sorted(here, key=_worth)
-        difference.doubled_tasks += [t["id"] for t in ranked[1:] if not _has_human_work(t)]
-        sample = predictions.get(record.id)
-        if sample is None or record.split in blind:
-            continue
-        pushed = ranked[0]["predictions"] if ranked else []
-        versions = [p for p in pushed if p["model_version"] == version(sample)]
-        difference.doubled_predictions += [p["id"] for p in versions[1:]]
-        if sample.annotations and not versions:
-            difference.to_predict.append(record.id)
-    return difference
-
-
 def version(sample: Sample) -> str:
     """Label Studio's model_version: who guessed, at which revision of weights and settings."""
     if not sample.annotations:
@@ -168,75 +149,108 @@ def _worth(task: Json) -> tuple[bool, int]:
     return not _has_human_work(task), task["id"]
 
 
-def _server_tasks(client: Client, number: int) -> dict[str, list[Json]]:
-    """The server's tasks by image id; tasks that are not ours carry none and are left alone."""
-    tasks = defaultdict(list)
-    for task in client.tasks(number, "id,data,annotations,predictions,drafts"):
-        if key := task["data"].get("image_id"):
-            tasks[key].append(task)
-    return tasks
+@dataclass
+class _Push:
+    """One push: our images and guesses against project `number` of one server."""
 
+    project: Project
+    client: Client
+    number: int
 
-def _remove_doubles(client: Client, difference: Difference) -> None:
-    for number in difference.doubled_predictions:
-        client.delete(f"api/predictions/{number}/")
-    for number in difference.doubled_tasks:
-        client.delete(f"api/tasks/{number}/")
+    def __post_init__(self) -> None:
+        self.records = {r.id: r for r in read_catalog(self.project.catalog)}
+        self.guesses = read_samples(predictions_path(self.project))
 
+    def server_tasks(self) -> dict[str, list[Json]]:
+        """The server's tasks by image id; tasks that are not ours carry none and are left alone."""
+        tasks = defaultdict(list)
+        for task in self.client.tasks(self.number, "id,data,annotations,predictions,drafts"):
+            if key := task["data"].get("image_id"):
+                tasks[key].append(task)
+        return tasks
 
-def _send_tasks(project: Project, client: Client, number: int, records: list[ImageRecord]) -> None:
-    with progress("pushing tasks", len(records), "tasks") as advance:
-        for part in chunks(records):
-            with _Sending(project, len(part)):
-                client.import_tasks(number, [{"data": _task_data(project, r)} for r in part])
-            advance(len(part))
+    def difference(self, tasks: dict[str, list[Json]]) -> Difference:
+        difference = Difference(gone=len(tasks.keys() - self.records.keys()))
+        for image, record in self.records.items():
+            ranked = sorted(tasks.get(image, []), key=_worth)
+            if ranked:
+                difference.unchanged += 1
+            else:
+                difference.new.append(record)
+            difference.doubled_tasks += [t["id"] for t in ranked[1:] if not _has_human_work(t)]
+            sample = self._guess(record)
+            if sample is None:
+                continue
+            pushed = ranked[0]["predictions"] if ranked else []
+            versions = [p["id"] for p in pushed if p["model_version"] == version(sample)]
+            difference.doubled_predictions += versions[1:]
+            if not versions:
+                difference.to_predict.append(image)
+        return difference
 
+    def _guess(self, record: ImageRecord) -> Sample | None:
+        """What to push of an image besides itself: nothing where it is blind, or the model saw nothing."""
+        sample = self.guesses.get(record.id)
+        blind = record.split in self.project.settings.push.blind
+        return sample if sample and sample.annotations and not blind else None
 
-def _task_data(project: Project, record: ImageRecord) -> Json:
-    template = project.settings.push.image_url
-    url = labelstudio.local_file_url(project.name, record.path)
-    if template is not None:
-        url = labelstudio.url_of(template, record.path)
-    return {"image": url, "image_id": record.id, "file": record.path, "split": record.split}
+    def remove_doubles(self, difference: Difference) -> None:
+        for number in difference.doubled_predictions:
+            self.client.delete(f"api/predictions/{number}/")
+        for number in difference.doubled_tasks:
+            self.client.delete(f"api/tasks/{number}/")
 
+    def send_tasks(self, records: list[ImageRecord]) -> None:
+        with progress("pushing tasks", len(records), "tasks") as advance:
+            for part in chunks(records):
+                with _Sending(self.project, len(part)):
+                    self.client.import_tasks(self.number, [{"data": self._data(r)} for r in part])
+                advance(len(part))
 
-def _send_predictions(
-    project: Project,
-    client: Client,
-    number: int,
-    records: list[ImageRecord],
-    predictions: dict[str, Sample],
-    tasks: dict[str, list[Json]],
-    difference: Difference,
-) -> None:
-    sizes = {r.id: (r.width, r.height) for r in records}
-    bodies = []
-    for image in difference.to_predict:
-        sample = predictions[image]
-        result = labelstudio.to_result(sample.annotations, *sizes[image])
-        scores = [a.score for a in sample.annotations if a.score is not None]
-        task = min(tasks[image], key=_worth)["id"]
-        bodies.append(
-            {"task": task, "model_version": version(sample), "score": min(scores), "result": result}
-        )
-    with progress("pushing predictions", len(bodies), "tasks") as advance:
-        for part in chunks(bodies):
-            with _Sending(project, len(part)):
-                client.import_predictions(number, part)
-            advance(len(part))
-    # Bulk imports leave the project's model version empty, and the label stream would open blank.
-    current = next((version(s) for s in predictions.values() if s.annotations), "")
-    if (
-        current
-        and (client.project(number) or {}).get("model_version") != current
-        and _any_pushed(project, predictions, records)
-    ):
-        client.patch(f"api/projects/{number}/", {"model_version": current})
+    def _data(self, record: ImageRecord) -> Json:
+        template = self.project.settings.push.image_url
+        url = labelstudio.local_file_url(self.project.name, record.path)
+        if template is not None:
+            url = labelstudio.url_of(template, record.path)
+        return {"image": url, "image_id": record.id, "file": record.path, "split": record.split}
 
+    def send_predictions(self, images: list[str], tasks: dict[str, list[Json]]) -> None:
+        with progress("pushing predictions", len(images), "tasks") as advance:
+            for part in chunks(images):
+                bodies = [self._prediction(image, min(tasks[image], key=_worth)["id"]) for image in part]
+                with _Sending(self.project, len(part)):
+                    self.client.import_predictions(self.number, bodies)
+                advance(len(part))
 
-def _any_pushed(project: Project, predictions: dict[str, Sample], records: Iterable[ImageRecord]) -> bool:
-    open_splits = [r for r in records if r.split not in project.settings.push.blind]
-    return any(predictions[r.id].annotations for r in open_splits if r.id in predictions)
+    def _prediction(self, image: str, task: int) -> Json:
+        sample, record = self.guesses[image], self.records[image]
+        result = labelstudio.to_result(sample.annotations, record.width, record.height)
+        # The least certain box makes the task's score, by which the server can sort the unsure first.
+        score = min((a.score for a in sample.annotations if a.score is not None), default=0.0)
+        return {"task": task, "model_version": version(sample), "score": score, "result": result}
+
+    def show_latest_model(self) -> None:
+        """Bulk imports leave the project's model version empty, and the label stream would open blank."""
+        guesses = filter(None, map(self._guess, self.records.values()))
+        current = next((version(sample) for sample in guesses), None)
+        shown = (self.client.project(self.number) or {}).get("model_version")
+        if current and shown != current:
+            self.client.patch(f"api/projects/{self.number}/", {"model_version": current})
+
+    def check_arrived(self, tasks: dict[str, list[Json]]) -> None:
+        """Count back, from the server, what it should have now."""
+        left = self.difference(tasks)
+        if left.new or left.to_predict:
+            what = f"{len(left.new)} tasks and {len(left.to_predict)} predictions"
+            raise LabelStudioError(f"{self.client.url} lacks {what} it was sent", "workflow push again")
+
+    def write_pushed(self, tasks: dict[str, list[Json]]) -> None:
+        rows = []
+        for image in sorted(self.records.keys() & tasks.keys()):
+            task = min(tasks[image], key=_worth)
+            guesses = [{"id": p["id"], "version": p["model_version"]} for p in task["predictions"]]
+            rows.append({"image": image, "task": task["id"], "predictions": guesses})
+        write_rows_if_changed(self.project.pushed, rows)
 
 
 class _Sending:
@@ -265,23 +279,6 @@ def _let_killed_push_land(project: Project) -> None:
     if mark:
         time.sleep(min(max(mark["until"] - time.time(), 0), 60))
         sending_path(project).unlink(missing_ok=True)
-
-
-def _check_arrived(client: Client, records: list[ImageRecord], tasks: dict[str, list[Json]]) -> None:
-    missing = sum(r.id not in tasks for r in records)
-    if missing:
-        raise LabelStudioError(f"{client.url} lost {missing} of {len(records)} tasks", "workflow push again")
-
-
-def _write_pushed(project: Project, client: Client, number: int, records: list[ImageRecord]) -> None:
-    known = {r.id for r in records}
-    rows = []
-    for image, tasks in _server_tasks(client, number).items():
-        if image in known:
-            task = min(tasks, key=_worth)
-            guesses = [{"id": p["id"], "version": p["model_version"]} for p in task["predictions"]]
-            rows.append({"image": image, "task": task["id"], "predictions": guesses})
-    write_rows_if_changed(project.pushed, sorted(rows, key=lambda row: row["image"]))
 
 
 def pushed_tasks(project: Project) -> dict[str, int]:

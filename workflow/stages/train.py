@@ -46,6 +46,7 @@ def run(project: Project, device: str = "auto", force: bool = False) -> Outcome:
 
     StageError without a dataset or training images; ModelError where the base cannot be trained.
     """
+    dataset.version(project)
     models.fetch(base_spec(project), project.folder)
     made = plan(project)
     return Runner(project.marks).run(made, lambda scratch: _train(project, made, scratch, device), force)
