@@ -64,13 +64,13 @@ test:  ## all tests, with the real servers and a real browser
 	@$(VENV)/bin/python -m pytest
 
 fast: $(VENV)/ready  ## the tests that start no server, under two minutes
-	@$(VENV)/bin/python -m pytest -m "not services"
+	@$(VENV)/bin/python -m pytest -m "not services and not slow"
 
 check: $(VENV)/ready  ## lint, types, fast tests
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/python -m pytest -m "not services"
+	@$(VENV)/bin/python -m pytest -m "not services and not slow"
 
 clean: $(VENV)/ready  ## stop the servers; remove environments and caches, keep every project's data
 	@$(WORKFLOW) down

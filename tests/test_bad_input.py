@@ -223,6 +223,7 @@ def test_a_model_that_is_not_there(letters: Project, here: Path, model: str, pro
     assert _files(letters.data) == before
 
 
+@pytest.mark.slow
 def test_a_model_without_any_class_of_the_project(letters: Project, here: Path) -> None:
     (letters.folder / "base").mkdir()
     shutil.copy(ZIPCODES / "base" / "printed-digits.pt", letters.folder / "base" / "weights.pt")
@@ -267,6 +268,7 @@ def _fill(disk: Path, but: int) -> None:
     (disk / "filler").write_bytes(bytes(room.f_bavail * room.f_frsize - but))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "room", "problem"),
     [
@@ -318,6 +320,7 @@ def test_half_of_an_address(here: Path, command: str, environment: dict[str, str
     assert refused(here, command, **environment) == f"error: {problem}\n"
 
 
+@pytest.mark.slow
 def test_no_server_at_the_address(letters: Project, here: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -331,6 +334,7 @@ def test_no_server_at_the_address(letters: Project, here: Path) -> None:
     assert _files(letters.data) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "content"),
     [(200, b"<p>hello</p>"), (200, b'{"hello": 1}'), (404, b"")],

@@ -306,6 +306,7 @@ yolo._fit(base, data, Path(scratch), json.loads(recipe), "cpu", lambda event: No
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("killer", "epochs_after"),
     [(BEFORE_STRIPPING, []), (HALF_OF_THE_BEST, []), (BEFORE_SAVING_THE_SECOND_EPOCH, [2, 3])],

@@ -21,6 +21,7 @@ Json = dict[str, Any]
 PAGE = 500
 CHUNK = 1000
 WRITE_TIMEOUT = 600
+READ_TIMEOUT = 60
 READ_TRIES = 4
 
 
@@ -158,7 +159,7 @@ class Client:
     def _read(self, path: str, query: Json) -> tuple[Any, Any]:
         for attempt in range(READ_TRIES):
             try:
-                return self._request("GET", path, params=query)
+                return self._request("GET", path, params=query, timeout=READ_TIMEOUT)
             except LabelStudioError as error:
                 if attempt == READ_TRIES - 1 or "HTTP 4" in error.problem:
                     raise
@@ -168,10 +169,13 @@ class Client:
     def _once(self, method: str, path: str, **body: Any) -> Any:
         return self._request(method, path, **body)[0]
 
-    def _request(self, method: str, path: str, **rest: Any) -> tuple[Any, Any]:
+    def _request(self, method: str, path: str, timeout: int = WRITE_TIMEOUT, **rest: Any) -> tuple[Any, Any]:
         # The SDK's own transport, for its authentication: legacy tokens and personal ones alike.
         transport = self._sdk._client_wrapper.httpx_client
-        answer = _guarded(self.url, lambda: transport.request(path, method=method, **rest))
+        options: Any = {"timeout_in_seconds": timeout}
+        answer = _guarded(
+            self.url, lambda: transport.request(path, method=method, request_options=options, **rest)
+        )
         if answer.status_code == 404 and method == "GET":
             return None, answer.headers
         if answer.is_error:

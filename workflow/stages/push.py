@@ -18,6 +18,7 @@ from workflow.progress import progress
 from workflow.project import Project
 from workflow.records import ImageRecord, Sample
 from workflow.runner import Outcome
+from workflow.schema import lock_classes
 from workflow.stages.preannotate import predictions_path
 from workflow.store import (
     digest,
@@ -69,6 +70,7 @@ def run(project: Project, client: Client, served: str | None, dry_run: bool = Fa
     if dry_run:
         number = find_project(project, client)
     else:
+        lock_classes(project.data / "classes.json", project.settings.classes, project.labels)
         _let_killed_push_land(project)
         number = ensure_project(project, client, served)
     push = _Push(project, client, number or 0)
