@@ -93,7 +93,6 @@ def _turn(project: Project, record: ImageRecord) -> None:
         turned = image.transpose(Image.Transpose.ROTATE_90)
         turned.save(project.images / name, quality=95, exif=exif)
     truth = review.truth_file(project)
-    assert truth is not None
     rows = list(read_rows(truth))
     same = next(row for row in rows if row["file"] == record.path)
     write_rows(truth, [*rows, same | {"file": name}])

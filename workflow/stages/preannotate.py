@@ -18,7 +18,6 @@ from workflow.store import (
     appending,
     digest,
     drop_half_line,
-    file_digest,
     read_catalog,
     read_rows,
     sample_to_row,
@@ -131,7 +130,3 @@ def _with_ids(row: dict, revision: str) -> dict:
     for number, annotation in enumerate(row["annotations"]):
         annotation["id"] = digest([row["image"], revision, number])[:10]
     return row
-
-
-def predictions_digest(project: Project) -> str:
-    return file_digest(predictions_path(project))

@@ -37,14 +37,7 @@ def run(project: Project, client: Client, limit: int | None = None) -> Outcome:
     """Review every task that waits, or the first `limit`; StageError where no truth file is set."""
     start = time.perf_counter()
     settings = project.settings.review
-    if settings.truth is None:
-        raise StageError(
-            "review.truth names no file: only a person can review this project", "open Label Studio"
-        )
-    path = project.resolve(settings.truth)
-    if not path.exists():
-        raise StageError(f"{path} does not exist", "check review.truth")
-    truth = {row["file"]: row for row in read_rows(path)}
+    truth = {row["file"]: row for row in read_rows(truth_file(project))}
     number = find_project(project, client)
     if number is None:
         raise StageError(f"{client.url} has no project of {project.name}", "workflow push")
@@ -63,6 +56,18 @@ def run(project: Project, client: Client, limit: int | None = None) -> Outcome:
     return Outcome(
         "review", time.perf_counter() - start, did if done else "nothing waits for review", not done
     )
+
+
+def truth_file(project: Project) -> Path:
+    """The file of what is true. StageError where none is set, or it is not there."""
+    truth = project.settings.review.truth
+    if truth is None:
+        problem = "review.truth names no file: only a person can review this project"
+        raise StageError(problem, "open Label Studio")
+    path = project.resolve(truth)
+    if not path.exists():
+        raise StageError(f"{path} does not exist", "check review.truth")
+    return path
 
 
 def cost_model(settings: Review) -> CostModel:
@@ -124,8 +129,3 @@ def _mend(record: ImageRecord, region: Json, guess: Annotation, wanted: Annotati
     exact = labelstudio.to_result([wanted], record.width, record.height)[0]["value"]
     value = region["value"] | {"rectanglelabels": [wanted.label]}
     return region | {"value": value if fits else exact, "origin": "prediction-changed"}
-
-
-def truth_file(project: Project) -> Path | None:
-    truth = project.settings.review.truth
-    return project.resolve(truth) if truth else None
