@@ -15,6 +15,7 @@ LAYERS = {
     "workflow.errors": 0,
     "workflow.records": 0,
     "workflow.geometry": 0,
+    "workflow.masks": 0,
     "workflow.store": 1,
     "workflow.settings": 1,
     "workflow.project": 1,

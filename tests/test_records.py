@@ -24,6 +24,12 @@ A_CAT = Annotation("cat", ME)
             lambda: Annotation("a", ME, box=(0, 0, 1, 1), keypoints=((0, 0),)),
             "annotation 'a' has more than one geometry",
         ),
+        (
+            lambda: Annotation("a", ME, polygons=(((0, 0), (1, 1)),)),
+            "annotation 'a': a polygon needs three points or more",
+        ),
+        (lambda: Annotation("a", ME, polygons=()), "annotation 'a': a polygon needs three points or more"),
+        (lambda: Annotation("a", ME, keypoints=((0, math.inf),)), "keypoints (0, inf) is not finite"),
         (lambda: RotatedBox(0, 0, 0, 1, 0), "rotated box of 0 x 1 pixels has no area"),
         (lambda: ImageRecord("i", "a.jpg", 0, 5, "train"), "image a.jpg: size 0x5 is not positive"),
         (
@@ -45,3 +51,10 @@ def test_what_is_wrong_cannot_exist(make, message: str) -> None:
 )
 def test_within(box: tuple, inside: bool) -> None:
     assert Annotation("a", ME, box=box).within(10, 20) is inside
+    corners = ((box[0], box[1]), (box[2], box[3]))
+    assert Annotation("a", ME, keypoints=corners).within(10, 20) is inside
+    assert Annotation("a", ME, polygons=((*corners, (1, 1)),)).within(10, 20) is inside
+
+
+def test_the_whole_image_is_within() -> None:
+    assert A_CAT.within(1, 1)

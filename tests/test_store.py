@@ -26,7 +26,10 @@ EVERY_KIND = (
     Annotation("cat", MODEL, box=(0.0, 0.1, 10.25, 20.5), score=0.5, id="r1"),
     Annotation("cat", MODEL, rotated_box=RotatedBox(5, 5, 4, 2, 30)),
     Annotation("cat", MODEL, mask=Mask(4, 4, "04444")),
-    Annotation("cat", MODEL, keypoints=((1.0, 2.0), (3.0, 4.5))),
+    Annotation("nose", MODEL, keypoints=((1.0, 2.0), (3.0, 4.5)), parent="r1"),
+    Annotation(
+        "cat", MODEL, polygons=(((0.0, 0.0), (9.5, 0.1), (4.0, 4.0)), ((1, 1), (2, 1), (2, 2), (1, 2)))
+    ),
 )
 
 

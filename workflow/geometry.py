@@ -33,6 +33,33 @@ def clip_boxes(boxes: ArrayLike, width: int, height: int) -> Floats:
     return np.clip(boxes, 0, [width, height, width, height])
 
 
+def clip_polygon(points: ArrayLike, width: int, height: int) -> Floats:
+    """A closed outline (n, 2) cut to an image: (m, 2), empty where nothing of it lies inside.
+
+    Sutherland and Hodgman's way, one side of the image after the other. An outline that leaves the image
+    and comes back stays one, its parts joined by lines of no width along the edge.
+    """
+    corners: Floats = np.asarray(points, dtype=float).reshape(-1, 2)
+    for axis, sign, limit in ((0, 1, 0), (0, -1, width), (1, 1, 0), (1, -1, height)):
+        if not len(corners):
+            break
+        inside = sign * (corners[:, axis] - limit) >= 0
+        after = np.roll(corners, -1, axis=0)
+        crosses = inside != np.roll(inside, -1)
+        step = np.where(crosses, after[:, axis] - corners[:, axis], 1)
+        cuts = corners + ((limit - corners[:, axis]) / step)[:, None] * (after - corners)
+        both = np.stack([corners, cuts], axis=1).reshape(-1, 2)
+        corners = both[np.stack([inside, crosses], axis=1).reshape(-1)]
+    # Rounding leaves a cut the last bit past its edge.
+    return np.clip(corners, 0, (width, height))
+
+
+def polygon_area(points: ArrayLike) -> float:
+    """The area within a closed outline (n, 2), by Gauss's formula."""
+    x, y = np.asarray(points, dtype=float).reshape(-1, 2).T
+    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+
+
 def xyxy_to_xywh(boxes: ArrayLike) -> Floats:
     """xyxy (n, 4) to COCO's x, y, width, height (n, 4)."""
     boxes = np.asarray(boxes, dtype=float).reshape(-1, 4)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 Split = Literal["train", "validation", "test"]
 State = Literal["unlabeled", "predicted", "reviewed", "skipped"]
 Kind = Literal["model", "person", "import"]
+Point = tuple[float, float]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
@@ -73,8 +74,10 @@ class Mask:
 class Annotation:
     """One label with at most one geometry; none means that the label is of the whole image.
 
-    `box` is (x1, y1, x2, y2). `keypoints` are (x, y) pairs. `score` is a model's, in [0, 1], and
-    None for a person's. `id` names the region within its image, so that the ledger can follow it.
+    `box` is (x1, y1, x2, y2). `polygons` are the closed outlines of one object's parts, without holes:
+    what has holes is a mask. `keypoints` are (x, y) pairs. `score` is a model's, in [0, 1], and None for
+    a person's. `id` names the region within its image, so that the ledger can follow it; `parent` is the
+    id of the region it belongs to, as a keypoint to a person's box.
     """
 
     label: str
@@ -82,14 +85,16 @@ class Annotation:
     box: tuple[float, float, float, float] | None = None
     rotated_box: RotatedBox | None = None
     mask: Mask | None = None
-    keypoints: tuple[tuple[float, float], ...] | None = None
+    keypoints: tuple[Point, ...] | None = None
     score: float | None = None
     id: str = ""
+    polygons: tuple[tuple[Point, ...], ...] | None = None
+    parent: str = ""
 
     def __post_init__(self) -> None:
         if not self.label:
             raise ValueError("an annotation needs a label")
-        geometries = (self.box, self.rotated_box, self.mask, self.keypoints)
+        geometries = (self.box, self.rotated_box, self.mask, self.keypoints, self.polygons)
         if sum(g is not None for g in geometries) > 1:
             raise ValueError(f"annotation {self.label!r} has more than one geometry")
         if self.box is not None:
@@ -97,15 +102,28 @@ class Annotation:
             x1, y1, x2, y2 = self.box
             if x2 <= x1 or y2 <= y1:
                 raise ValueError(f"box {self.box} has no area: x2 > x1 and y2 > y1 are needed")
+        self._check_points()
         if self.score is not None and not 0 <= self.score <= 1:
             raise ValueError(f"score {self.score} is not in [0, 1]")
 
+    def _check_points(self) -> None:
+        if self.keypoints is not None:
+            _finite("keypoints", tuple(v for point in self.keypoints for v in point))
+        if self.polygons is None:
+            return
+        if not self.polygons or any(len(part) < 3 for part in self.polygons):
+            raise ValueError(f"annotation {self.label!r}: a polygon needs three points or more")
+        _finite("polygon", tuple(v for part in self.polygons for point in part for v in point))
+
     def within(self, width: int, height: int) -> bool:
-        """Whether the box, if there is one, lies inside an image of that size."""
-        if self.box is None:
-            return True
-        x1, y1, x2, y2 = self.box
-        return x1 >= 0 and y1 >= 0 and x2 <= width and y2 <= height
+        """Whether the box, or every point of the outlines or keypoints, lies inside an image of that size.
+
+        A rotated box may reach over the edge: cut off, it would be none.
+        """
+        points = [point for part in self.polygons or (self.keypoints or (),) for point in part]
+        if self.box is not None:
+            points += [self.box[:2], self.box[2:]]
+        return all(0 <= x <= width and 0 <= y <= height for x, y in points)
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,10 +161,16 @@ def annotation_from_row(row: Row) -> Annotation:
         box=tuple(row["box"]) if "box" in row else None,
         rotated_box=RotatedBox(**row["rotated_box"]) if "rotated_box" in row else None,
         mask=Mask(**row["mask"]) if "mask" in row else None,
-        keypoints=tuple(tuple(p) for p in row["keypoints"]) if "keypoints" in row else None,
+        keypoints=_points(row["keypoints"]) if "keypoints" in row else None,
+        polygons=tuple(_points(part) for part in row["polygons"]) if "polygons" in row else None,
+        parent=row.get("parent", ""),
         score=row.get("score"),
         id=row.get("id", ""),
     )
+
+
+def _points(points: Iterable[Iterable[float]]) -> Any:
+    return tuple(tuple(point) for point in points)
 
 
 def sample_to_row(sample: Sample) -> Row:

@@ -157,7 +157,7 @@ class _Harvest:
 
 def _latest(annotations: list[Json]) -> Json | None:
     """The annotation that counts: the latest submitted, a skip only where nothing was."""
-    submitted = [a for a in annotations if not a["was_cancelled"]] or annotations
+    submitted = labelstudio.submitted(annotations) or annotations
     return max(submitted, key=lambda a: (a["updated_at"], a["id"]), default=None)
 
 
