@@ -74,15 +74,19 @@ def _codes() -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
 def _pack(lengths: Ints, values: Bytes, count: int) -> list[int]:
     if not 0 < count <= MOST_VALUES:
         raise FormatError(f"a brush mask of {count} values does not fit its header")
+    table, table_sizes = _codes()
+    codes, sizes = table[np.minimum(lengths, LONGEST)], table_sizes[np.minimum(lengths, LONGEST)]
     parts = (lengths - 1) // LONGEST + 1
     if parts.max() > 1:
-        rest = lengths - (parts - 1) * LONGEST
-        values, lengths = np.repeat(values, parts), np.full(parts.sum(), LONGEST)
-        lengths[np.cumsum(parts) - 1] = rest
-    table, sizes = _codes()
+        # What is left of a run too long for one code has a count of the same size, as the SDK writes it.
+        long = parts > 1
+        lasts = np.cumsum(parts)[long] - 1
+        rest = lengths[long] - (parts[long] - 1) * LONGEST
+        codes, sizes, values = (np.repeat(array, parts) for array in (codes, sizes, values))
+        codes[lasts] = (7 << SIZES[-1] | rest - 1) << 8
     header = (7 << 16) + sum((size - 1) << shift for size, shift in zip(SIZES, (12, 8, 4, 0), strict=True))
-    codes = np.concatenate([np.array([count, header], np.uint32), table[lengths] | values])
-    return _join(codes, np.concatenate([np.array([32, 21], np.uint8), sizes[lengths]]))
+    codes = np.concatenate([np.array([count, header], np.uint32), codes | values])
+    return _join(codes, np.concatenate([np.array([32, 21], np.uint8), sizes]))
 
 
 def _join(codes: NDArray[np.uint32], sizes: NDArray[np.uint8]) -> list[int]:

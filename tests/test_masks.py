@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.drawing import SHAPES, masks_of_rectangles
+from workflow import masks
+from workflow.records import Mask
+
+
+@given(masks_of_rectangles())
+def test_masks_survive_bit_by_bit(pixels: np.ndarray) -> None:
+    mask = masks.encode(pixels)
+    assert (mask.height, mask.width) == pixels.shape
+    assert (masks.decode(mask) == pixels).all()
+    assert masks.area(mask) == pixels.sum()
+
+
+@pytest.mark.parametrize("pixels", SHAPES.values(), ids=SHAPES)
+def test_area_and_box_are_those_of_the_pixels(pixels: np.ndarray) -> None:
+    mask = masks.encode(pixels)
+    rows, columns = np.nonzero(pixels)
+    box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) if len(rows) else None
+    assert masks.box(mask) == box
+    assert masks.area(mask) == len(rows)
+
+
+def test_the_runs_are_those_of_pycocotools() -> None:
+    # From the reference implementation's own documentation of its counts: down the columns, zeros first.
+    assert masks.encode(np.array([[0, 1], [0, 1]])) == Mask(2, 2, "22")
+    assert masks.encode(np.ones((2, 2))) == Mask(2, 2, "04")
+
+
+@given(masks_of_rectangles(), st.integers(0, 3))
+def test_overlaps_are_those_of_the_pixels(pixels: np.ndarray, shift: int) -> None:
+    other = np.roll(pixels, shift, axis=1)
+    found = masks.iou([masks.encode(pixels)], [masks.encode(other), masks.encode(pixels)])
+    union = (pixels | other).sum()
+    assert found[0, 0] == pytest.approx((pixels & other).sum() / union if union else 0)
+    assert masks.iou([], [masks.encode(pixels)]).shape == (0, 1)
+
+
+def test_polygons_fill_the_pixels_they_cover() -> None:
+    square, far = [(1, 1), (4, 1), (4, 3), (1, 3)], [(6, 0), (8, 0), (8, 1), (6, 1)]
+    pixels = masks.decode(masks.from_polygons([square, far], 5, 8))
+    expected = np.zeros((5, 8), bool)
+    expected[1:3, 1:4] = expected[0:1, 6:8] = True
+    assert (pixels == expected).all()
+
+
+@pytest.mark.parametrize("counts", ["", "zz0", "~~~~~", "9999999999999"])
+def test_runs_that_are_none_are_refused(counts: str) -> None:
+    with pytest.raises(ValueError):
+        masks.decode(Mask(5, 7, counts))
