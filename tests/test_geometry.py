@@ -21,6 +21,15 @@ def test_clip_leaves_what_is_inside_alone() -> None:
     assert geometry.clip_boxes(boxes, 10, 8).tolist() == [[1.5, 2.5, 3.5, 4.5], [0, 0, 10, 8]]
 
 
+def test_an_outline_is_cut_to_the_image() -> None:
+    diamond = [(5, -5), (15, 5), (5, 15), (-5, 5)]
+    assert geometry.polygon_area(diamond) == 200
+    assert geometry.polygon_area(geometry.clip_polygon(diamond, 10, 10)) == 100
+    inside = [(1.5, 1.5), (3, 2), (2, 7)]
+    assert geometry.clip_polygon(inside, 10, 8).tolist() == [list(p) for p in inside]
+    assert len(geometry.clip_polygon([(20, 1), (30, 1), (30, 3)], 10, 8)) == 0
+
+
 def test_xywh_and_back() -> None:
     boxes = np.array([(1.0, 2.0, 4.0, 8.0)])
     assert geometry.xyxy_to_xywh(boxes).tolist() == [[1, 2, 3, 6]]

@@ -50,6 +50,12 @@ def test_polygons_fill_the_pixels_they_cover() -> None:
     assert (pixels == expected).all()
 
 
+def test_polygons_are_cut_to_the_image() -> None:
+    huge = [(-1e12, -1e12), (1e12, -1e12), (1e12, 1e12), (-1e12, 1e12)]
+    assert masks.from_polygons([huge], 5, 8) == masks.encode(np.ones((5, 8)))
+    assert masks.from_polygons([[(10, 0), (20, 0), (20, 3)]], 5, 8) == masks.encode(np.zeros((5, 8)))
+
+
 @pytest.mark.parametrize("counts", ["", "zz0", "~~~~~", "9999999999999"])
 def test_runs_that_are_none_are_refused(counts: str) -> None:
     with pytest.raises(ValueError):

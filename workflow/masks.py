@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workflow.geometry import clip_polygon
 from workflow.records import Mask, Point
 
 Bits = NDArray[np.bool_]
@@ -38,7 +39,10 @@ def from_polygons(parts: Sequence[Sequence[Point]], height: int, width: int) -> 
     """The pixels within any of the closed outlines, by COCO's rule of what lies inside."""
     from faster_coco_eval.core import mask as library
 
-    flat = [np.asarray(part, dtype=float).reshape(-1).tolist() for part in parts]
+    # Cut first: the library walks along every line, however far outside the image it runs.
+    flat = [cut.reshape(-1).tolist() for part in parts if len(cut := clip_polygon(part, width, height)) > 2]
+    if not flat:
+        return encode(np.zeros((height, width), dtype=bool))
     return _mask(library.merge(library.frPyObjects(flat, height, width)), height, width)
 
 

@@ -43,8 +43,9 @@ def from_fiftyone(
 
 def _document(a: Annotation, width: int, height: int) -> dict[str, Any]:
     if a.box is None:
-        geometries = {"rotated box": a.rotated_box, "mask": a.mask, "keypoints": a.keypoints}
-        what = next((name for name, g in geometries.items() if g is not None), "label of the whole image")
+        shapes = ("rotated_box", "mask", "polygons", "keypoints")
+        found = (s.replace("_", " ") for s in shapes if getattr(a, s) is not None)
+        what = next(found, "label of the whole image")
         raise FormatError(f"fiftyone: the {what} {a.label!r} does not fit a Detection, which holds a box")
     x1, y1, x2, y2 = a.box
     made_by = {key: getattr(a.provenance, name) for name, key in ATTRIBUTES.items()}

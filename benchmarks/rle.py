@@ -1,0 +1,76 @@
+"""Brush masks: our codec against label_studio_sdk.converter.brush, on blobs and on noise, in one run.
+
+Claim: at least as fast as the SDK on blobs, and 20 times as fast on noise, with the same bytes and pixels.
+Run: python benchmarks/rle.py [WIDTH HEIGHT]     (default 1920 1080; the SDK takes minutes for much more)
+
+Prints megapixels a second, the best of the rounds, taken turn by turn; and ours over theirs.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from label_studio_sdk.converter import brush as sdk
+
+from workflow.formats.labelstudio_brush import mask_to_rle, rle_to_alpha
+
+ROUNDS = 5
+
+
+def main() -> None:
+    width, height = map(int, sys.argv[1:3]) if len(sys.argv) > 2 else (1920, 1080)
+    print(f"{width} x {height}, best of {ROUNDS}, megapixels a second")
+    print(f"{'':16} {'bytes':>9} {'SDK':>9} {'ours':>9} {'ratio':>7}")
+    for name, pixels in {"blobs": blobs(width, height), "noise": noise(width, height)}.items():
+        as_bytes = pixels * np.uint8(255)
+        rle = mask_to_rle(pixels)
+        theirs, ours = race(lambda m=as_bytes: sdk.mask2rle(m), lambda m=pixels: mask_to_rle(m))
+        assert theirs[1] == ours[1] == rle
+        show(f"{name}, encode", len(rle), pixels.size, theirs[0], ours[0])
+        shape = (height, width)
+        theirs, ours = race(
+            lambda r=rle, s=shape: sdk.decode_rle(r).reshape(*s, 4)[:, :, 3],
+            lambda r=rle, s=shape: rle_to_alpha(r, *s),
+        )
+        assert (theirs[1] == ours[1]).all()
+        assert (ours[1] == as_bytes).all()
+        show(f"{name}, decode", len(rle), pixels.size, theirs[0], ours[0])
+
+
+def blobs(width: int, height: int) -> np.ndarray:
+    """Twelve ellipses, every other one a hole."""
+    random = np.random.default_rng(1)
+    y, x = np.mgrid[:height, :width]
+    pixels = np.zeros((height, width), dtype=bool)
+    for number in range(12):
+        cx, cy = random.uniform(0, width), random.uniform(0, height)
+        rx, ry = random.uniform(0.03, 0.2, 2) * (width, height)
+        pixels[((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1] = number % 2 == 0
+    return pixels
+
+
+def noise(width: int, height: int) -> np.ndarray:
+    return np.random.default_rng(2).random((height, width)) < 0.5
+
+
+def race(*ways: Callable[[], object]) -> list[tuple[float, object]]:
+    """The shortest time and the result of each way."""
+    best = [(float("inf"), None)] * len(ways)
+    for _ in range(ROUNDS):
+        for number, way in enumerate(ways):
+            start = time.perf_counter()
+            result = way()
+            best[number] = (min(best[number][0], time.perf_counter() - start), result)
+    return best
+
+
+def show(name: str, size: int, pixels: int, theirs: float, ours: float) -> None:
+    rates = f"{pixels / theirs / 1e6:9.1f} {pixels / ours / 1e6:9.1f}"
+    print(f"{name:16} {size:9} {rates} {theirs / ours:6.1f}x")
+
+
+if __name__ == "__main__":
+    main()
