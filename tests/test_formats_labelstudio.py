@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from workflow.errors import FormatError
 from workflow.formats.labelstudio import from_result, label_config, local_file_url, to_result, url_of
+from workflow.formats.labelstudio_write import label_to_path, path_to_label
 from workflow.records import Annotation, Mask, Provenance, RotatedBox
 
 ME = Provenance("person", "me")
@@ -116,6 +117,20 @@ def test_a_moved_box_keeps_no_score_of_the_model() -> None:
     region = _region(x=1, y=1, width=5, height=5) | {"score": 0.9}
     assert from_result([region], 100, 100, ME).annotations[0].score is None
     assert from_result([region], 100, 100, MODEL).annotations[0].score == 0.9
+
+
+@given(st.lists(st.lists(st.text(min_size=1), min_size=1), min_size=1, max_size=4))
+def test_taxonomy_paths_survive(paths: list) -> None:
+    labels = [Annotation(path_to_label(path), ME) for path in paths]
+    (region,) = to_result(labels, 9, 9, controls={"taxonomy": "kind"})
+    assert region["value"] == {"taxonomy": paths}
+    found = from_result([region], 9, 9, ME, controls={"taxonomy": "kind"}).annotations
+    assert [label_to_path(a.label) for a in found] == paths
+
+
+def test_a_taxonomy_path_is_read_as_people_write_it() -> None:
+    assert path_to_label(["animal", "mammal"]) == "animal/mammal"
+    assert path_to_label(["and/or", "x"]) == "and\\/or/x"
 
 
 def test_the_config_has_each_class_once_with_its_own_hotkey() -> None:

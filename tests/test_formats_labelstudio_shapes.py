@@ -14,7 +14,6 @@ from tests.drawing import SHAPES, masks_of_rectangles
 from workflow import masks
 from workflow.errors import FormatError
 from workflow.formats.labelstudio import EVERYTHING, from_json_min, from_result, to_result
-from workflow.formats.labelstudio_write import label_to_path, path_to_label
 from workflow.geometry import polygon_area
 from workflow.records import Annotation, Mask, Provenance, RotatedBox
 
@@ -126,20 +125,6 @@ def test_labels_of_the_whole_image_are_one_region() -> None:
     }
     found = from_result([region], 9, 9, ME, controls=EVERYTHING).annotations
     assert [(a.label, a.id, a.score) for a in found] == [("sun", "w", None), ("rain", "w", None)]
-
-
-@given(st.lists(st.lists(st.text(min_size=1), min_size=1), min_size=1, max_size=4))
-def test_taxonomy_paths_survive(paths: list) -> None:
-    labels = [Annotation(path_to_label(path), ME) for path in paths]
-    (region,) = to_result(labels, 9, 9, controls={"taxonomy": "kind"})
-    assert region["value"] == {"taxonomy": paths}
-    found = from_result([region], 9, 9, ME, controls={"taxonomy": "kind"}).annotations
-    assert [label_to_path(a.label) for a in found] == paths
-
-
-def test_a_taxonomy_path_is_read_as_people_write_it() -> None:
-    assert path_to_label(["animal", "mammal"]) == "animal/mammal"
-    assert path_to_label(["and/or", "x"]) == "and\\/or/x"
 
 
 @pytest.mark.parametrize(
