@@ -144,6 +144,52 @@ def evaluate(project: Name = None, device: Device = "auto", force: Force = False
 
 
 @app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures to try the model on.")],
+    model: Annotated[str, typer.Option(help="FAMILY:CHECKPOINT, NAME.pt or run:NAME.")],
+    classes: Annotated[str, typer.Option(help="a,b,c; the model's own where it has some.")] = "",
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Leave out scores below.")] = 0.25,
+    top: Annotated[int | None, typer.Option(min=1, help="Only so many of an image, the best.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Draw the boxes into copies there.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    project: Annotated[str | None, typer.Option(help="Whose files and runs the model may be.")] = None,
+    image_size: Annotated[int, typer.Option(help="Pixels of the longer side, for ultralytics.")] = 640,
+    device: Device = "auto",
+) -> None:
+    """Try any model on any picture. Exit code 1 where a picture is broken; the others are done.
+
+    Example: workflow predict a.jpg b.png --model open-vocabulary:models/tiny --classes bus,person --save out
+    """
+    from workflow.stages import predict as stage
+
+    folder = _project(project).folder if project else Path.cwd()
+    wanted = [name.strip() for name in classes.split(",") if name.strip()]
+    ask = stage.Question(model, folder, wanted, threshold, top, image_size, device)
+    found, problems = stage.run(images, ask)
+    print(stage.as_json(found) if as_json else stage.as_table(found))
+    if save:
+        stage.draw(found, save)
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def models(
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table of docs/models.md.")] = False,
+) -> None:
+    """The families of models: task, licence, what is on this machine, what can be fetched.
+
+    Example: workflow models
+    """
+    from workflow.stages import families as stage
+
+    print(stage.as_markdown() if markdown else stage.describe())
+
+
+@app.command()
 def status(project: Name = None) -> None:
     """What is done, stale or missing, a stage a line, and which servers run.
 

@@ -141,9 +141,12 @@ def digest(value: Any) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Sixteen hex digits that name a file's content; "absent" where there is none."""
+    """Sixteen hex digits that name the content of a file or of a folder; "absent" where there is none."""
     if not path.exists():
         return "absent"
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        return digest([[str(p.relative_to(path)), file_digest(p)] for p in files])
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 

@@ -1,7 +1,7 @@
 """Annotators: anything that looks at images and guesses labels.
 
-`MODELS` is the table: family -> "module:Class", loaded when picked. A model is named by its family and
-a checkpoint, `FAMILY:CHECKPOINT`; what was fine-tuned here is `run:NAME`. A bare `NAME.pt` is
+`MODELS` is the table: each family's "module:Class" is loaded when picked. A model is named by its family
+and a checkpoint, `FAMILY:CHECKPOINT`; what was fine-tuned here is `run:NAME`. A bare `NAME.pt` is
 ultralytics'. A checkpoint is a file or folder on this machine, or what its family's publisher calls it.
 """
 
@@ -11,9 +11,10 @@ import difflib
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,16 +26,62 @@ from workflow.store import read_json
 Pixels = NDArray[np.uint8]
 Guesses = tuple[Annotation, ...]
 
+
+@dataclass(frozen=True)
+class Family:
+    """One row of the table. `examples` are checkpoints of the publishers, `local` one on this machine."""
+
+    place: str
+    task: str
+    what: str
+    licence: str
+    local: str
+    examples: tuple[str, ...]
+
+    @property
+    def module(self) -> Any:
+        return import_module(self.place.partition(":")[0])
+
+
 MODELS = {
-    "ultralytics": "workflow.models.ultralytics:Ultralytics",
+    "ultralytics": Family(
+        "workflow.models.ultralytics:Ultralytics",
+        "detection",
+        "YOLO",
+        "AGPL-3.0, library and weights",
+        "ultralytics:base/weights.pt",
+        ("yolo11n.pt", "yolo11s.pt", "yolo11m.pt"),
+    ),
+    "detr": Family(
+        "workflow.models.detr:Detr",
+        "detection",
+        "DETR, Deformable DETR, RT-DETRv2, D-FINE and others of transformers",
+        "Apache-2.0, the library; weights as their publisher says",
+        "detr:models/NAME",
+        ("PekingU/rtdetr_v2_r18vd", "ustc-community/dfine-xlarge-coco", "SenseTime/deformable-detr"),
+    ),
+    "open-vocabulary": Family(
+        "workflow.models.open_vocabulary:OpenVocabulary",
+        "detection of what the class names say, untrained",
+        "Grounding DINO, MM Grounding DINO, OWL-ViT, OWLv2",
+        "Apache-2.0, the library; weights as their publisher says",
+        "open-vocabulary:models/NAME",
+        ("IDEA-Research/grounding-dino-tiny", "google/owlv2-base-patch16-ensemble"),
+    ),
 }
 
 
 class Annotator(Protocol):
-    """One model, loaded once. `name` and `revision` go into the provenance of what it says."""
+    """One model, loaded once. `name` and `revision` go into the provenance of what it says.
+
+    `names` are the classes it can tell, after the class map; none for a model that finds what it is told.
+    """
 
     name: str
     revision: str
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
 
     def annotate(
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
@@ -83,7 +130,7 @@ def fetch(spec: str, project: Path) -> None:
     """
     family, checkpoint = resolve(spec, project)
     if isinstance(checkpoint, str):
-        import_module(MODELS[family].partition(":")[0]).fetch(checkpoint, fetched_folder())
+        MODELS[family].module.fetch(checkpoint, fetched_folder())
 
 
 def _resolve_run(name: str, project: Path) -> tuple[str, Path]:
@@ -113,8 +160,7 @@ def load(
 ) -> Annotator:
     """Load the model a spec names. ModelError says in one line what is missing."""
     family, checkpoint = resolve(spec, project)
-    module, _, name = MODELS[family].partition(":")
-    return getattr(import_module(module), name)(
+    return getattr(MODELS[family].module, MODELS[family].place.partition(":")[2])(
         spec,
         checkpoint,
         threshold=threshold,

@@ -19,7 +19,9 @@ import numpy as np
 
 from workflow.errors import ModelError
 from workflow.models import Guesses, Pixels, fetched_folder
-from workflow.records import Annotation, Provenance
+from workflow.models.boxes import clip_rows, known_labels, to_guesses
+from workflow.models.device import pick_device
+from workflow.records import Provenance
 from workflow.store import digest, file_digest
 from workflow.worker import Worker
 
@@ -62,27 +64,22 @@ class Ultralytics:
         self._class_map = class_map
         self._agnostic = one_label_a_place
         self._worker = start_worker(log)
-        self.names: dict[int, str] = self._worker.call(_open, str(checkpoint), device)
+        self._own_names: dict[int, str] = self._worker.call(_open, str(checkpoint), device)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self._class_map.get(n, n) for n in self._own_names.values()))
 
     def annotate(
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
     ) -> list[Guesses]:
-        labels = self._labels(classes)
+        labels = known_labels(self.name, self._own_names, self._class_map, classes)
         found = self._worker.call(_predict, list(images), self._arguments(labels))
-        return [self._guesses(rows, labels) for rows in found]
+        provenance = Provenance("model", self.name, self.revision)
+        return [to_guesses(rows, labels, provenance) for rows in found]
 
     def close(self) -> None:
         self._worker.close()
-
-    def _labels(self, classes: Sequence[str]) -> dict[int, str]:
-        """The model's class indices that mean a class of the project."""
-        mapped = {index: self._class_map.get(name, name) for index, name in self.names.items()}
-        known = {index: name for index, name in mapped.items() if name in classes}
-        if not known:
-            some = ", ".join(list(self.names.values())[:8])
-            what = f"model {self.name!r}: none of its classes ({some}, ...) is one of the project's"
-            raise ModelError(what, "set preannotate.class_map")
-        return known
 
     def _arguments(self, labels: dict[int, str]) -> dict[str, Any]:
         """ultralytics' predict() arguments."""
@@ -93,12 +90,10 @@ class Ultralytics:
             "agnostic_nms": self._agnostic,
         }
 
-    def _guesses(self, rows: np.ndarray, labels: dict[int, str]) -> Guesses:
-        provenance = Provenance("model", self.name, self.revision)
-        return tuple(
-            Annotation(labels[int(index)], provenance, box=(x1, y1, x2, y2), score=score)
-            for x1, y1, x2, y2, score, index in rows.tolist()
-        )
+
+def on_this_machine() -> list[str]:
+    """The checkpoints that were fetched by name."""
+    return sorted(p.name for p in fetched_folder().glob("*.pt"))
 
 
 def fetch(name: str, folder: Path) -> None:
@@ -165,17 +160,6 @@ def _open(checkpoint: str, device: str) -> dict[int, str]:
     return dict(_model.names)
 
 
-def pick_device(device: str) -> str:
-    """`auto` is CUDA where there is one, else Apple's MPS, else the CPU."""
-    import torch
-
-    if device != "auto":
-        return device
-    if torch.cuda.is_available():
-        return "cuda:0"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
 def _predict(images: list[Pixels], arguments: dict[str, Any]) -> list[np.ndarray]:
     """Rows of x1, y1, x2, y2, score, class for each image, clipped to it, best first."""
     found: list[np.ndarray] = [np.empty((0, 6))] * len(images)
@@ -185,12 +169,5 @@ def _predict(images: list[Pixels], arguments: dict[str, Any]) -> list[np.ndarray
         bgr = [np.ascontiguousarray(images[number][:, :, ::-1]) for number in alike]
         results = _model.predict(bgr, device=_device, rect=True, verbose=False, **arguments)
         for number, result in zip(alike, results, strict=True):
-            found[number] = _rows(result, *shape[:2])
+            found[number] = clip_rows(result.boxes.data.cpu().numpy(), *shape[:2])
     return found
-
-
-def _rows(result: Any, height: int, width: int) -> np.ndarray:
-    rows = result.boxes.data.cpu().numpy().astype(np.float64)
-    rows[:, :4] = np.clip(rows[:, :4], 0, [width, height, width, height])
-    rows = rows[(rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])]
-    return rows[np.argsort(-rows[:, 4], kind="stable")]

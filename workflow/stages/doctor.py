@@ -133,8 +133,10 @@ def _hub() -> str:
 
 def _weights(project: Project) -> str:
     spec = project.settings.preannotate.model
-    _, checkpoint = models.resolve(spec, project.folder)
+    family, checkpoint = models.resolve(spec, project.folder)
     if not isinstance(checkpoint, Path):
+        if checkpoint in models.MODELS[family].module.on_this_machine():
+            return f"{spec} (fetched)"
         raise WorkflowError(f"{spec}: {checkpoint} is not on this machine", f"put it into {project.folder}")
-    size = checkpoint.stat().st_size / 1e6
+    size = sum(p.stat().st_size for p in (checkpoint, *checkpoint.rglob("*")) if p.is_file()) / 1e6
     return f"{spec} ({size:.1f} MB)"

@@ -18,7 +18,8 @@ from typing import Any
 
 from workflow.errors import ModelError
 from workflow.formats import yolo
-from workflow.models.ultralytics import pick_device, start_worker
+from workflow.models.device import pick_device
+from workflow.models.ultralytics import start_worker
 from workflow.records import Annotation
 from workflow.store import write_bytes
 

@@ -1,0 +1,56 @@
+"""From a model's own classes and raw boxes to guesses in the project's words, inside the image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workflow.errors import ModelError
+from workflow.models import Guesses
+from workflow.records import Annotation, Provenance
+
+# Of two boxes that overlap more than this, one is a second look at the same object.
+SAME_PLACE = 0.7
+
+
+def known_labels(
+    model: str, names: Mapping[int, str], class_map: Mapping[str, str], classes: Sequence[str]
+) -> dict[int, str]:
+    """The model's class indices that mean a class of the project; ModelError where none does."""
+    mapped = {index: class_map.get(name, name) for index, name in names.items()}
+    known = {index: name for index, name in mapped.items() if name in classes}
+    if not known:
+        some = ", ".join(list(names.values())[:8])
+        what = f"model {model!r}: none of its classes ({some}, ...) is one of the project's"
+        raise ModelError(what, "set preannotate.class_map")
+    return known
+
+
+def clip_rows(rows: NDArray, height: int, width: int) -> NDArray:
+    """Rows of x1, y1, x2, y2, score, class cut to the image, those left under a pixel dropped, best first."""
+    rows = rows.astype(np.float64)
+    rows[:, :4] = np.clip(rows[:, :4], 0, [width, height, width, height])
+    rows = rows[(rows[:, 2] - rows[:, 0] >= 1) & (rows[:, 3] - rows[:, 1] >= 1)]
+    return rows[np.argsort(-rows[:, 4], kind="stable")]
+
+
+def best_of_each_place(rows: NDArray, across_classes: bool) -> NDArray:
+    """Non-maximum suppression of rows that are sorted best first, within each class or across all."""
+    import torch
+    from torchvision.ops import batched_nms
+
+    boxes, scores = torch.from_numpy(rows[:, :4]), torch.from_numpy(rows[:, 4])
+    groups = torch.zeros(len(rows)) if across_classes else torch.from_numpy(rows[:, 5])
+    kept = batched_nms(boxes, scores, groups, SAME_PLACE).numpy()
+    return rows[np.sort(kept)]
+
+
+def to_guesses(rows: NDArray, labels: Mapping[int, str], provenance: Provenance) -> Guesses:
+    """Annotations of the rows whose class is one of `labels`."""
+    return tuple(
+        Annotation(labels[int(index)], provenance, box=(x1, y1, x2, y2), score=score)
+        for x1, y1, x2, y2, score, index in rows.tolist()
+        if int(index) in labels
+    )

@@ -1,0 +1,177 @@
+"""Checkpoints in the layout of the Hugging Face hub: a folder here, or `org/name` (`org/name@revision`).
+
+What was fetched lies in the hub's own cache, shared with other programs. Weights are safetensors only,
+and no code of a checkpoint is run.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from workflow.errors import ModelError
+from workflow.store import file_digest, read_json
+
+REACH_SECONDS = 2.5
+NEEDED = ["*.json", "*.txt", "*.model", "*.safetensors"]
+LOCAL = "name a folder with config.json and model.safetensors, as in {}:models/NAME"
+
+
+def fetch(family: str, checkpoint: str) -> None:
+    """Have a hub checkpoint in the cache, or raise ModelError: unknown, guarded, or the hub out of reach."""
+    if "/" not in checkpoint:
+        raise ModelError(f"{checkpoint} is not on this machine, and no hub id (ORG/NAME)", _local(family))
+    if _cached(checkpoint):
+        return
+    why = "HF_HUB_OFFLINE is set" if _offline() else _out_of_reach()
+    if why:
+        raise ModelError(f"{checkpoint} is not on this machine, and {why}", _local(family))
+    print(f"fetching {checkpoint} from the hub, once")
+    name, revision = _split(checkpoint)
+    _download(family, checkpoint, name, revision)
+    if not _cached(checkpoint):
+        raise ModelError(f"{checkpoint} has no safetensors weights; others are not loaded", _local(family))
+
+
+def find(family: str, spec: str, checkpoint: Path | str) -> tuple[Path, str]:
+    """The folder of a checkpoint here, and what names its content: a digest or the hub's commit."""
+    if isinstance(checkpoint, str):
+        folder = _cached(checkpoint)
+        if folder is None:
+            raise ModelError(f"model {spec!r}: {checkpoint} is not on this machine", _local(family))
+        return folder, folder.name
+    if not (checkpoint / "config.json").exists() or not _weights(checkpoint):
+        what = f"model {spec!r}: {checkpoint} is no folder with config.json and safetensors weights"
+        raise ModelError(what, _local(family))
+    return checkpoint, file_digest(checkpoint)
+
+
+def cached_checkpoints(wanted: Callable[[dict[str, Any]], bool]) -> Iterator[str]:
+    """The hub ids in the cache whose config is `wanted` and whose weights are there."""
+    from huggingface_hub import constants
+
+    for folder in sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*")):
+        name = folder.name.removeprefix("models--").replace("--", "/")
+        found = _cached(name)
+        if found and wanted(read_json(found / "config.json") or {}):
+            yield name
+
+
+def load_parts(auto: Any, processor: Any, spec: str, folder: Path) -> tuple[Any, Any]:
+    """Model, in evaluation mode, and processor of a folder; ModelError in one line where they do not fit.
+
+    A head that the weights lack would be random, and guess at random: refused.
+    """
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        model, report = auto.from_pretrained(
+            folder,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        parts = processor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError) as error:
+        raise ModelError(f"model {spec!r}: {_reason(error, folder)}", "see docs/models.md") from error
+    lost = sorted(k for k in report["missing_keys"] if fnmatch(k, "*class*") or fnmatch(k, "*b*box*"))
+    if lost:
+        what = f"model {spec!r}: its weights lack {lost[0]} (and {len(lost) - 1} more)"
+        raise ModelError(what, "take a checkpoint that was trained to detect")
+    return model.eval(), parts
+
+
+def _local(family: str) -> str:
+    return LOCAL.format(family)
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    """The first line that says something, of errors that run to pages."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines and lines[0].startswith("Unrecognized configuration class"):
+        kind = (read_json(folder / "config.json") or {}).get("model_type", "unknown")
+        return f"a model of type {kind} is not of this family"
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def _split(checkpoint: str) -> tuple[str, str | None]:
+    name, _, revision = checkpoint.partition("@")
+    return name, revision or None
+
+
+def _cached(checkpoint: str) -> Path | None:
+    """The snapshot in the hub's cache, if its config and all its weights are there."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    name, revision = _split(checkpoint)
+    try:
+        config = try_to_load_from_cache(name, "config.json", revision=revision)
+    except HFValidationError:
+        return None
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    return folder if _weights(folder) and _processor(folder) else None
+
+
+def _weights(folder: Path) -> bool:
+    index = read_json(folder / "model.safetensors.index.json")
+    parts = set(index["weight_map"].values()) if index else {"model.safetensors"}
+    return all((folder / part).exists() for part in parts)
+
+
+def _processor(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("preprocessor_config.json", "processor_config.json"))
+
+
+def _offline() -> bool:
+    from huggingface_hub import constants
+
+    return constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "") in ("1", "true", "True", "ON")
+
+
+def _out_of_reach() -> str:
+    """Why the hub cannot be asked, or nothing. The hub's own client would try for half a minute or more."""
+    import httpx
+    from huggingface_hub import constants
+
+    answers: list[int] = []
+
+    def ask() -> None:
+        try:
+            answers.append(httpx.head(constants.ENDPOINT, timeout=REACH_SECONDS).status_code)
+        except httpx.HTTPError:
+            return
+
+    # In a thread, since no timeout bounds the look-up of a name.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(REACH_SECONDS)
+    return "" if answers and answers[0] < 500 else f"the hub ({constants.ENDPOINT}) is out of reach"
+
+
+def _download(family: str, checkpoint: str, name: str, revision: str | None) -> None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        # Files in sub-folders are other formats of the same weights.
+        snapshot_download(name, revision=revision, allow_patterns=NEEDED, ignore_patterns=["*/*"])
+    except GatedRepoError:
+        raise ModelError(f"{checkpoint}: its publisher asks for a login", "hf auth login") from None
+    except (RepositoryNotFoundError, RevisionNotFoundError):
+        raise ModelError(f"{checkpoint} is unknown to the hub, or private", _local(family)) from None
+    except Exception as error:
+        # The hub's client passes on whatever its HTTP library, the disk or the TLS layer raises.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{checkpoint} cannot be fetched: {first[:200]}", "run it again") from error

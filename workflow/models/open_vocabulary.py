@@ -1,0 +1,189 @@
+"""Detectors that find what a prompt names, through transformers (Apache-2.0): Grounding DINO and OWLv2.
+
+The prompts are the project's class names. `class_map` says otherwise, prompt -> class, as it maps any
+model's own names: {"a school bus": "bus", "a minibus": "bus"} asks for two things and calls both bus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workflow.errors import ModelError
+from workflow.models import Guesses, Pixels, hub
+from workflow.models.boxes import best_of_each_place, clip_rows, to_guesses
+from workflow.models.detr import same_size_batches
+from workflow.models.device import autocast, pick_device, upload
+from workflow.records import Provenance
+from workflow.store import digest
+
+GROUNDED = {"grounding-dino", "mm-grounding-dino"}
+OWL = {"owlv2", "owlvit"}
+
+
+class OpenVocabulary:
+    """A Grounding DINO, MM Grounding DINO, OWL-ViT or OWLv2 checkpoint as an Annotator.
+
+    Images are scaled as the checkpoint's own processor says, whatever `image_size` is.
+    """
+
+    names: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        spec: str,
+        checkpoint: Path | str,
+        *,
+        threshold: float,
+        image_size: int,
+        class_map: dict[str, str],
+        one_label_a_place: bool,
+        device: str,
+        log: Path,
+    ) -> None:
+        folder, content = hub.find("open-vocabulary", spec, checkpoint)
+        self._device = pick_device(device)
+        from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
+
+        self._model, self._processor = hub.load_parts(
+            AutoModelForZeroShotObjectDetection, AutoProcessor, spec, folder
+        )
+        self._kind: str = self._model.config.model_type
+        if self._kind not in GROUNDED | OWL:
+            known = ", ".join(sorted(GROUNDED | OWL))
+            raise ModelError(
+                f"model {spec!r}: a model of type {self._kind} is not of this family", f"take {known}"
+            )
+        self._model.to(self._device)
+        self.name = spec
+        self.revision = digest([content, threshold, class_map, one_label_a_place])
+        self._threshold = threshold
+        self._class_map = class_map
+        self._one_label_a_place = one_label_a_place
+
+    def annotate(
+        self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
+    ) -> list[Guesses]:
+        prompts = self._prompts(classes)
+        asked = dict(enumerate(prompts.values()))
+        # From here on a class is a number of the project's, so that two prompts of a class are one.
+        meaning = np.array([list(classes).index(label) for label in asked.values()])
+        labels = dict(enumerate(classes))
+        provenance = Provenance("model", self.name, self.revision)
+        found: list[Guesses] = []
+        for image, rows in zip(images, self._predict(images, list(prompts)), strict=True):
+            rows = clip_rows(rows, *image.shape[:2])
+            rows[:, 5] = meaning[rows[:, 5].astype(int)]
+            rows = best_of_each_place(rows, self._one_label_a_place)
+            found.append(to_guesses(rows, labels, provenance))
+        return found
+
+    def close(self) -> None:
+        del self._model
+
+    def _prompts(self, classes: Sequence[str]) -> dict[str, str]:
+        """What to ask for -> the class it means. Any words do, so no class is unknown."""
+        prompts = {prompt: label for prompt, label in self._class_map.items() if label in classes}
+        prompts |= {c: c for c in classes if c not in prompts.values()}
+        if not prompts:
+            raise ModelError(f"model {self.name!r}: finds what it is told", "name some classes")
+        return prompts
+
+    def _predict(self, images: Sequence[Pixels], prompts: list[str]) -> list[np.ndarray]:
+        """Rows of x1, y1, x2, y2, score, prompt number for each image: each box's best prompt."""
+        rows: list[list[np.ndarray]] = [[] for _ in images]
+        batches = same_size_batches(self._processor.image_processor, images)
+        first = 0
+        for part in self._parts(prompts):
+            for numbers, pixels in batches:
+                scores, boxes = self._forward(pixels, part)
+                for number, one_scores, one_boxes in zip(numbers, scores, boxes, strict=True):
+                    found = self._rows(one_scores, one_boxes, images[number].shape)
+                    found[:, 5] += first
+                    rows[number].append(found)
+            first += len(part)
+        return [np.concatenate(r) for r in rows]
+
+    def _parts(self, prompts: list[str]) -> list[list[str]]:
+        """As many prompts at a time as the text model can read; OWL reads each by itself."""
+        if self._kind in OWL:
+            return [prompts]
+        room = self._model.config.max_text_len - 2
+        parts: list[list[str]] = [[]]
+        used = 0
+        for prompt in prompts:
+            tokens = self._processor.tokenizer(f"{_clean(prompt)}.", add_special_tokens=False)["input_ids"]
+            length = len(tokens)
+            if not 1 < length <= room:
+                what = f"model {self.name!r}: cannot read {prompt[:40]!r} as a prompt ({length - 1} words)"
+                raise ModelError(what, "name the class otherwise in preannotate.class_map")
+            if used + length > room:
+                parts.append([])
+                used = 0
+            parts[-1].append(prompt)
+            used += length
+        return parts
+
+    def _forward(self, pixels: Any, prompts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Scores (image, box, prompt) and boxes (image, box, cx cy w h as shares)."""
+        import torch
+
+        count = len(pixels)
+        if self._kind in OWL:
+            text = self._processor.tokenizer(
+                prompts, padding="max_length", truncation=True, return_tensors="pt"
+            )
+            text = {k: text[k].repeat(count, 1) for k in ("input_ids", "attention_mask")}
+        else:
+            sentence = " ".join(f"{_clean(prompt)}." for prompt in prompts)
+            text = self._processor.tokenizer(
+                [sentence] * count, return_tensors="pt", return_token_type_ids=True
+            )
+        text = {k: upload(v, self._device) for k, v in text.items()}
+        with torch.inference_mode(), autocast(self._device):
+            outputs = self._model(pixel_values=upload(pixels, self._device), **text)
+        scores = outputs.logits.float().sigmoid().cpu().numpy()
+        if self._kind in GROUNDED:
+            scores = _by_prompt(scores, text["input_ids"][0].tolist(), self._full_stop(), len(prompts))
+        return scores, outputs.pred_boxes.float().cpu().numpy()
+
+    def _full_stop(self) -> int:
+        return self._processor.tokenizer.convert_tokens_to_ids(".")
+
+    def _rows(self, scores: np.ndarray, boxes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        height, width = shape[:2]
+        # OWLv2 pads an image to a square, to the right and below; boxes are shares of that square.
+        span = np.array([max(height, width)] * 2 if self._kind == "owlv2" else [width, height])
+        centre, half = boxes[:, :2] * span, boxes[:, 2:] * span / 2
+        best = scores.max(axis=1)
+        rows = np.hstack([centre - half, centre + half, best[:, None], scores.argmax(axis=1)[:, None]])
+        return rows[best > self._threshold]
+
+
+def _clean(prompt: str) -> str:
+    """A prompt as Grounding DINO reads it: lower case, and no full stop, which ends a prompt there."""
+    return " ".join(prompt.lower().replace(".", " ").replace("?", " ").split())
+
+
+def _by_prompt(scores: np.ndarray, tokens: list[int], full_stop: int, count: int) -> np.ndarray:
+    """Scores of tokens (image, box, token) to those of prompts: a prompt's best token counts.
+
+    The library would spell the tokens above a threshold back into a phrase, which may be a part of a
+    prompt or of two; scores by position say which prompt is meant.
+    """
+    ends = [position for position, token in enumerate(tokens) if token == full_stop]
+    starts = [1, *(end + 1 for end in ends[:-1])]
+    assert len(ends) == count
+    return np.stack([scores[..., a:b].max(axis=-1) for a, b in zip(starts, ends, strict=True)], axis=-1)
+
+
+def fetch(checkpoint: str, folder: Path) -> None:
+    hub.fetch("open-vocabulary", checkpoint)
+
+
+def on_this_machine() -> list[str]:
+    """The checkpoints of this family in the hub's cache."""
+    return list(hub.cached_checkpoints(lambda config: config.get("model_type") in GROUNDED | OWL))
