@@ -15,6 +15,7 @@ from tests.tiny_models import BUILDERS, NAMES
 from workflow import models
 from workflow.errors import ModelError
 from workflow.models import hub
+from workflow.store import file_digest
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
 WORDS = ("bus", "a person", "dog")
@@ -182,3 +183,11 @@ def test_two_prompts_of_a_class_are_one(tmp_path: Path) -> None:
     (found,) = model.annotate([PICTURE], [()], ["bus"])
     assert {a.label for a in found} == {"bus"}
     assert hub.find("open-vocabulary", "x", tmp_path / "tiny")[0] == tmp_path / "tiny"
+
+
+def test_a_folder_digest_names_its_files_and_contents(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.json").write_text("1")
+    before = file_digest(tmp_path / "a")
+    (tmp_path / "a" / "x.json").rename(tmp_path / "a" / "y.json")
+    assert len({"absent", before, file_digest(tmp_path / "a")}) == 3
