@@ -15,6 +15,7 @@ from workflow.connection import serve
 from workflow.errors import ConfigError, LabelStudioError, StageError
 from workflow.formats import labelstudio
 from workflow.label_studio import Client
+from workflow.ledger import ACTIONS
 from workflow.project import Project, load_project
 from workflow.records import Annotation, Provenance
 from workflow.stages import catalog, dataset, demo, evaluate, preannotate, pull, push, review, status, train
@@ -52,6 +53,14 @@ def _tasks(project: Project, client: Client) -> list[dict]:
     return list(client.tasks(number, pull.FIELDS))
 
 
+def _ids(project: Project, client: Client) -> list[tuple]:
+    """Every task with its predictions and annotations, and when each last changed."""
+    return [
+        (task["id"], *[(x["id"], x["updated_at"]) for x in (*task["predictions"], *task["annotations"])])
+        for task in _tasks(project, client)
+    ]
+
+
 def _truth(project: Project) -> dict[str, dict]:
     return {row["file"]: row for row in read_rows(project.data / "truth" / "truth.jsonl")}
 
@@ -80,11 +89,11 @@ def test_push_sends_each_image_once_and_the_test_split_blind(pushed: Project, cl
 
 
 def test_push_again_sends_nothing(pushed: Project, client: Client) -> None:
-    before = _tasks(pushed, client)
+    before = _ids(pushed, client)
     outcome = push.run(pushed, client, str(serve(pushed)))
     assert outcome.skipped
     assert "0 new tasks, 48 unchanged, 0 new predictions" in outcome.did
-    assert _tasks(pushed, client) == before
+    assert _ids(pushed, client) == before
 
 
 def test_a_push_whose_answer_was_lost_is_found_not_repeated(pushed: Project, client: Client) -> None:
@@ -247,11 +256,31 @@ def test_the_whole_loop(pushed: Project, client: Client) -> None:
     again = [dataset.run(pushed), train.run(pushed), evaluate.run(pushed), evaluate.publish(pushed)]
     assert all(o.skipped for o in again)
     assert len(list(pushed.runs.iterdir())) == 1
+    _check_demo_again(pushed, client)
     # A run is an annotator again, for the next round.
     toml = pushed.folder / "project.toml"
     spec = f"run:{found.report.parent.name}"
     toml.write_text(toml.read_text().replace("ultralytics:base/printed-digits.pt", spec))
     assert preannotate.run(load_project(pushed.folder), device="cpu").did.startswith(f"{spec}: ")
+
+
+def _check_demo_again(project: Project, client: Client) -> None:
+    """The demo over a finished loop does nothing, and says all the same what came of it."""
+    before = _ids(project, client)
+    summary = demo.run(project, device="cpu")
+    assert summary == read_json(project.data / "summary.json")
+    assert [s["name"] for s in summary["stages"]] == [
+        *("images", "catalog", "preannotate", "servers", "push", "review"),
+        *("pull", "dataset", "train", "evaluate", "fiftyone"),
+    ]
+    assert {s["name"] for s in summary["stages"] if not s["skipped"]} == set()
+    assert _ids(project, client) == before
+    for model in ("base", "tuned"):
+        assert summary[model].keys() == {"map50", "map50_95", "per_class"}
+        assert set(summary[model]["per_class"]) == set(project.settings.classes)
+    assert summary["ledger"].keys() >= {*ACTIONS, "reviewer_seconds", "seconds_from_nothing"}
+    assert summary["urls"].keys() >= {"label-studio", "fiftyone-app"}
+    assert Path(summary["report"]).exists()
 
 
 def test_the_demo_waits_until_a_person_has_dealt_with_every_task(
