@@ -9,7 +9,7 @@ WORKFLOW := $(VENV)/bin/workflow
 PIP_INSTALL := -m pip install -qq --no-compile --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo catalog preannotate push review pull dataset train evaluate \
+.PHONY: help setup demo catalog preannotate push review pull import export dataset train preview evaluate \
         up down status doctor test fast check browser constraints clean
 
 help:  ## list the targets
@@ -40,8 +40,17 @@ pull: $(VENV)/ready  ## fetch the corrected labels, keep the ledger
 dataset: $(VENV)/ready  ## build the Hugging Face dataset
 	@$(WORKFLOW) dataset $(P)
 
+import: $(VENV)/ready  ## labels of another tool: make import FORMAT=coco FROM=instances.json [IMAGES=DIR]
+	@$(WORKFLOW) import $(FORMAT) "$(FROM)" $(P) $(if $(IMAGES),--images "$(IMAGES)")
+
+export: $(VENV)/ready  ## labels for another tool: make export FORMAT=coco TO=instances.json
+	@$(WORKFLOW) export $(FORMAT) "$(TO)" $(P)
+
 train: $(VENV)/ready  ## fine-tune on the dataset
 	@$(WORKFLOW) train $(P)
+
+preview: $(VENV)/ready  ## draw a sheet of training images as they are varied
+	@$(WORKFLOW) train $(P) --preview
 
 evaluate: $(VENV)/ready  ## compare with the model before: numbers, report, FiftyOne
 	@$(WORKFLOW) evaluate $(P)
@@ -90,7 +99,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	  || { echo "error: $(PYTHON) is older than 3.11 -> make setup PYTHON=python3.12"; exit 1; }
 	@echo "installing workflow into $(VENV) (once; torch is large)"
 	@[ -x $(VENV)/bin/python ] || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e ".[ultralytics,demo,dev]"
+	@$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e ".[ultralytics,export,imagenet,unet,demo,dev]"
 # ultralytics and fiftyone each bring an OpenCV; they overwrite each other, and only the headless one
 # runs on a machine without a screen.
 	@$(VENV)/bin/python -m pip uninstall -qq --yes opencv-python

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import runpy
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from tests.drawing import run_draw
 from workflow import connection, services
 from workflow.label_studio import Client
 from workflow.project import Project, load_project
@@ -37,17 +36,8 @@ for _name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "FIFTYONE_DATABASE_URI
 def envelopes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two envelopes of each sender, drawn once: images/ and truth/, with one damaged file."""
     folder = tmp_path_factory.mktemp("envelopes")
-    draw = _import_draw()
-    draw(folder, 48)
+    run_draw("zipcodes", "draw_envelopes")(folder, 48)
     return folder
-
-
-def _import_draw() -> Callable[[Path, int], int]:
-    sys.path.insert(0, str(ZIPCODES))
-    try:
-        return runpy.run_path(str(ZIPCODES / "draw.py"), run_name="draw")["draw_envelopes"]
-    finally:
-        sys.path.remove(str(ZIPCODES))
 
 
 MakeProject = Callable[..., Project]

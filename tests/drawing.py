@@ -1,6 +1,14 @@
-"""Masks for the tests: what has gone wrong elsewhere, by name, and any others as sums of rectangles."""
+"""Masks for the tests: what has gone wrong elsewhere, by name, and any others as sums of rectangles.
+
+And the images of the example projects.
+"""
 
 from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from hypothesis import strategies as st
@@ -44,3 +52,13 @@ def masks_of_rectangles(draw: st.DrawFn) -> np.ndarray:
     if width <= 64 and draw(st.booleans()):
         found ^= np.random.default_rng(draw(st.integers(0, 99))).random(found.shape) < 0.5
     return found
+
+
+def run_draw(project: str, function: str) -> Callable[..., int]:
+    """A function of an example project's draw.py, which imports what lies beside it."""
+    folder = Path(__file__).parents[1] / "projects" / project
+    sys.path.insert(0, str(folder))
+    try:
+        return runpy.run_path(str(folder / "draw.py"), run_name="draw")[function]
+    finally:
+        sys.path.remove(str(folder))

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from workflow import services
+from tests import scenes
+from workflow import masks, services
 from workflow.app_dataset import dataset_url, publish
 from workflow.errors import ServiceError
-from workflow.metrics import detection_metrics
+from workflow.metrics import measure
+from workflow.metrics.detection import detection_metrics
 from workflow.records import Annotation, ImageRecord, Provenance
 from workflow.services.mongod import fetch_mongod
 
@@ -276,3 +279,116 @@ def test_dataset_url():
     assert url == "http://127.0.0.1:5151/datasets/birds%20%26%20bees%2F1?workspace=evaluation"
     assert dataset_url("http://h", "a", None, "worst-base") == "http://h/datasets/a?view=worst-base"
     assert dataset_url("http://h", "a", None) == "http://h/datasets/a"
+
+
+def put_scene(environment, task, folder):
+    """A drawn scene of a task in the App, with its pictures on disk; the last image is not evaluated."""
+    drawn = scenes.scene(task)
+    folder.mkdir(exist_ok=True)
+    for name, picture in drawn.images.items():
+        picture.save(folder / f"{name}.png")
+    rows = [ImageRecord(name, f"{name}.png", *scenes.SIZE, "test") for name in drawn.images]
+    fields = {"ground_truth": drawn.truth, "base": drawn.base, "tuned": drawn.tuned}
+    options = {"task": task, "keypoints": drawn.keypoints, "root": folder, "masks": folder / "masks"}
+    options["evaluated"] = [row.id for row in rows[:-1]]
+    return publish(task, rows, fields, drawn.classes, environment, "one", **options)
+
+
+OWN = {
+    "classification": ("evaluate_classifications", {}),
+    "detection": ("evaluate_detections", {}),
+    "oriented-detection": ("evaluate_detections", {}),
+    "keypoints": ("evaluate_detections", {}),
+    "instance-segmentation": ("evaluate_detections", {"use_masks": True}),
+    "semantic-segmentation": ("evaluate_segmentations", {}),
+}
+
+
+def read_scene(environment, task):
+    """What FiftyOne reads of a scene, and what its own evaluation of the shown labels finds otherwise."""
+    import fiftyone as fo
+
+    dataset = fo.load_dataset(task, reload=True)
+    view = dataset.match_tags("evaluated")
+    ours = dataset.load_evaluation_results("eval_tuned")
+    got = {
+        "types": {f: dataset.get_field(f).document_type.__name__ for f in ("ground_truth", "tuned")},
+        "metrics": ours.metrics() | ({"mAP": ours.mAP()} if hasattr(ours, "mAP") else {}),
+        "confusion": ours.confusion_matrix(classes=list(scenes.CLASSES), include_missing=True).tolist(),
+        "worst": [s.image_id for s in dataset.load_saved_view("worst base")],
+        "view": len(dataset.load_evaluation_view("eval_tuned")),
+        "first": dataset.first().to_dict(),
+    }
+    if task in OWN:
+        method, options = OWN[task]
+        if method == "evaluate_segmentations":
+            options = options | {"mask_targets": dataset.default_mask_targets}
+        else:
+            options = options | {"classes": list(scenes.CLASSES)}
+        theirs = getattr(view, method)("tuned", "ground_truth", eval_key="theirs", **options)
+        got["own"] = theirs.metrics()
+        names = [n for n in dataset.get_field_schema() if n.startswith("theirs")]
+        got["fields"] = names
+        got["differing"] = sum(
+            view.values(name) != view.values(name.replace("theirs", "eval_tuned")) for name in names
+        )
+    return got
+
+
+TYPES = {
+    "classification": "Classification",
+    "multilabel-classification": "Classifications",
+    "oriented-detection": "Polylines",
+    "semantic-segmentation": "Segmentation",
+}
+
+
+@pytest.mark.parametrize("task", [*OWN, "multilabel-classification"])
+def test_every_task_as_fiftyone_itself_has_it(child, tmp_path, task):
+    assert child(put_scene, task, tmp_path / "images") is True
+    assert child(put_scene, task, tmp_path / "images") is False
+    got = child(read_scene, task)
+    drawn = scenes.scene(task)
+    sizes = dict(list(drawn.sizes.items())[:-1])
+    kept = [{i: side[i] for i in sizes} for side in (drawn.truth, drawn.tuned)]
+    numbers = measure(task, sizes, *kept, drawn.classes, drawn.keypoints)
+    assert got["types"] == dict.fromkeys(("ground_truth", "tuned"), TYPES.get(task, "Detections"))
+    assert got["view"] == 7
+    if task == "multilabel-classification":
+        # what it counts as right and wrong are single labels, 13 of 15
+        assert got["metrics"]["accuracy"] == pytest.approx(13 / 15)
+        assert got["metrics"]["fscore"] == pytest.approx(numbers.f1)
+    else:
+        for line in numbers.headlines:
+            if line.key in got["metrics"]:
+                assert got["metrics"][line.key] == pytest.approx(line.value, abs=1e-12)
+        assert any(numbers.score == pytest.approx(v, abs=1e-12) for v in got["metrics"].values() if v)
+    if task in OWN:
+        assert {k: v for k, v in got["metrics"].items() if k in got["own"]} == pytest.approx(got["own"])
+        assert got["fields"]
+        assert got["differing"] == 0
+    else:
+        assert got["confusion"] == [list(row) for row in numbers.confusion]
+    before = measure(task, sizes, kept[0], {i: drawn.base[i] for i in sizes}, drawn.classes, drawn.keypoints)
+    weights = {i: before.errors(kept[0][i], drawn.base[i]).weight for i in sizes}
+    assert got["worst"] == sorted((i for i in sizes if weights[i]), key=lambda i: -weights[i])
+
+
+def test_what_is_painted_lies_in_files_that_a_rebuild_replaces(child, tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    child(put_scene, "semantic-segmentation", tmp_path)
+    (built,) = (tmp_path / "masks").iterdir()
+    drawn = scenes.scene("semantic-segmentation")
+    with Image.open(built / "tuned" / "image-00.png") as png:
+        values, counts = np.unique(np.asarray(png), return_counts=True)
+    assert child(put_scene, "semantic-segmentation", tmp_path) is False
+    shutil.rmtree(built)
+    assert child(put_scene, "semantic-segmentation", tmp_path) is True
+    (again,) = (tmp_path / "masks").iterdir()
+    assert again != built
+    areas = {drawn.classes.index(a.label) + 1: masks.area(a.mask) for a in drawn.tuned["image-00"]}
+    assert dict(zip(values.tolist(), counts.tolist(), strict=True)) == areas | {
+        0: 320 * 240 - sum(areas.values())
+    }

@@ -194,9 +194,9 @@ def test_unreadable_images_are_set_aside(here: Path) -> None:
     done = workflow(here, "catalog")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("catalog: 1 images (")
-    assert done.stdout.endswith(
-        ", 2 quarantined [0.0 s]\n  quarantined a.jpg: not-an-image\n  quarantined b.jpg: empty-file\n"
-    )
+    first, *rest = done.stdout.splitlines()
+    assert ", 2 quarantined [" in first
+    assert rest == ["  quarantined a.jpg: not-an-image", "  quarantined b.jpg: empty-file"]
     assert [row["path"] for row in read_rows(project.catalog)] == ["c.png"]
 
 

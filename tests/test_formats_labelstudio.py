@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow.errors import FormatError
-from workflow.formats.labelstudio import from_result, label_config, local_file_url, to_result, url_of
+from workflow.formats.labelstudio import from_result, local_file_url, to_result, url_of
 from workflow.formats.labelstudio_write import label_to_path, path_to_label
 from workflow.records import Annotation, Mask, Provenance, RotatedBox
 
@@ -131,23 +129,6 @@ def test_taxonomy_paths_survive(paths: list) -> None:
 def test_a_taxonomy_path_is_read_as_people_write_it() -> None:
     assert path_to_label(["animal", "mammal"]) == "animal/mammal"
     assert path_to_label(["and/or", "x"]) == "and\\/or/x"
-
-
-def test_the_config_has_each_class_once_with_its_own_hotkey() -> None:
-    tree = ET.fromstring(label_config(("1", "cat & <dog>", "q")))
-    labels = tree.findall(".//Label")
-    assert [label.get("value") for label in labels] == ["1", "cat & <dog>", "q"]
-    assert [label.get("hotkey") for label in labels] == ["1", "2", "q"]
-    assert tree.find("Image").get("value") == "$image"
-    assert tree.find("RectangleLabels").get("toName") == "image"
-
-
-def test_more_classes_than_keys_leave_the_rest_without() -> None:
-    names = tuple(f"class {n}" for n in range(60))
-    labels = ET.fromstring(label_config(names)).findall(".//Label")
-    keys = [label.get("hotkey") for label in labels if label.get("hotkey")]
-    assert len(labels) == 60
-    assert len(keys) == len(set(keys)) == 35
 
 
 def test_addresses_are_quoted() -> None:

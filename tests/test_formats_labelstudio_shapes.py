@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.drawing import SHAPES, masks_of_rectangles
 from workflow import masks
 from workflow.errors import FormatError
-from workflow.formats.labelstudio import EVERYTHING, from_json_min, from_result, to_result
+from workflow.formats.labelstudio import EVERYTHING, controls, fit, from_json_min, from_result, to_result
 from workflow.geometry import polygon_area
 from workflow.records import Annotation, Mask, Provenance, RotatedBox
 
@@ -293,3 +293,35 @@ def test_json_min_names_regions_by_their_control() -> None:
         "rectangle region": 1,
         "labels region": 1,
     }
+
+
+def _disk(radius: float, hole: float = 0) -> Annotation:
+    yy, xx = np.mgrid[:100, :120]
+    far = np.hypot(xx - 60, yy - 50)
+    return Annotation("a", ME, mask=masks.encode((far < radius) & (far >= hole)), id="r")
+
+
+def test_a_mask_is_outlined_where_only_outlines_can_be_shown() -> None:
+    lost: list[str] = []
+    config = controls("instance-segmentation", "polygon")
+    (exact,) = fit([_disk(40, 10)], config, 120, 100, lost.append)
+    assert lost == ["holes of masks filled"]
+    assert masks.from_polygons(exact.polygons, 100, 120) == _disk(40).mask
+    # As people are to drag its corners, it may have fewer.
+    (easy,) = fit([_disk(40)], config, 120, 100, lost.append, tolerance=1.25)
+    assert len(easy.polygons[0]) < 25 < len(exact.polygons[0])
+    assert masks.iou([masks.from_polygons(easy.polygons, 100, 120)], [_disk(40).mask])[0, 0] > 0.97
+    # What has few stays exact.
+    (small,) = fit([_disk(2.5)], config, 120, 100, lost.append, tolerance=1.25)
+    assert masks.from_polygons(small.polygons, 100, 120) == _disk(2.5).mask
+    assert fit([_disk(0)], config, 120, 100, lost.append) == []
+    assert lost == ["holes of masks filled", "masks without pixels"]
+
+
+def test_an_outline_is_painted_where_only_masks_can_be_shown() -> None:
+    square = Annotation("a", ME, polygons=(((1, 1), (5, 1), (5, 5), (1, 5)),), id="r", score=0.5)
+    (found,) = fit([square], controls("semantic-segmentation"), 120, 100, pytest.fail)
+    assert (found.id, found.score, found.polygons) == ("r", 0.5, None)
+    assert masks.box(found.mask) == (1, 1, 5, 5)
+    box = Annotation("a", ME, box=(1, 1, 5, 5))
+    assert fit([box, _disk(9)], controls("instance-segmentation"), 120, 100, pytest.fail) == [box, _disk(9)]

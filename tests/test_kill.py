@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import random
@@ -17,21 +16,22 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
-from PIL import Image
 
 from tests.conftest import ZIPCODES, MakeProject
+from tests.training_jobs import make_job, write_dataset
 from workflow import connection, services
 from workflow.label_studio import Client
-from workflow.models.ultralytics import ENVIRONMENT
+from workflow.models.ultralytics import environment
 from workflow.project import Project
 from workflow.records import Annotation, Provenance
 from workflow.services import processes
 from workflow.services.service import LABEL_STUDIO
 from workflow.stages import catalog, preannotate, pull, push
 from workflow.store import read_catalog, read_json, read_rows
-from workflow.training import yolo
+from workflow.training import Job, yolo
 
 SEED = 20
 STAGES = ("catalog", "preannotate", "push", "review", "pull", "dataset", "train")
@@ -294,50 +294,46 @@ trainer.BaseTrainer.save_model = save
 """
 TRAINING = """
 import json, os, signal, sys
-from pathlib import Path
 from ultralytics.engine import trainer
-from workflow.training import yolo
+from workflow.training import yolo_worker
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 {killer}
-base, data, scratch, recipe = sys.argv[1:]
-yolo._fit(base, data, Path(scratch), json.loads(recipe), "cpu", lambda event: None)
+yolo_worker.fit(yolo_worker.Asked(**json.loads(sys.argv[1])), lambda event: None)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("killer", "epochs_after"),
-    [(BEFORE_STRIPPING, []), (HALF_OF_THE_BEST, []), (BEFORE_SAVING_THE_SECOND_EPOCH, [2, 3])],
+    [(BEFORE_STRIPPING, []), (HALF_OF_THE_BEST, []), (BEFORE_SAVING_THE_SECOND_EPOCH, [2])],
     ids=["before-stripping", "half-of-the-best", "before-saving"],
 )
 def test_training_killed_in_its_narrow_places(tmp_path: Path, killer: str, epochs_after: list[int]) -> None:
-    data = _dots(tmp_path / "data")
-    recipe = yolo.Recipe(2, 4, 64, 0.001, 10, 5, flip=False, mosaic=False, rotate=0, scale=0, seed=0)
-    base, scratch, log = ZIPCODES / "base" / "printed-digits.pt", tmp_path / "scratch", tmp_path / "log"
-    arguments = [str(base), str(data), str(scratch), json.dumps(asdict(recipe))]
-    command = [sys.executable, "-c", TRAINING.format(killer=killer), *arguments]
-    with log.open("w") as file:
+    base = ZIPCODES / "base" / "printed-digits.pt"
+    job = _dots(tmp_path, base)
+    asked, _ = yolo.ask(job)
+    command = [sys.executable, "-c", TRAINING.format(killer=killer), json.dumps(asdict(asked))]
+    with job.log.open("w") as file:
         killed = subprocess.run(
-            command, env=os.environ | ENVIRONMENT, stdout=file, stderr=file, timeout=120, check=False
+            command, env=os.environ | environment(), stdout=file, stderr=file, timeout=120, check=False
         )
-    assert killed.returncode == -signal.SIGKILL, log.read_text()
+    assert killed.returncode == -signal.SIGKILL, job.log.read_text()
     epochs: list[float] = []
-    result = yolo.train(base, data, scratch, recipe, "cpu", log, lambda e: epochs.append(e["epoch"]))
-    # ultralytics reports once more, one epoch too far, after its last validation.
+    result = yolo.train(job, lambda e: epochs.append(e["epoch"]))
     assert epochs == epochs_after
-    assert [e["epoch"] for e in result["curves"]] == [1, 2]
-    assert result["arguments"]["epochs"] == 2
-    assert result["model"].stat().st_size == pytest.approx(base.stat().st_size, rel=0.05)
+    assert [e["epoch"] for e in result.curves] == [1, 2]
+    assert result.arguments["epochs"] == 2
+    size = (result.files / result.checkpoint).stat().st_size
+    assert size == pytest.approx(base.stat().st_size, rel=0.05)
 
 
-def _dots(folder: Path) -> Path:
-    """Four drawn images with a box each, as the trainer reads them: data.yaml."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (64, 64), "white").save(buffer, "PNG")
-    row = {"image": {"bytes": buffer.getvalue()}, "width": 64, "height": 64}
+def _dots(folder: Path, base: Path) -> Job:
+    """A job of two epochs on four drawn images with a box each."""
     dot = Annotation("3", Provenance("person", "me"), box=(16, 16, 48, 48))
-    rows = [(row | {"image_id": f"{n}"}, [dot]) for n in range(4)]
-    yolo.export(folder, {"train": rows, "validation": rows}, tuple("0123456789"))
-    return folder / "data.yaml"
+    drawn = [(np.full((64, 64, 3), 255, np.uint8), [dot])] * 4
+    digits = tuple("0123456789")
+    write_dataset(folder / "dataset", "detection", {"train": drawn, "validation": drawn}, digits)
+    recipe = {"method": "head", "epochs": 2, "batch": 4, "image_size": 64}
+    return make_job(folder, "detection", "ultralytics", base, classes=digits, **recipe)

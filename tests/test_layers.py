@@ -16,6 +16,8 @@ LAYERS = {
     "workflow.records": 0,
     "workflow.geometry": 0,
     "workflow.masks": 0,
+    "workflow.tasks": 0,
+    "workflow.overlap": 1,
     "workflow.store": 1,
     "workflow.settings": 1,
     "workflow.project": 1,

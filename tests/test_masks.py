@@ -60,3 +60,29 @@ def test_polygons_are_cut_to_the_image() -> None:
 def test_runs_that_are_none_are_refused(counts: str) -> None:
     with pytest.raises(ValueError):
         masks.decode(Mask(5, 7, counts))
+
+
+@given(masks_of_rectangles())
+def test_outlines_give_the_pixels_back_and_fill_holes(pixels: np.ndarray) -> None:
+    parts, holes = masks.outlines(masks.encode(pixels))
+    found = masks.decode(masks.from_polygons(parts, *pixels.shape))
+    assert (found >= pixels).all()
+    assert (found == pixels).all() == (holes == 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "corners", "holes"),
+    [
+        ("empty", [], 0),
+        ("full", [4], 0),
+        ("one pixel", [4], 0),
+        ("hole", [4], 1),
+        # What lies in the hole is within the outline that fills it.
+        ("part in the hole", [4], 1),
+        ("parts", [4, 4, 4], 0),
+        ("frame", [4], 1),
+    ],
+)
+def test_an_outline_has_the_corners_of_its_pixels(name: str, corners: list[int], holes: int) -> None:
+    parts, filled = masks.outlines(masks.encode(SHAPES[name]))
+    assert ([len(part) for part in parts], filled) == (corners, holes)

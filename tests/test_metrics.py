@@ -9,13 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow.errors import FormatError, StageError
-from workflow.matching import count_errors, match_boxes
-from workflow.metrics import (
-    RECALLS,
-    DetectionMetrics,
-    detection_metrics,
-    sweep_records,
-)
+from workflow.matching import count_errors, match
+from workflow.metrics.coco import RECALLS, sweep_records
+from workflow.metrics.detection import DetectionMetrics, detection_metrics
 from workflow.records import Annotation, Provenance, RotatedBox
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "data" / "evaluation-reference"
@@ -126,21 +122,21 @@ def test_matching_takes_the_best_scored_first_and_the_later_of_equals():
         guess("cat", 0.6, 0, 0, 10, 10),
         guess("cat", 0.5, 40, 0, 50, 10),
     ]
-    assert match_boxes(truth, predicted) == [
+    assert match(truth, predicted) == [
         (1, 1, 1.0),
         (None, 2, None),
         (0, 0, pytest.approx(0.9)),
         (2, None, None),
     ]
-    assert match_boxes(truth, predicted, class_agnostic=True) == [
+    assert match(truth, predicted, class_agnostic=True) == [
         (1, 1, 1.0),
         (2, 2, 1.0),
         (0, 0, pytest.approx(0.9)),
     ]
-    assert match_boxes([true("cat", 0, 0, 10, 10)], [guess("cat", 1, 0, 0, 10, 5)]) == [(0, 0, 0.5)]
-    assert match_boxes([], []) == []
-    assert match_boxes([], predicted[:1]) == [(None, 0, None)]
-    assert match_boxes(truth[:1], []) == [(0, None, None)]
+    assert match([true("cat", 0, 0, 10, 10)], [guess("cat", 1, 0, 0, 10, 5)]) == [(0, 0, 0.5)]
+    assert match([], []) == []
+    assert match([], predicted[:1]) == [(None, 0, None)]
+    assert match(truth[:1], []) == [(0, None, None)]
 
 
 def test_nothing_predicted_is_zero_and_nothing_true_is_none():
@@ -198,7 +194,7 @@ def test_published_values_of_cocoapi_through_our_sweep():
         record |= {"id": n, "area": record["bbox"][2] * record["bbox"][3], "iscrowd": 0}
     for record in gt["annotations"] + dt:
         record["category_id"] = number[record["category_id"]]
-    sweep = sweep_records([i["id"] for i in gt["images"]], gt["annotations"], dt, len(number))
+    sweep = sweep_records(gt["images"], gt["annotations"], dt, len(number))
     known = sweep.precision > -1
     assert sweep.precision[known].mean() == pytest.approx(
         case["faster_coco_eval_test_values"]["AP"], abs=1e-12

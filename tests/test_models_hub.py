@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.tiny_models import BUILDERS, NAMES
+from tests.tiny import NAMES, build
 from workflow import models
 from workflow.errors import ModelError
 from workflow.models import hub
@@ -35,13 +35,12 @@ def _fill(cache: Path, name: str, builder: str) -> Path:
     repository = cache / f"models--{name.replace('/', '--')}"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text(commit)
-    BUILDERS[builder](repository / "snapshots" / commit)
+    build(builder, repository / "snapshots" / commit)
     return repository / "snapshots" / commit
 
 
 def _load(spec: str, folder: Path, **settings: Any) -> Any:
-    defaults: dict[str, Any] = {"threshold": 0.1, "image_size": 64, "device": "cpu"}
-    return models.load(spec, folder, **(defaults | settings))
+    return models.load(spec, folder, models.Options(**{"threshold": 0.1, "device": "cpu"} | settings))
 
 
 def test_a_cached_checkpoint_needs_no_hub(cache: Path, tmp_path: Path) -> None:
@@ -100,7 +99,7 @@ def test_a_name_that_is_no_hub_id_is_not_looked_for(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_another_family_is_refused(tmp_path: Path) -> None:
-    BUILDERS["owlv2"](tmp_path / "owl")
+    build("owlv2", tmp_path / "owl")
     with pytest.raises(ModelError) as error:
         _load("detr:owl", tmp_path)
     what = "model 'detr:owl': a model of type owlv2 is not of this family"
@@ -108,7 +107,7 @@ def test_a_checkpoint_of_another_family_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_pickle_in_place_of_safetensors_is_refused(tmp_path: Path) -> None:
-    BUILDERS["detr"](tmp_path / "tiny")
+    build("detr", tmp_path / "tiny")
     (tmp_path / "tiny" / "model.safetensors").rename(tmp_path / "tiny" / "pytorch_model.bin")
     with pytest.raises(ModelError, match="is no folder with config.json and safetensors weights"):
         _load("detr:tiny", tmp_path)
@@ -117,7 +116,7 @@ def test_a_pickle_in_place_of_safetensors_is_refused(tmp_path: Path) -> None:
 def test_weights_without_a_head_are_refused(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    BUILDERS["detr"](tmp_path / "tiny")
+    build("detr", tmp_path / "tiny")
     file = tmp_path / "tiny" / "model.safetensors"
     kept = {k: v for k, v in load_file(file).items() if "class_labels_classifier" not in k}
     save_file(kept, file, {"format": "pt"})
@@ -127,7 +126,7 @@ def test_weights_without_a_head_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_revision_follows_the_weights(tmp_path: Path) -> None:
-    BUILDERS["detr"](tmp_path / "tiny")
+    build("detr", tmp_path / "tiny")
     shutil.copytree(tmp_path / "tiny", tmp_path / "same")
     first, same = (_load(f"detr:{name}", tmp_path).revision for name in ("tiny", "same"))
     config = json.loads((tmp_path / "same" / "config.json").read_text())
@@ -142,7 +141,7 @@ def test_prompts_score_as_the_library_says(tmp_path: Path, builder: str) -> None
     """The library's own post-processing finds the same boxes with the same scores."""
     import torch
 
-    BUILDERS[builder](tmp_path / "tiny")
+    build(builder, tmp_path / "tiny")
     model = _load("open-vocabulary:tiny", tmp_path, threshold=0.6)
     rows = model._predict([PICTURE], list(WORDS))[0]
     inputs = model._processor(images=PICTURE, text=[list(WORDS)], return_tensors="pt")
@@ -161,7 +160,7 @@ def test_prompts_score_as_the_library_says(tmp_path: Path, builder: str) -> None
 
 
 def test_more_prompts_than_fit_are_asked_in_parts(tmp_path: Path) -> None:
-    BUILDERS["grounding-dino"](tmp_path / "tiny")
+    build("grounding-dino", tmp_path / "tiny")
     model = _load("open-vocabulary:tiny", tmp_path)
     words = [f"thing{number}" for number in range(30)]
     parts = model._parts(words)
@@ -172,13 +171,13 @@ def test_more_prompts_than_fit_are_asked_in_parts(tmp_path: Path) -> None:
 
 
 def test_a_prompt_of_nothing_is_one_line(tmp_path: Path) -> None:
-    BUILDERS["grounding-dino"](tmp_path / "tiny")
+    build("grounding-dino", tmp_path / "tiny")
     with pytest.raises(ModelError, match="cannot read '...' as a prompt"):
         _load("open-vocabulary:tiny", tmp_path).annotate([PICTURE], [()], ["..."])
 
 
 def test_two_prompts_of_a_class_are_one(tmp_path: Path) -> None:
-    BUILDERS["owlv2"](tmp_path / "tiny")
+    build("owlv2", tmp_path / "tiny")
     model = _load("open-vocabulary:tiny", tmp_path, class_map={"a bus": "bus", "a minibus": "bus"})
     (found,) = model.annotate([PICTURE], [()], ["bus"])
     assert {a.label for a in found} == {"bus"}

@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from tests.conftest import REPOSITORY, ZIPCODES
-from tests.tiny_models import BUILDERS
+from tests.tiny import build
 from workflow.cli import app
 from workflow.errors import ModelError
 from workflow.stages import families, predict
@@ -63,7 +63,7 @@ def test_json_has_an_exact_shape(drawn: list[Path], envelopes: Path, tmp_path: P
 
 
 def test_the_table_has_a_line_a_guess(drawn: list[Path], tmp_path: Path) -> None:
-    BUILDERS["rtdetr-v2"](tmp_path / "tiny")
+    build("rtdetr-v2", tmp_path / "tiny")
     done = _run(drawn[0], "--model", f"detr:{tmp_path}/tiny", "--top", 2)
     assert done.exit_code == 0, done.stderr
     head, *lines = done.stdout.splitlines()
@@ -73,8 +73,8 @@ def test_the_table_has_a_line_a_guess(drawn: list[Path], tmp_path: Path) -> None
 
 
 def test_a_model_that_must_be_told_says_so(drawn: list[Path], tmp_path: Path) -> None:
-    BUILDERS["owlv2"](tmp_path / "tiny")
-    ask = predict.Question("open-vocabulary:tiny", tmp_path, device="cpu")
+    build("owlv2", tmp_path / "tiny")
+    ask = predict.Question(["open-vocabulary:tiny"], tmp_path, device="cpu")
     with pytest.raises(ModelError) as error:
         predict.run(drawn[:1], ask)
     assert (
@@ -83,8 +83,8 @@ def test_a_model_that_must_be_told_says_so(drawn: list[Path], tmp_path: Path) ->
 
 
 def test_a_class_the_model_does_not_know_is_named(drawn: list[Path], tmp_path: Path) -> None:
-    BUILDERS["detr"](tmp_path / "tiny")
-    ask = predict.Question("detr:tiny", tmp_path, ["zebra", "1"], device="cpu")
+    build("detr", tmp_path / "tiny")
+    ask = predict.Question(["detr:tiny"], tmp_path, ["zebra", "1"], device="cpu")
     with pytest.raises(ModelError) as error:
         predict.run(drawn[:1], ask)
     known = "it knows 9, 8, 7, 6, 5, 4, 3, 2, 1, 0"
@@ -104,4 +104,6 @@ def test_models_lists_every_family() -> None:
 
 def test_the_document_holds_the_table() -> None:
     """Make it anew with `workflow models --markdown`."""
-    assert families.as_markdown() in (REPOSITORY / "docs" / "models.md").read_text()
+    document = (REPOSITORY / "docs" / "models.md").read_text()
+    assert families.as_markdown() in document
+    assert families.trainers_as_markdown() in document

@@ -79,12 +79,55 @@ def test_one_mistake(tmp_path: Path, old: str, new: str, problem: str) -> None:
             '[push]\nimage_url = "https://x.example/"',
             "project.toml:5: push.image_url: needs {path}, where an image's path goes, got 'https://x.example/'",
         ),
+        (
+            '[preannotate.prompts]\nc = ["a sea"]',
+            "project.toml:4: preannotate.prompts: 'c' is no class",
+        ),
+        (
+            "[preannotate.thresholds]\nc = 0.5",
+            "project.toml:4: preannotate.thresholds: 'c' is no class",
+        ),
+        (
+            '[preannotate]\ntemplates = ["a photo"]',
+            "project.toml:5: preannotate.templates: 'a photo' needs one {}, where the class goes",
+        ),
+        ('keypoints = ["nose"]', "project.toml:4: keypoints: are not labeled where task is detection"),
+        ('task = "keypoints"', "project.toml:1: keypoints: names no point, and task is keypoints"),
+        (
+            'task = "keypoints"\nkeypoints = ["a"]',
+            "project.toml:5: keypoints: 'a' is a class too",
+        ),
+        (
+            'task = "semantic"',
+            "project.toml:4: task: Input should be 'classification', 'multilabel-classification',"
+            " 'detection', 'oriented-detection', 'keypoints', 'instance-segmentation' or 'semantic-segmentation',"
+            " got 'semantic'",
+        ),
     ],
 )
 def test_sections_that_contradict_themselves(tmp_path: Path, tail: str, problem: str) -> None:
     with pytest.raises(ConfigError) as error:
         load_project(_project(tmp_path, f"{GOOD}{tail}\n"))
     assert error.value.problems == [problem]
+
+
+def test_background_is_no_class_to_paint(tmp_path: Path) -> None:
+    text = GOOD.replace('"b"', '"background"') + 'task = "semantic-segmentation"\n'
+    with pytest.raises(ConfigError) as error:
+        load_project(_project(tmp_path, text))
+    assert error.value.problems == [
+        "project.toml:3: classes: 'background' is what nobody painted, and no class"
+    ]
+
+
+def test_a_model_or_a_chain_of_them(tmp_path: Path) -> None:
+    one = load_project(_project(tmp_path, GOOD)).settings.preannotate
+    assert one.models == ("yolo11n.pt",)
+    chain = '[preannotate]\nmodel = ["grounding-dino", "sam2"]\n'
+    assert load_project(_project(tmp_path, GOOD + chain)).settings.preannotate.models == (
+        "grounding-dino",
+        "sam2",
+    )
 
 
 def test_broken_toml_is_one_line(tmp_path: Path) -> None:

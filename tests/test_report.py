@@ -1,15 +1,22 @@
 """The report: exact numbers, nothing from outside, nothing unescaped, and a browser that likes it."""
 
+import base64
+import io
 import re
 import shutil
 import subprocess
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 
-from workflow.figures import error_window
-from workflow.metrics import detection_metrics
+from tests.scenes import scene as scene_of
+from workflow.figures.colours import TRUTH, TUNED, WRONG
+from workflow.figures.pictures import error_window, picture
+from workflow.matching import Errors
+from workflow.metrics import measure
+from workflow.metrics.detection import detection_metrics
 from workflow.records import Annotation, Provenance
 from workflow.report import (
     ReportData,
@@ -17,10 +24,12 @@ from workflow.report import (
     most_improved,
     render,
     signed,
+    told,
     verdict,
     worst_errors,
     write_report,
 )
+from workflow.tasks import TASKS
 
 ANN, MODEL = Provenance("person", "ann"), Provenance("model", "m")
 CLASSES = ["disc", "<b>square</b>", "star"]
@@ -60,7 +69,7 @@ def scene(count=12):
 def data():
     images, truth, base, tuned = scene()
     sizes = dict.fromkeys(images, SIZE)
-    epochs = [{"epoch": n, "loss": 1.6 * 0.7**n + 0.1, "map50_95": 0.7 * (1 - 0.6**n)} for n in range(1, 11)]
+    epochs = [{"epoch": n, "loss": 1.6 * 0.7**n + 0.1, "score": 0.7 * (1 - 0.6**n)} for n in range(1, 11)]
     return ReportData(
         title="Shapes & signs, round 2",
         base=detection_metrics(sizes, truth, base, CLASSES),
@@ -136,14 +145,14 @@ def test_ids_are_unique_and_pictures_have_words(html):
 
 
 def test_worst_errors_and_most_improved(data):
-    worst = worst_errors(data.truth, data.tuned_predictions, data.tuned.threshold)
+    worst = worst_errors(data.tuned, data.truth, data.tuned_predictions)
     assert worst[0][0] == "image-07"
     assert (worst[0][1].missed, worst[0][1].false, worst[0][1].mislabelled) == (1, 1, 1)
     totals = [errors.total for _, errors in worst]
     assert totals == sorted(totals, reverse=True)
     assert 0 not in totals
-    assert worst_errors(data.truth, data.tuned_predictions, data.tuned.threshold, 1) == worst[:1]
-    assert worst_errors(data.truth, data.truth) == []
+    assert worst_errors(data.tuned, data.truth, data.tuned_predictions, 1) == worst[:1]
+    assert worst_errors(data.tuned, data.truth, data.truth) == []
     # image 5: one mislabelled, one missed, two false; nothing is wrong afterwards
     assert dict(most_improved(data, 20))["image-05"] == 4
     assert most_improved(replace(data, base=None), 3) == []
@@ -223,6 +232,107 @@ def test_verdicts(data):
     assert worse.startswith("Fine-tuning lowered mAP50-95 from 0.")
     assert "(−0." in worse
     assert verdict(replace(data, base=None)).startswith("The model reaches a mAP50-95 of 0.")
+
+
+def task_data(task):
+    drawn = scene_of(task)
+    base, tuned = (
+        measure(task, drawn.sizes, drawn.truth, said, drawn.classes, drawn.keypoints)
+        for said in (drawn.base, drawn.tuned)
+    )
+    return ReportData(
+        title="Drawn",
+        base=base,
+        tuned=tuned,
+        noun=TASKS[task].noun,
+        ledger={"accepted": 4, "reshaped": 3},
+        epochs=[{"epoch": n, "loss": 1 / n, "score": n / 10} for n in range(1, 4)],
+        selected_by=tuned.metric,
+        truth=drawn.truth,
+        base_predictions=drawn.base,
+        tuned_predictions=drawn.tuned,
+        load=drawn.images.__getitem__,
+    )
+
+
+WORDS = {
+    "classification": "The best scored label of an image counts.",
+    "multilabel-classification": "nobody knows which is taken for which",
+    "oriented-detection": "by the IoU of the outlines of rotated boxes",
+    "instance-segmentation": "by the IoU of masks",
+    "keypoints": "(PCK@0.1)",
+    "semantic-segmentation": "in percent of the row's pixels",
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_has_its_report(task):
+    data = task_data(task)
+    html = render(data)
+    base, tuned = data.base, data.tuned
+    change = (
+        f"from {base.score:.3f} to {tuned.score:.3f} ({signed(tuned.score - base.score)}) on 8 test images."
+    )
+    assert change in html
+    for line in tuned.headlines:
+        assert f'<div class="label">{line.name}</div>' in html
+        assert f'<div class="big">{line.value:.3f}' in html
+    for column in tuned.columns:
+        assert f">{column.name}</th>" in html
+        for row in (*base.per_class.values(), *tuned.per_class.values()):
+            if column.kind != "count" and row[column.key] is not None:
+                assert f"<td>{row[column.key]:.3f}</td>" in html
+    assert f"validation {tuned.metric}</text>" in html
+    assert ("Precision against recall" in html) == (task not in ("semantic-segmentation",) + LABELS)
+    assert ("<b>3</b> reshaped" in html, "</b> moved" in html) == (True, False)
+    assert WORDS.get(task, "") in html
+    assert html.count("data:image/jpeg") == 2 * html.count('<figure class="example">') > 2
+    text = re.sub(r"base64,[A-Za-z0-9+/=]+|<svg.*?</svg>|<style.*?</style>", "", html, flags=re.DOTALL)
+    assert not re.search(r"\bNone\b|\bnan\b|Undefined", text)
+    alone = render(replace(data, base=None, no_base="no model before: it knows no class"))
+    assert "no model before: it knows no class" in alone
+    assert "model before</li>" not in alone
+
+
+LABELS = ("classification", "multilabel-classification")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_pictures_show_truth_and_guesses_in_their_colours(task):
+    drawn = scene_of(task)
+    numbers = task_data(task).base
+    name = "image-01"
+    window = (0.0, 0.0, 320.0, 240.0)
+    sides = (drawn.truth[name], numbers.shown(drawn.base[name]))
+    urls = [
+        picture(numbers, drawn.images[name], true, said, TUNED, window)
+        for true, said in (sides, (sides[0], []), ([], sides[1]), ([], []))
+    ]
+    assert len(set(urls)) == 4
+    both, only_true, only_said, neither = (decoded(url) for url in urls)
+    assert both.size == (640, 480)
+    assert near(only_true, TRUTH)
+    assert near(both, TRUTH)
+    # what is false is drawn as wrong where classes are painted
+    assert near(only_said, WRONG if task == "semantic-segmentation" else TUNED)
+    assert not near(neither, TUNED) or task in LABELS
+
+
+def decoded(url):
+    return Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
+
+
+def near(picture, colour, reach=60, pixels=40):
+    """Whether some pixels are of a colour, as JPEG leaves it."""
+    distance = np.abs(np.asarray(picture, dtype=int) - ImageColor.getrgb(colour)).sum(axis=2)
+    return (distance < reach).sum() >= pixels
+
+
+def test_errors_in_words():
+    assert told(Errors(0, 0, 0)) == "no errors"
+    assert told(Errors(2, 0, 1)) == "2 missed, 1 mislabelled"
+    words = told(Errors(10, 5, 0, 200)).replace("\N{NO-BREAK SPACE}", " ")
+    assert words == "7.5 % of the pixels wrong: 5.0 % missed, 2.5 % false"
 
 
 @pytest.mark.services

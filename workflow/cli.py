@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -106,6 +106,65 @@ def pull(
     _show(stage.run(found, connect(found)[0], full))
 
 
+@app.command("import")
+def import_(
+    format: Annotated[
+        str, typer.Argument(help="coco, csv, cvat, folder, label-studio, labelme, masks, voc or yolo.")
+    ],
+    source: Annotated[Path, typer.Argument(help="The file or folder with the labels.")],
+    project: Name = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the images are, if not beside the labels.")
+    ] = None,
+    target: Annotated[
+        Literal["labels", "predictions"], typer.Option("--as", help="Reviewed labels, or guesses.")
+    ] = "labels",
+    class_map: Annotated[
+        list[str] | None, typer.Option(metavar="OLD=NEW", help="Rename a class; OLD= leaves it out.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be; write nothing.")] = False,
+) -> None:
+    """Import labels that another tool wrote, with their images.
+
+    Example: workflow import coco instances.json zipcodes --images ~/photos --class-map number=digit
+    """
+    from workflow.stages import import_ as stage
+
+    found = _project(project)
+    names = stage.parse_class_map(class_map or [])
+    result = stage.run(found, format, source, images, target, names, dry_run)
+    _show(result.outcome)
+    for line in result.lines:
+        print(f"  {line}")
+
+
+@app.command()
+def export(
+    format: Annotated[
+        str, typer.Argument(help="coco, csv, cvat, folder, label-studio, labelme, masks, voc or yolo.")
+    ],
+    target: Annotated[Path, typer.Argument(help="The file or folder to write.")],
+    project: Name = None,
+    split: Annotated[
+        Literal["train", "validation", "test"] | None, typer.Option(help="Only images of that split.")
+    ] = None,
+    predictions: Annotated[
+        str | None, typer.Option(metavar="ANNOTATOR", help="A file of data/predictions, not the labels.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+) -> None:
+    """Export reviewed labels, or predictions, as another tool reads them.
+
+    Example: workflow export yolo out zipcodes --split train
+    """
+    from workflow.stages import export as stage
+
+    outcome, lines = stage.run(_project(project), format, target, split, predictions, force)
+    _show(outcome)
+    for line in lines:
+        print(f"  not carried: {line}")
+
+
 @app.command()
 def dataset(project: Name = None, force: Force = False) -> None:
     """Build the Hugging Face dataset from the labels.
@@ -118,14 +177,25 @@ def dataset(project: Name = None, force: Force = False) -> None:
 
 
 @app.command()
-def train(project: Name = None, device: Device = "auto", force: Force = False) -> None:
+def train(
+    project: Name = None,
+    device: Device = "auto",
+    force: Force = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Draw a sheet of varied training images; train nothing.")
+    ] = False,
+) -> None:
     """Fine-tune the base model on the dataset; a stopped training goes on where it was.
 
-    Example: workflow train zipcodes --device cuda:0
+    Example: workflow train zipcodes --preview && workflow train zipcodes --device cuda:0
     """
     from workflow.stages import train as stage
 
-    _show(stage.run(_project(project), device, force))
+    found = _project(project)
+    if preview:
+        print(f"drawn: {stage.preview(found, device)}")
+    else:
+        _show(stage.run(found, device, force))
 
 
 @app.command()
@@ -144,27 +214,36 @@ def evaluate(project: Name = None, device: Device = "auto", force: Force = False
 @app.command()
 def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures to try the model on.")],
-    model: Annotated[str, typer.Option(help="FAMILY:CHECKPOINT, NAME.pt or run:NAME.")],
+    model: Annotated[
+        list[str],
+        typer.Option(help="FAMILY:CHECKPOINT, a short name, NAME.pt or run:NAME; repeated, a chain."),
+    ],
     classes: Annotated[str, typer.Option(help="a,b,c; the model's own where it has some.")] = "",
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Leave out scores below.")] = 0.25,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Leave out scores below; by default what fits the model."),
+    ] = None,
     top: Annotated[int | None, typer.Option(min=1, help="Only so many of an image, the best.")] = None,
     save: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Draw the boxes into copies there.")
+        Path | None, typer.Option(metavar="DIR", help="Draw the guesses into copies there.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     project: Annotated[str | None, typer.Option(help="Whose files and runs the model may be.")] = None,
-    image_size: Annotated[int, typer.Option(help="Pixels of the longer side, for ultralytics.")] = 640,
+    image_size: Annotated[
+        int | None, typer.Option(help="Pixels of the longer side, for models without a size of their own.")
+    ] = None,
+    trust: Annotated[bool, typer.Option("--trust", help="Let code run that comes with a model.")] = False,
     device: Device = "auto",
 ) -> None:
     """Try any model on any picture. Exit code 1 where a picture is broken; the others are done.
 
-    Example: workflow predict a.jpg b.png --model open-vocabulary:models/tiny --classes bus,person --save out
+    Example: workflow predict street.jpg --model grounding-dino --model sam2 --classes bus,person --save out
     """
     from workflow.stages import predict as stage
 
     folder = _project(project).folder if project else Path.cwd()
     wanted = [name.strip() for name in classes.split(",") if name.strip()]
-    ask = stage.Question(model, folder, wanted, threshold, top, image_size, device)
+    ask = stage.Question(model, folder, wanted, threshold, top, image_size, device, trust)
     found, problems = stage.run(images, ask)
     print(stage.as_json(found) if as_json else stage.as_table(found))
     if save:
@@ -176,7 +255,7 @@ def predict(
 
 @app.command()
 def models(
-    markdown: Annotated[bool, typer.Option("--markdown", help="The table of docs/models.md.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The tables of docs/models.md.")] = False,
 ) -> None:
     """The families of models: task, licence, what is on this machine, what can be fetched.
 
@@ -184,7 +263,8 @@ def models(
     """
     from workflow.stages import families as stage
 
-    print(stage.as_markdown() if markdown else stage.describe())
+    tables = (stage.as_markdown(), stage.trainers_as_markdown())
+    print("\n\n".join(tables) if markdown else stage.describe())
 
 
 @app.command()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,36 +29,49 @@ def load(path: Path, max_megapixels: float = 200.0) -> NDArray[np.uint8]:
     Raises ImageError for what is empty, truncated, too large or no image.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                _refuse_bomb(path, image, max_megapixels)
-                image.load()
-                return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
-    except ImageError:
-        raise
+        with path.open("rb") as file:
+            return _pixels(file, str(path), max_megapixels)
     except FileNotFoundError:
         raise ImageError(f"{path} is gone", "missing") from None
     except PermissionError:
         raise ImageError(f"{path} may not be read", "no-permission", f"chmod u+r {path}") from None
+    except OSError as error:
+        raise ImageError(f"{path}: broken ({error})", "broken") from None
+
+
+def decode(content: bytes, name: str, max_megapixels: float = 200.0) -> NDArray[np.uint8]:
+    """As `load`, of a file's content; `name` is what errors call it."""
+    return _pixels(io.BytesIO(content), name, max_megapixels)
+
+
+def _pixels(file: IO[bytes], name: str, max_megapixels: float) -> NDArray[np.uint8]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(file) as image:
+                _refuse_bomb(name, image, max_megapixels)
+                image.load()
+                return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+    except ImageError:
+        raise
     except UnidentifiedImageError:
-        reason = "empty-file" if path.stat().st_size == 0 else "not-an-image"
-        raise ImageError(f"{path}: {reason.replace('-', ' ')}", reason) from None
+        reason = "empty-file" if file.seek(0, io.SEEK_END) == 0 else "not-an-image"
+        raise ImageError(f"{name}: {reason.replace('-', ' ')}", reason) from None
     except MemoryError:
-        raise ImageError(f"{path}: too large for this machine's memory", "too-large") from None
+        raise ImageError(f"{name}: too large for this machine's memory", "too-large") from None
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more on broken files.
         reason = "truncated" if "truncated" in str(error) else "broken"
-        raise ImageError(f"{path}: {reason} ({error})", reason) from None
+        raise ImageError(f"{name}: {reason} ({error})", reason) from None
 
 
-def _refuse_bomb(path: Path, image: Image.Image, max_megapixels: float) -> None:
+def _refuse_bomb(name: str, image: Image.Image, max_megapixels: float) -> None:
     megapixels = image.width * image.height / 1e6
     if megapixels > max_megapixels:
-        what = f"{path}: {megapixels:.0f} megapixels, more than {max_megapixels:g}"
+        what = f"{name}: {megapixels:.0f} megapixels, more than {max_megapixels:g}"
         raise ImageError(what, "too-large", "raise images.max_megapixels if that is meant")
     if image.width < 1 or image.height < 1:
-        raise ImageError(f"{path}: has no pixels", "no-pixels")
+        raise ImageError(f"{name}: has no pixels", "no-pixels")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

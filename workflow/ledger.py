@@ -1,9 +1,10 @@
-"""What people did to each prediction: accepted, moved, relabelled, deleted; and what they added.
+"""What people did to each prediction: accepted, moved, reshaped, relabelled, deleted; what they added.
 
-A person's region is matched to the predicted one by its id, which Label Studio keeps while a box is
-dragged or renamed; the rest by geometry, as the assignment that maximises the sum of IoUs (Hungarian
-method, scipy's `linear_sum_assignment`). Label Studio's own `origin` field is only a hint, written by
-the client, and is not used.
+A person's region is matched to the predicted one by its id, which Label Studio keeps while a region is
+changed or renamed; a point also by its name within its object; the rest by geometry, as the assignment
+that maximises the sum of IoUs (Hungarian method, scipy's `linear_sum_assignment`). Labels of the whole
+image are matched by name. Label Studio's own `origin` field is only a hint, written by the client, and
+is not used.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from workflow.geometry import box_iou, enclosing_box
+from workflow import overlap
+from workflow.geometry import rotated_corners
 from workflow.records import Annotation
 from workflow.store import Row
 
-ACTIONS = ("accepted", "moved", "relabelled", "deleted", "added")
+ACTIONS = ("accepted", "moved", "reshaped", "relabelled", "deleted", "added")
 MATCH_IOU = 0.3
 # Percent arithmetic in Label Studio's JSON moves nothing by more than this.
 SAME_PIXELS = 1e-3
@@ -30,30 +32,40 @@ class CostModel:
 
     look: float
     move: float
+    reshape: float
     relabel: float
     delete: float
     add: float
 
     def seconds(self, actions: Sequence[Row]) -> float:
         """What correcting one image costs."""
+        return self.look + sum(map(self._action, actions))
+
+    def _action(self, row: Row) -> float:
         costs = {
             "accepted": 0.0,
-            "moved": self.move,
+            "moved": 0.0,
+            "reshaped": 0.0,
             "relabelled": self.relabel,
             "deleted": self.delete,
             "added": self.add,
         }
-        moved_too = sum(a["action"] == "relabelled" and a["moved"] for a in actions) * self.move
-        return self.look + sum(costs[a["action"]] for a in actions) + moved_too
+        return costs[row["action"]] + row["moved"] * self.move + row["reshaped"] * self.reshape
 
-    def seconds_from_nothing(self, boxes: int) -> float:
-        """What drawing every box of one image costs."""
-        return self.look + boxes * self.add
+    def seconds_from_nothing(self, count: int) -> float:
+        """What drawing and naming everything in one image costs."""
+        return self.look + count * self.add
 
 
-def compare(predicted: Sequence[Annotation], corrected: Sequence[Annotation]) -> list[Row]:
-    """One row an action: {action, label, was, iou, score, moved}; `was` is the predicted label."""
-    pairs = _match(predicted, corrected)
+def compare(
+    predicted: Sequence[Annotation], corrected: Sequence[Annotation], one_label: bool = False
+) -> list[Row]:
+    """One row an action: {action, label, was, iou, score, moved, reshaped}; `was` is the predicted label.
+
+    With `one_label` an image has one label as a whole, so that another one in its place is the same label
+    renamed; else it is one deleted and one added.
+    """
+    pairs = _match(predicted, corrected, one_label)
     kept = {p for p, _ in pairs}
     made = {c for _, c in pairs}
     rows = [_judge(predicted[p], corrected[c]) for p, c in pairs]
@@ -62,46 +74,111 @@ def compare(predicted: Sequence[Annotation], corrected: Sequence[Annotation]) ->
     return rows
 
 
-def _match(predicted: Sequence[Annotation], corrected: Sequence[Annotation]) -> list[tuple[int, int]]:
-    by_id = {a.id: number for number, a in enumerate(corrected) if a.id}
-    pairs = [(number, by_id[a.id]) for number, a in enumerate(predicted) if a.id in by_id]
-    rest_p = sorted(set(range(len(predicted))) - {p for p, _ in pairs})
-    rest_c = sorted(set(range(len(corrected))) - {c for _, c in pairs})
-    if rest_p and rest_c:
-        from scipy.optimize import linear_sum_assignment
+def _match(
+    predicted: Sequence[Annotation], corrected: Sequence[Annotation], one_label: bool
+) -> list[tuple[int, int]]:
+    pairs: list[tuple[int, int]] = []
+    keys = [_region_and_label, _region, _point, _name]
+    for key in (*keys, _whole_image) if one_label else keys:
+        left, right = _rest(pairs, len(predicted), len(corrected))
+        waiting: dict[Any, list[int]] = {}
+        for c in right:
+            waiting.setdefault(key(corrected[c]), []).append(c)
+        for p in left:
+            name = key(predicted[p])
+            if name and waiting.get(name):
+                pairs.append((p, waiting[name].pop(0)))
+    left, right = _rest(pairs, len(predicted), len(corrected))
+    left = [p for p in left if predicted[p].geometry]
+    right = [c for c in right if corrected[c].geometry]
+    return pairs + _by_overlap(predicted, corrected, left, right)
 
-        overlap = box_iou([_box(predicted[p]) for p in rest_p], [_box(corrected[c]) for c in rest_c])
-        for row, column in zip(*linear_sum_assignment(-overlap), strict=True):
-            if overlap[row, column] >= MATCH_IOU:
-                pairs.append((rest_p[row], rest_c[column]))
-    return pairs
+
+def _rest(pairs: list[tuple[int, int]], predicted: int, corrected: int) -> tuple[list[int], list[int]]:
+    """Who has no partner yet, on either side."""
+    left = set(range(predicted)) - {p for p, _ in pairs}
+    right = set(range(corrected)) - {c for _, c in pairs}
+    return sorted(left), sorted(right)
+
+
+# By what two annotations are one and the same, the surest first; empty where it says nothing.
+
+
+def _region_and_label(a: Annotation) -> Any:
+    # A region with several labels is as many annotations of one id.
+    return (a.id, a.label) if a.id and a.geometry else ()
+
+
+def _region(a: Annotation) -> Any:
+    return a.id if a.geometry else ""
+
+
+def _point(a: Annotation) -> Any:
+    return (a.parent, a.label) if a.keypoints and a.parent else ()
+
+
+def _name(a: Annotation) -> Any:
+    return "" if a.geometry else a.label
+
+
+def _whole_image(a: Annotation) -> Any:
+    return not a.geometry
+
+
+def _by_overlap(
+    predicted: Sequence[Annotation], corrected: Sequence[Annotation], left: list[int], right: list[int]
+) -> list[tuple[int, int]]:
+    if not left or not right:
+        return []
+    from scipy.optimize import linear_sum_assignment
+
+    shared = overlap.iou([predicted[p] for p in left], [corrected[c] for c in right])
+    return [
+        (left[row], right[column])
+        for row, column in zip(*linear_sum_assignment(-shared), strict=True)
+        if shared[row, column] >= MATCH_IOU
+    ]
 
 
 def _judge(was: Annotation, now: Annotation) -> Row:
-    moved = not np.allclose(_box(was), _box(now), rtol=0, atol=SAME_PIXELS)
+    changed = not _same_place(was, now)
+    painted = not {"mask", "polygons"}.isdisjoint((was.geometry, now.geometry))
+    action = "reshaped" if painted else "moved"
     if was.label != now.label:
-        return _row("relabelled", now, was, moved)
-    return _row("moved" if moved else "accepted", now, was, moved)
+        return _row("relabelled", now, was, action if changed else "")
+    return _row(action if changed else "accepted", now, was, action if changed else "")
 
 
-def _row(action: str, now: Annotation | None, was: Annotation | None, moved: bool = False) -> Row:
-    iou = float(box_iou(_box(was), _box(now))[0, 0]) if was and now else 0.0
+def _same_place(was: Annotation, now: Annotation) -> bool:
+    if was.mask is not None or now.mask is not None:
+        return was.mask == now.mask
+    before, after = _points(was), _points(now)
+    return [len(part) for part in before] == [len(part) for part in after] and all(
+        np.allclose(b, a, rtol=0, atol=SAME_PIXELS) for b, a in zip(before, after, strict=True)
+    )
+
+
+def _points(annotation: Annotation) -> list[Any]:
+    """What can be compared by coordinates: outlines, corners, or points; none for the whole image."""
+    if annotation.rotated_box is not None:
+        return [rotated_corners(annotation.rotated_box)]
+    if annotation.box is not None:
+        x1, y1, x2, y2 = annotation.box
+        return [[(x1, y1), (x2, y1), (x2, y2), (x1, y2)]]
+    return list(annotation.polygons or filter(None, [annotation.keypoints]))
+
+
+def _row(action: str, now: Annotation | None, was: Annotation | None, changed: str = "") -> Row:
+    iou = float(overlap.iou([was], [now])[0, 0]) if was and now else 0.0
     return {
         "action": action,
         "label": now.label if now else None,
         "was": was.label if was else None,
         "iou": round(iou, 6),
         "score": was.score if was else None,
-        "moved": moved,
+        "moved": changed == "moved",
+        "reshaped": changed == "reshaped",
     }
-
-
-def _box(annotation: Annotation) -> tuple[float, float, float, float]:
-    if annotation.box is not None:
-        return annotation.box
-    if annotation.rotated_box is not None:
-        return enclosing_box(annotation.rotated_box)
-    return (0.0, 0.0, 0.0, 0.0)
 
 
 def summarise(rows: Iterable[Row], cost: CostModel) -> dict[str, Any]:

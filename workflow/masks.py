@@ -46,6 +46,37 @@ def from_polygons(parts: Sequence[Sequence[Point]], height: int, width: int) -> 
     return _mask(library.merge(library.frPyObjects(flat, height, width)), height, width)
 
 
+def outlines(mask: Mask) -> tuple[list[list[Point]], int]:
+    """Closed outlines of the mask's parts, along the edges of its pixels, and how many holes they fill.
+
+    Parts that touch by a corner only are apart. Without holes, `from_polygons` gives the mask back.
+    """
+    import shapely
+
+    steps = np.diff(decode(mask).astype(np.int8), axis=0, prepend=0, append=0)
+    (columns, starts), (_, ends) = (np.nonzero((steps == step).T) for step in (1, -1))
+    whole = shapely.union_all(shapely.box(columns, starts, columns + 1, ends))
+    parts = shapely.get_parts(whole)
+    holes = int(shapely.get_num_interior_rings(parts).sum())
+    # Once more, as what lay in a hole is now within the part round it.
+    filled = shapely.get_parts(shapely.union_all(shapely.polygons(shapely.get_exterior_ring(parts))))
+    return [_corners(shapely.get_coordinates(part)[:-1]) for part in filled], holes
+
+
+def _corners(ring: Floats) -> list[Point]:
+    """The points at which an outline of upright and level lines turns."""
+    turns = ((np.roll(ring, 1, axis=0) != ring) != (np.roll(ring, -1, axis=0) != ring)).any(axis=1)
+    return [(float(x), float(y)) for x, y in ring[turns]]
+
+
+def union(some: Sequence[Mask]) -> Mask:
+    """All pixels of one mask or more, of one size."""
+    from faster_coco_eval.core import mask as library
+
+    first = some[0]
+    return _mask(library.merge([_coco(m) for m in some]), first.height, first.width)
+
+
 def area(mask: Mask) -> int:
     """How many pixels the mask has."""
     from faster_coco_eval.core import mask as library

@@ -15,6 +15,7 @@ State = Literal["unlabeled", "predicted", "reviewed", "skipped"]
 Kind = Literal["model", "person", "import"]
 Point = tuple[float, float]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+GEOMETRIES = ("box", "rotated_box", "mask", "polygons", "keypoints")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,7 @@ class Annotation:
     def __post_init__(self) -> None:
         if not self.label:
             raise ValueError("an annotation needs a label")
-        geometries = (self.box, self.rotated_box, self.mask, self.keypoints, self.polygons)
-        if sum(g is not None for g in geometries) > 1:
+        if sum(getattr(self, name) is not None for name in GEOMETRIES) > 1:
             raise ValueError(f"annotation {self.label!r} has more than one geometry")
         if self.box is not None:
             _finite("box", self.box)
@@ -114,6 +114,11 @@ class Annotation:
         if not self.polygons or any(len(part) < 3 for part in self.polygons):
             raise ValueError(f"annotation {self.label!r}: a polygon needs three points or more")
         _finite("polygon", tuple(v for part in self.polygons for point in part for v in point))
+
+    @property
+    def geometry(self) -> str:
+        """The name of the field that holds the geometry; empty for a label of the whole image."""
+        return next((name for name in GEOMETRIES if getattr(self, name) is not None), "")
 
     def within(self, width: int, height: int) -> bool:
         """Whether the box, or every point of the outlines or keypoints, lies inside an image of that size.

@@ -1,7 +1,8 @@
 """The report of one run: one HTML file without network, to read, print, send and cite.
 
 It says in numbers what fine-tuning changed, what people's work was, and shows the worst that is left.
-The words stand in templates/report.html; plots and pictures come from figures.py.
+The words stand in templates/report.html and, where they depend on the task, in the file of KINDS beside it;
+plots and pictures come from figures/.
 """
 
 from __future__ import annotations
@@ -15,47 +16,69 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workflow import __version__, figures
-from workflow.matching import Errors, above, count_errors
-from workflow.metrics import NONE, DetectionMetrics
+from workflow import __version__
+from workflow.figures import colours, pictures, plots
+from workflow.matching import Errors
+from workflow.metrics import NONE, Labels, Metrics
+from workflow.metrics.detection import DetectionMetrics
 from workflow.records import Annotation
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LEDGER = ("accepted", "moved", "relabelled", "deleted", "added", "skipped")
+LEDGER = ("accepted", "moved", "reshaped", "relabelled", "deleted", "added", "skipped")
+# Words that not every task knows: they stay out where they count nothing.
+SELDOM = ("moved", "reshaped")
 TEMPLATES = Path(__file__).parent / "templates"
 WORST, IMPROVED = 6, 4
 # A wider table cannot be read on paper; the rest of the classes share one row and column.
 CONFUSION_CLASSES = 20
 OTHERS = "(others)"
-
-Boxes = Mapping[str, Sequence[Annotation]]
+PERCENT = "\N{NO-BREAK SPACE}%"
+# Which file has the words for a task: report_KIND.html.
+KINDS = {
+    "classification": "labels",
+    "multilabel-classification": "labels",
+    "semantic-segmentation": "pixels",
+}
+OBJECTS = "objects"
+# What was not labelled where there is nothing to measure.
+LABELLED = {
+    "detection": "a labelled box",
+    "oriented-detection": "a labelled box",
+    "keypoints": "a labelled keypoint",
+    "instance-segmentation": "a labelled mask",
+    "semantic-segmentation": "a painted class",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ReportData:
     """What one report says. None and empty mean unknown, and that part stays out.
 
-    `base` and `tuned` are measured on the same images of `split`. `ledger` counts what people did to
-    each guess, by the words of `LEDGER`; `reviewer_seconds` is their time, `seconds_from_nothing` the
-    time the same boxes would have taken without guesses. `epochs` holds a dict an epoch: `epoch`,
-    `loss`, `map50_95`. `load` gives an image by id, or the path of its file; EXIF is applied here.
+    `base` and `tuned` are measured on the same images of `split`; `no_base` says why there is no `base`.
+    `ledger` counts what people did to each guess, by the words of `LEDGER`; `reviewer_seconds` is their
+    time, `seconds_from_nothing` the time the same labels, called by their `noun`, would have taken without
+    guesses. `epochs` holds a dict an epoch: `epoch`, `loss`, and the `score` that is called `selected_by`.
+    `load` gives an image by id, or the path of its file; EXIF is applied here.
     `names` maps an image id to what a caption calls it. `reproduce` is commands, one a line.
     """
 
     title: str
-    tuned: DetectionMetrics
-    base: DetectionMetrics | None = None
+    tuned: Metrics
+    base: Metrics | None = None
+    no_base: str = ""
+    noun: str = "boxes"
     split: str = "test"
     made_at: str = ""
     ledger: Mapping[str, int] = field(default_factory=dict)
     reviewer_seconds: float | None = None
     seconds_from_nothing: float | None = None
     epochs: Sequence[Mapping[str, Any]] = ()
-    truth: Boxes = field(default_factory=dict)
-    base_predictions: Boxes = field(default_factory=dict)
-    tuned_predictions: Boxes = field(default_factory=dict)
+    selected_by: str = "mAP50-95"
+    truth: Labels = field(default_factory=dict)
+    base_predictions: Labels = field(default_factory=dict)
+    tuned_predictions: Labels = field(default_factory=dict)
     load: Callable[[str], Image | Path] | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -105,40 +128,50 @@ def render(data: ReportData) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "signed": signed, "duration": duration}
-    worst = worst_errors(data.truth, data.tuned_predictions, data.tuned.threshold, WORST)
+    worst = worst_errors(data.tuned, data.truth, data.tuned_predictions, WORST)
+    kind = KINDS.get(data.tuned.task, OBJECTS)
     return environment.get_template("report.html").render(
         data=data,
         version=__version__,
+        kind=kind,
         verdict=verdict(data),
-        curve=Markup(figures.precision_recall(data.base, data.tuned)) if data.tuned.curve else None,
-        learning=Markup(figures.learning_curves(data.epochs)) if data.epochs else None,
-        confusion=_confusion(data.tuned),
+        labelled=_labelled(data),
+        headlines=_headlines(data),
+        curve=Markup(curve) if (curve := _curve(data)) else None,
+        learning=Markup(plots.learning_curves(data.epochs, data.selected_by)) if data.epochs else None,
+        confusion=_confusion(data.tuned, as_shares=kind == "pixels"),
         nothing=NONE,
-        nobreak=Markup('<span class="nobreak">mAP50-95</span>'),
-        ledger=[(word, data.ledger.get(word, 0)) for word in LEDGER] if data.ledger else [],
+        nobreak=Markup('<span class="nobreak">{}</span>').format(data.tuned.metric),
+        ledger=_ledger(data.ledger),
+        told=told,
         worst=_examples(data, [image for image, _ in worst]),
         improved=_examples(data, [image for image, _ in most_improved(data, IMPROVED)]),
-        truths=sum(row["truths"] for row in data.tuned.per_class.values()),
-        colours={"truth": figures.TRUTH, "base": figures.BASE, "tuned": figures.TUNED},
+        colours={
+            "truth": colours.TRUTH,
+            "base": colours.BASE,
+            "tuned": colours.TUNED,
+            "wrong": colours.WRONG,
+        },
     )
 
 
 def worst_errors(
-    truth: Boxes, predicted: Boxes, threshold: float = 0.0, limit: int | None = None
+    metrics: Metrics, truth: Labels, predicted: Labels, limit: int | None = None
 ) -> list[tuple[str, Errors]]:
-    """Images with errors at a score `threshold`, most missed + false + mislabelled first, then by id."""
-    found = [(i, count_errors(truth.get(i, ()), above(predicted.get(i, ()), threshold)))
-             for i in sorted({*truth, *predicted})]  # fmt: skip
-    return sorted((e for e in found if e[1].total), key=lambda e: -e[1].total)[:limit]
+    """Images on which a model, as its `metrics` show it, is wrong; the worst first, then by id."""
+    found = [
+        (i, metrics.errors(truth.get(i, ()), predicted.get(i, ()))) for i in sorted({*truth, *predicted})
+    ]
+    return sorted((e for e in found if e[1].total), key=lambda e: -e[1].weight)[:limit]
 
 
-def most_improved(data: ReportData, limit: int) -> list[tuple[str, int]]:
-    """Images with fewer errors after than before, and how many fewer; most first, then by id."""
+def most_improved(data: ReportData, limit: int) -> list[tuple[str, float]]:
+    """Images with less wrong after than before, and how much less; most first, then by id."""
     if data.base is None:
         return []
-    before = dict(worst_errors(data.truth, data.base_predictions, data.base.threshold))
-    after = dict(worst_errors(data.truth, data.tuned_predictions, data.tuned.threshold))
-    gains = [(i, e.total - (after[i].total if i in after else 0)) for i, e in before.items()]
+    before = dict(worst_errors(data.base, data.truth, data.base_predictions))
+    after = dict(worst_errors(data.tuned, data.truth, data.tuned_predictions))
+    gains = [(i, e.weight - (after[i].weight if i in after else 0)) for i, e in before.items()]
     return sorted((g for g in gains if g[1] > 0), key=lambda g: (-g[1], g[0]))[:limit]
 
 
@@ -146,18 +179,32 @@ def verdict(data: ReportData) -> str:
     """The result in one sentence."""
     images = data.tuned.images
     where = f"on {images} {data.split} image{'s' if images != 1 else ''}"
-    after = data.tuned.map50_95
-    before = None if data.base is None else data.base.map50_95
+    metric, after = data.tuned.metric, data.tuned.score
+    before = None if data.base is None else data.base.score
     if after is None:
-        return f"There is nothing to measure {where}: none of them has a labelled box."
+        what = LABELLED.get(data.tuned.task, "a label")
+        return f"There is nothing to measure {where}: none of them has {what}."
     if before is None:
-        return f"The model reaches a mAP50-95 of {after:.3f} {where}."
+        return f"The model reaches {_a(metric)} of {after:.3f} {where}."
     if round(after, 3) == round(before, 3):
-        return f"Fine-tuning left mAP50-95 at {after:.3f} {where}."
+        return f"Fine-tuning left {metric} at {after:.3f} {where}."
     change = "raised" if after > before else "lowered"
     return (
-        f"Fine-tuning {change} mAP50-95 from {before:.3f} to {after:.3f} ({signed(after - before)}) {where}."
+        f"Fine-tuning {change} {metric} from {before:.3f} to {after:.3f} ({signed(after - before)}) {where}."
     )
+
+
+def told(errors: Errors) -> str:
+    """The errors of one image in words."""
+    if not errors.total:
+        return "no errors"
+    counts = {"missed": errors.missed, "false": errors.false, "mislabelled": errors.mislabelled}
+    if not errors.pixels:
+        return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    shares = ", ".join(
+        f"{100 * count / errors.pixels:.1f}{PERCENT} {word}" for word, count in counts.items() if count
+    )
+    return f"{100 * errors.weight:.1f}{PERCENT} of the pixels wrong: {shares}"
 
 
 def number(value: float | None) -> str:
@@ -180,6 +227,37 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def _a(word: str) -> str:
+    """The word behind its article; of letters read one by one, OKS has a vowel too."""
+    return f"an {word}" if word[0] in "aeiouO" else f"a {word}"
+
+
+def _labelled(data: ReportData) -> str:
+    """How many labels people gave, where that is not the number of images or of pixels."""
+    if data.tuned.task in ("classification", "semantic-segmentation"):
+        return ""
+    count = sum(row["truths"] for row in data.tuned.per_class.values())
+    return f", {count} labelled {'boxes' if data.tuned.task == 'keypoints' else data.noun}"
+
+
+def _headlines(data: ReportData) -> list[tuple[str, str, float | None, float | None]]:
+    """Name, hint, before and after of every card."""
+    before = {line.key: line.value for line in data.base.headlines} if data.base else {}
+    return [(line.name, line.hint, before.get(line.key), line.value) for line in data.tuned.headlines]
+
+
+def _curve(data: ReportData) -> str | None:
+    if not isinstance(data.tuned, DetectionMetrics) or data.tuned.curve is None:
+        return None
+    return plots.precision_recall(data.base if isinstance(data.base, DetectionMetrics) else None, data.tuned)
+
+
+def _ledger(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    if not counts:
+        return []
+    return [(word, counts.get(word, 0)) for word in LEDGER if counts.get(word) or word not in SELDOM]
+
+
 def _examples(data: ReportData, images: Sequence[str]) -> list[Example]:
     return [_example(data, image) for image in images] if data.load is not None else []
 
@@ -188,17 +266,21 @@ def _example(data: ReportData, image: str) -> Example:
     assert data.load is not None
     picture = _upright(data.load(image))
     truth = data.truth.get(image, ())
-    base = figures.shown(data.base, data.base_predictions.get(image, ()))
-    tuned = figures.shown(data.tuned, data.tuned_predictions.get(image, ()))
-    models = (tuned,) if data.base is None else (base, tuned)
-    window = figures.error_window(picture.size, truth, *models)
-    before = figures.box_picture(picture, truth, base, figures.BASE, window) if data.base else None
+    sides: list[tuple[Metrics, Sequence[Annotation], str]] = []
+    if data.base is not None:
+        sides.append((data.base, data.base_predictions.get(image, ()), colours.BASE))
+    sides.append((data.tuned, data.tuned_predictions.get(image, ()), colours.TUNED))
+    window: pictures.Window = (0.0, 0.0, float(picture.width), float(picture.height))
+    if data.tuned.task not in KINDS:
+        window = pictures.error_window(picture.size, truth, *(m.shown(found) for m, found, _ in sides))
+    drawn = [pictures.picture(m, picture, truth, m.shown(p), colour, window) for m, p, colour in sides]
+    errors = [metrics.errors(truth, found) for metrics, found, _ in sides]
     return Example(
         name=data.names.get(image, image),
-        before=before,
-        after=figures.box_picture(picture, truth, tuned, figures.TUNED, window),
-        base=count_errors(truth, base) if data.base else None,
-        tuned=count_errors(truth, tuned),
+        before=drawn[0] if data.base else None,
+        after=drawn[-1],
+        base=errors[0] if data.base else None,
+        tuned=errors[-1],
     )
 
 
@@ -216,8 +298,8 @@ def _upright(picture: Image | Path) -> Image:
     return upright.convert("RGB")
 
 
-def _confusion(metrics: DetectionMetrics) -> dict[str, Any]:
-    """Names and rows of (count, share of its row) for the table, rarer classes put together."""
+def _confusion(metrics: Metrics, as_shares: bool) -> dict[str, Any]:
+    """Names and rows of (text, share of its row) for the table, rarer classes put together."""
     names = list(metrics.classes)
     by_truths = sorted(range(len(names)), key=lambda n: -metrics.per_class[names[n]]["truths"])
     keep = sorted(by_truths if len(names) <= CONFUSION_CLASSES else by_truths[: CONFUSION_CLASSES - 1])
@@ -228,5 +310,5 @@ def _confusion(metrics: DetectionMetrics) -> dict[str, Any]:
     for row in groups:
         counts = [sum(metrics.confusion[r][c] for r in row for c in column) for column in groups]
         total = sum(counts) or 1
-        rows.append([(count, count / total) for count in counts])
+        rows.append([(f"{100 * n / total:.1f}" if as_shares else str(n), n / total) for n in counts])
     return {"labels": labels, "rows": list(zip(labels, rows, strict=True))}

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from workflow.records import Split
+from workflow.tasks import BACKGROUND, TaskName
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Unit = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Spec = Annotated[str, Field(min_length=1)]
+ImageSize = Annotated[int, Field(ge=32, multiple_of=32)]
 
 
 class Section(BaseModel):
@@ -55,21 +58,43 @@ class SplitRule(Section):
 
 
 class Preannotate(Section):
-    """`model` is FAMILY:CHECKPOINT or run:NAME; `class_map` turns the model's names into the project's.
+    """`model` is FAMILY:CHECKPOINT, a short name, or run:NAME; several hand their guesses on in a row.
 
+    `threshold` holds for every class that `thresholds` does not name; without either, what draws must be
+    a quarter sure. `class_map` turns the model's names into the project's. A model that reads is asked for
+    the `prompts` of a class, by default its name, put into each of the `templates`.
     `one_label_a_place` keeps only the best of overlapping boxes, whatever their classes: where no two
-    objects can share a place, a second guess there is only one more thing to delete.
+    objects can share a place, a second guess there is only one more thing to delete. `trust` lets code
+    run that comes with a model.
     """
 
-    model: str = "yolo11n.pt"
-    threshold: Unit = 0.25
-    image_size: Annotated[int, Field(ge=32, multiple_of=32)] = 640
+    model: Spec | Annotated[tuple[Spec, ...], Field(min_length=1)] = "yolo11n.pt"
+    threshold: Unit | None = None
+    thresholds: dict[str, Unit] = {}
+    image_size: ImageSize | None = None
     class_map: dict[str, str] = {}
+    prompts: dict[str, tuple[str, ...]] = {}
+    templates: tuple[str, ...] = ()
     one_label_a_place: bool = False
+    trust: bool = False
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return (self.model,) if isinstance(self.model, str) else self.model
+
+    @field_validator("templates")
+    @classmethod
+    def _have_a_place(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
+        for template in templates:
+            if template.count("{}") != 1:
+                raise ValueError(f"{template!r} needs one {{}}, where the class goes")
+        return templates
 
 
 class Push(Section):
     """Images of a `blind` split are pushed without predictions, so that no figure is anchored on them.
+
+    `masks` says whether people see and correct the masks of objects as brush strokes or as outlines.
 
     `image_url` says where a server elsewhere finds the images: https://images.example/{path}. Without
     it the server must see this machine's disk (local files storage).
@@ -77,6 +102,7 @@ class Push(Section):
 
     blind: tuple[Split, ...] = ("test",)
     image_url: str | None = None
+    masks: Literal["brush", "polygon"] = "brush"
 
     @field_validator("image_url")
     @classmethod
@@ -93,30 +119,39 @@ class Review(Section):
     accept_iou: Unit = 0.85
     look: float = 1.5
     move: float = 3.0
+    reshape: float = 8.0
     relabel: float = 1.5
     delete: float = 1.0
     add: float = 5.0
 
 
 class Train(Section):
-    """Transfer learning from `base` (by default the pre-annotator).
+    """Transfer learning from `base` (by default the pre-annotator, the last of a chain).
 
-    `flip`, `mosaic`, `rotate` (up to so many degrees) and `scale` (up to that share) vary the images;
-    `freeze` keeps that many of the model's first layers as they are; `patience` is the number of
-    epochs without progress on the validation split after which training stops.
+    `method` says what learns: a new head, low-rank adapters beside it (LoRA, of `lora_rank`), or all.
+    `augment` is a preset of how images are varied; `flip`, `mosaic`, `rotate` (up to so many degrees),
+    `scale`, `colour`, `contrast`, `noise` and `cutout` (up to so large a share) change it one by one.
+    `patience` is the number of epochs without progress on the validation split after which training
+    stops. Without a `learning_rate` or an `image_size` the family's own for the method is taken.
     """
 
     base: str | None = None
+    method: Literal["head", "lora", "full"] = "full"
     epochs: Count = 50
     batch: Count = 16
-    image_size: Annotated[int, Field(ge=32, multiple_of=32)] = 640
-    learning_rate: Annotated[float, Field(gt=0)] = 0.001
-    freeze: Annotated[int, Field(ge=0)] = 0
+    image_size: ImageSize | None = None
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    lora_rank: Count = 16
     patience: Count = 20
-    flip: bool = True
-    mosaic: bool = True
-    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
-    scale: Share = 0.5
+    augment: Literal["none", "light", "strong"] = "light"
+    flip: bool | None = None
+    mosaic: bool | None = None
+    rotate: Annotated[float, Field(ge=0, le=180)] | None = None
+    scale: Share | None = None
+    colour: Unit | None = None
+    contrast: Share | None = None
+    noise: Share | None = None
+    cutout: Share | None = None
     seed: int = 0
 
 
@@ -133,8 +168,9 @@ class Demo(Section):
 class Settings(Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,39}$")]
     title: Annotated[str, Field(min_length=3, max_length=50)]
-    task: Literal["detection"] = "detection"
+    task: TaskName = "detection"
     classes: tuple[str, ...]
+    keypoints: tuple[str, ...] = ()
     images: Images = Images()
     split: SplitRule = SplitRule()
     preannotate: Preannotate = Preannotate()
@@ -144,10 +180,15 @@ class Settings(Section):
     evaluate: Evaluate = Evaluate()
     demo: Demo = Demo()
 
-    @field_validator("classes")
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Every name an annotation may have: the classes, and the keypoints of their objects."""
+        return self.classes + self.keypoints
+
+    @field_validator("classes", "keypoints")
     @classmethod
-    def _are_names(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        if not classes:
+    def _are_names(cls, classes: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not classes and info.field_name == "classes":
             raise ValueError("names no class")
         twice = sorted({c for c in classes if classes.count(c) > 1})
         if twice:
@@ -157,8 +198,24 @@ class Settings(Section):
         return classes
 
     @model_validator(mode="after")
-    def _map_leads_to_classes(self) -> Settings:
+    def _names_are_classes(self) -> Settings:
         for source, target in self.preannotate.class_map.items():
-            if target not in self.classes:
+            if target not in self.labels:
                 raise ValueError(f"preannotate.class_map: {source!r} leads to {target!r}, which is no class")
+        for section in ("prompts", "thresholds"):
+            for name in getattr(self.preannotate, section):
+                if name not in self.classes:
+                    raise ValueError(f"preannotate.{section}: {name!r} is no class")
+        return self
+
+    @model_validator(mode="after")
+    def _fit_the_task(self) -> Settings:
+        if self.task == "keypoints" and not self.keypoints:
+            raise ValueError("keypoints: names no point, and task is keypoints")
+        if self.task != "keypoints" and self.keypoints:
+            raise ValueError(f"keypoints: are not labeled where task is {self.task}")
+        if shared := set(self.keypoints) & set(self.classes):
+            raise ValueError(f"keypoints: {sorted(shared)[0]!r} is a class too")
+        if self.task == "semantic-segmentation" and BACKGROUND in self.classes:
+            raise ValueError(f"classes: {BACKGROUND!r} is what nobody painted, and no class")
         return self

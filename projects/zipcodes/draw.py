@@ -121,10 +121,10 @@ def draw_one(images: Path, index: int, seed: int) -> dict[str, Any]:
     line: dict[str, Any] = {"file": f"sender-{sender:02d}-envelope-{envelope:02d}.jpg"}
     line |= {"width": image.shape[1], "height": image.shape[0]}
     names = [str(labels[k]) for k in chosen]
-    line["boxes"] = [{"label": n, "box": b} for n, b in zip(names, boxes, strict=True)]
+    line["annotations"] = [{"label": n, "box": b} for n, b in zip(names, boxes, strict=True)]
     if (sender, envelope) in UNREADABLE:
         image = spoil(image)
-        line |= {"boxes": [], "unreadable": True}
+        line |= {"annotations": [], "unreadable": True}
     save_jpeg(image, images / line["file"], (sender, envelope) in TURNED)
     return line
 
@@ -132,7 +132,8 @@ def draw_one(images: Path, index: int, seed: int) -> dict[str, Any]:
 def draw_envelopes(out: Path, count: int = 240, seed: int = 0) -> int:
     """Draw `count` envelopes below `out` unless they are there; returns how many there are."""
     images, truth, mark = out / "images", out / "truth" / "truth.jsonl", out / "truth" / "drawn.json"
-    wanted = json.dumps({"count": count, "seed": seed})
+    # The last says how the truth is written: one written otherwise is drawn anew.
+    wanted = json.dumps({"count": count, "seed": seed, "truth": "annotations"})
     if mark.is_file() and mark.read_text(encoding="utf-8") == wanted:
         names = [json.loads(line)["file"] for line in truth.read_text("utf-8").splitlines()]
         if all((images / name).is_file() for name in [*names, DAMAGED]):

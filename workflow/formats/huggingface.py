@@ -1,46 +1,51 @@
-"""Rows of a Hugging Face detection dataset: the original image bytes, and COCO-style objects.
+"""Rows of a Hugging Face dataset, one reviewed image each, with what the project's task labels.
 
-Format: https://huggingface.co/docs/datasets/object_detection, boxes as x, y, width, height in pixels of
-the upright image (`datasets` applies EXIF when it decodes). Coordinates are 64-bit, so they come back
-as they went in.
+The original image bytes stand beside the labels (`datasets` applies EXIF when it decodes), and all
+coordinates are pixels of the upright image in 64 bits, so they come back as they went in. Each kind of
+task has a file of its own: labels of the whole image, objects, and classes painted over the image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workflow.errors import FormatError
-from workflow.geometry import enclosing_box
-from workflow.records import Annotation, ImageRecord, Provenance
+from workflow.formats import huggingface_labels, huggingface_objects, huggingface_semantic
+from workflow.records import Annotation, ImageRecord
+from workflow.tasks import TASKS, TaskName
 
 if TYPE_CHECKING:
     import datasets
 
 Row = dict[str, Any]
+ROW_GROUP = 64
+# Task -> the file that knows its columns: `features`, `pack` and `unpack`.
+KINDS: Mapping[str, Any] = {
+    "classification": huggingface_labels,
+    "multilabel-classification": huggingface_labels,
+    "detection": huggingface_objects,
+    "oriented-detection": huggingface_objects,
+    "keypoints": huggingface_objects,
+    "instance-segmentation": huggingface_objects,
+    "semantic-segmentation": huggingface_semantic,
+}
 
 
-def features(classes: Sequence[str]) -> datasets.Features:
-    """The schema of a reviewed split."""
-    from datasets import ClassLabel, Features, Image, List, Value
+def features(task: TaskName, classes: Sequence[str], keypoints: Sequence[str] = ()) -> datasets.Features:
+    """The schema of a reviewed split. FormatError where there are more classes than the format holds."""
+    from datasets import Features, Image, Value
 
-    number = Value("float64")
-    return Features(
-        {
-            "image_id": Value("string"),
-            "image": Image(),
-            "file": Value("string"),
-            "width": Value("int32"),
-            "height": Value("int32"),
-            "objects": {
-                "id": List(Value("string")),
-                "bbox": List(List(number, length=4)),
-                "category": List(ClassLabel(names=list(classes))),
-                "area": List(number),
-                "person": List(Value("string")),
-            },
-        }
-    )
+    head = {
+        "image_id": Value("string"),
+        "image": Image(),
+        "file": Value("string"),
+        "width": Value("int32"),
+        "height": Value("int32"),
+    }
+    return Features(head | KINDS[task].features(task, classes, keypoints))
 
 
 def unreviewed_features() -> datasets.Features:
@@ -51,49 +56,79 @@ def unreviewed_features() -> datasets.Features:
 
 
 def to_row(
-    record: ImageRecord, content: bytes, annotations: Sequence[Annotation], classes: Sequence[str]
-) -> Row:
+    record: ImageRecord,
+    content: bytes,
+    annotations: Sequence[Annotation],
+    task: TaskName,
+    classes: Sequence[str],
+    keypoints: Sequence[str] = (),
+    lost: Counter[str] | None = None,
+) -> Row | None:
     """One reviewed image; without annotations it is a true negative.
 
-    A rotated box goes in as the box that encloses it (count those first); FormatError for other
-    geometry and for a label outside `classes`.
+    None where the task has no row for such an image: one class an image, and it has none or several.
+    What is left out or bent is counted in `lost`, by reason. FormatError for a geometry the task does
+    not have, and for a label that is no class of the project.
     """
-    boxes = [_box(a) for a in annotations]
-    return {
+    lost = Counter() if lost is None else lost
+    for annotation in annotations:
+        _refuse_strange(annotation, task)
+    columns = KINDS[task].pack(record, annotations, task, classes, keypoints, lost)
+    if columns is None:
+        return None
+    head = {
         "image_id": record.id,
         "image": {"bytes": content, "path": record.path},
         "file": record.path,
         "width": record.width,
         "height": record.height,
-        "objects": {
-            "id": [a.id for a in annotations],
-            "bbox": [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in boxes],
-            "category": [_index(a.label, classes) for a in annotations],
-            "area": [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes],
-            "person": [a.provenance.name for a in annotations],
-        },
     }
+    return head | columns
 
 
-def from_row(row: Row, classes: Sequence[str]) -> list[Annotation]:
-    """The annotations of one row."""
-    objects = row["objects"]
-    columns = zip(objects["id"], objects["bbox"], objects["category"], objects["person"], strict=True)
-    return [
-        Annotation(classes[c], Provenance("person", person), box=(x, y, x + w, y + h), id=name)
-        for name, (x, y, w, h), c, person in columns
-    ]
+def _refuse_strange(annotation: Annotation, task: TaskName) -> None:
+    # A person may have turned a box where none should be; the box round it says nearly the same.
+    turned = annotation.rotated_box is not None and "box" in TASKS[task].geometry
+    if not TASKS[task].takes(annotation) and not turned:
+        shape = (annotation.geometry or "no place").replace("_", " ")
+        what = f"annotation {annotation.label!r} has {shape}, which no {task} dataset holds"
+        raise FormatError(what, "workflow pull --full")
 
 
-def _index(label: str, classes: Sequence[str]) -> int:
-    if label not in classes:
-        raise FormatError(f"label {label!r} is no class of the project", "add it to classes")
-    return classes.index(label)
+def from_row(
+    row: Row, task: TaskName, classes: Sequence[str], keypoints: Sequence[str] = ()
+) -> list[Annotation]:
+    """The annotations of one row, as people made them, without what the format has no room for."""
+    return KINDS[task].unpack(row, task, classes, keypoints)
 
 
-def _box(annotation: Annotation) -> tuple[float, float, float, float]:
-    if annotation.box is not None:
-        return annotation.box
-    if annotation.rotated_box is not None:
-        return enclosing_box(annotation.rotated_box)
-    raise FormatError(f"annotation {annotation.label!r} has no box: a detection dataset cannot hold it")
+def read(
+    folder: Path, split: str, task: TaskName, classes: Sequence[str], keypoints: Sequence[str] = ()
+) -> Iterator[tuple[Row, list[Annotation]]]:
+    """Stream a split's rows, image bytes undecoded, with their annotations; none where it is absent."""
+    import pyarrow.parquet as pq
+
+    path = folder / "data" / f"{split}.parquet"
+    if not path.exists():
+        return
+    for part in pq.ParquetFile(path).iter_batches(ROW_GROUP):
+        for row in part.to_pylist():
+            yield row, from_row(row, task, classes, keypoints)
+
+
+def write(path: Path, rows: Iterable[Row], schema: datasets.Features) -> None:
+    """Stream rows into row groups, so that memory stays flat however many images there are."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrow = schema.arrow_schema
+    with pq.ParquetWriter(path, arrow) as writer:
+        group: list[Row] = []
+        for row in rows:
+            group.append(row)
+            if len(group) == ROW_GROUP:
+                writer.write_table(pa.Table.from_pylist(group, arrow))
+                group = []
+        if group:
+            writer.write_table(pa.Table.from_pylist(group, arrow))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from workflow import masks
@@ -24,6 +25,8 @@ CONTROLS: Mapping[str, str] = {"rectanglelabels": CONTROL}
 PART = "-part"
 # How large the editor draws a keypoint, in percent of the image's width.
 DOT = 0.5
+# An outline that people can drag as it is; one of more is made simpler where that is allowed.
+FEW_CORNERS = 24
 
 
 def to_result(
@@ -57,6 +60,46 @@ def to_result(
     if whole:
         regions.append(_whole_image(whole, controls, to_name, f"r{len(regions)}"))
     return regions
+
+
+def fit(
+    annotations: Iterable[Annotation],
+    controls: Mapping[str, str],
+    width: int,
+    height: int,
+    lose: Callable[[str], None],
+    tolerance: float = 0.0,
+) -> list[Annotation]:
+    """Annotations as the label config can show them: outlines painted, or masks outlined, where it must.
+
+    An outline follows the edges of the mask's pixels, and may cut corners by up to `tolerance` pixels.
+    Every hole it fills, and every mask without pixels, is told to `lose`.
+    """
+    fitted = []
+    for annotation in annotations:
+        if annotation.polygons is not None and "polygonlabels" not in controls:
+            mask = masks.from_polygons(annotation.polygons, height, width)
+            annotation = replace(annotation, polygons=None, mask=mask)
+        if annotation.mask is not None and "brushlabels" not in controls and "polygonlabels" in controls:
+            parts, holes = masks.outlines(annotation.mask)
+            for _ in range(holes):
+                lose("holes of masks filled")
+            outlines = tuple(_simpler(part, tolerance) for part in parts) or None
+            annotation = replace(annotation, mask=None, polygons=outlines)
+            if outlines is None:
+                lose("masks without pixels")
+                continue
+        fitted.append(annotation)
+    return fitted
+
+
+def _simpler(outline: Sequence[Point], tolerance: float) -> tuple[Point, ...]:
+    if len(outline) <= FEW_CORNERS or not tolerance:
+        return tuple(outline)
+    import shapely
+
+    corners = shapely.simplify(shapely.Polygon(outline), tolerance).exterior.coords[:-1]
+    return tuple((float(x), float(y)) for x, y in corners)
 
 
 def _values(annotation: Annotation, width: int, height: int) -> Iterator[tuple[str, Region]]:

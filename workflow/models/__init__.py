@@ -2,7 +2,8 @@
 
 `MODELS` is the table: each family's "module:Class" is loaded when picked. A model is named by its family
 and a checkpoint, `FAMILY:CHECKPOINT`; what was fine-tuned here is `run:NAME`. A bare `NAME.pt` is
-ultralytics'. A checkpoint is a file or folder on this machine, or what its family's publisher calls it.
+ultralytics', and `ALIASES` has short names. A checkpoint is a file or folder on this machine, or what its
+family's publisher calls it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,63 +23,199 @@ from numpy.typing import NDArray
 from workflow.errors import ModelError
 from workflow.records import Annotation
 from workflow.store import read_json
+from workflow.tasks import TASKS, TaskName
 
 Pixels = NDArray[np.uint8]
 Guesses = tuple[Annotation, ...]
 
 
 @dataclass(frozen=True)
+class Options:
+    """How a model is asked. What decides its guesses is `identity`; the rest is where and how it runs.
+
+    `threshold` None is what the family thinks fit: 0.25 for what draws, nothing for what only names.
+    `image_size` None is the model's own. `class_map` turns the model's names into the project's.
+    `prompts` are what a model that reads is asked for, a class; `templates` are sentences with `{}` where
+    a prompt goes. `trust` lets code run that comes with a model, from within the folder `project`.
+    """
+
+    threshold: float | None = None
+    image_size: int | None = None
+    class_map: Mapping[str, str] = field(default_factory=dict)
+    prompts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    templates: Sequence[str] = ()
+    one_label_a_place: bool = False
+    device: str = "auto"
+    trust: bool = False
+    project: Path = Path()
+    log: Path = Path(os.devnull)
+
+    def identity(self) -> list[Any]:
+        """What of this changes the guesses, as JSON has it."""
+        asked = (dict(self.prompts), list(self.templates), self.one_label_a_place)
+        return [self.threshold, self.image_size, dict(self.class_map), *asked]
+
+
+@dataclass(frozen=True)
 class Family:
-    """One row of the table. `examples` are checkpoints of the publishers, `local` one on this machine."""
+    """One row of the table. `examples` are checkpoints of the publishers, `local` one on this machine.
+
+    `size` says how large those checkpoints are, from the smallest to the largest. `needs_boxes` says that
+    it draws in boxes only, which the model before it in a chain has to find.
+    """
 
     place: str
-    task: str
+    tasks: tuple[TaskName, ...]
     what: str
     licence: str
     local: str
     examples: tuple[str, ...]
+    size: str
+    needs_boxes: bool = False
 
     @property
     def module(self) -> Any:
         return import_module(self.place.partition(":")[0])
 
 
+TRANSFORMERS = "Apache-2.0, the library; weights as their publisher says"
 MODELS = {
     "ultralytics": Family(
         "workflow.models.ultralytics:Ultralytics",
-        "detection",
-        "YOLO",
+        ("detection", "instance-segmentation", "classification", "oriented-detection", "keypoints"),
+        "YOLO11, 12 and 26 (.pt, ONNX, OpenVINO), YOLO-World and YOLOE",
         "AGPL-3.0, library and weights",
         "ultralytics:base/weights.pt",
-        ("yolo11n.pt", "yolo11s.pt", "yolo11m.pt"),
+        ("yolo11n.pt", "yolo11m.pt", "yolo11n-seg.pt", "yolo11n-cls.pt", "yolo11n-obb.pt", "yolo11n-pose.pt"),
+        "5 to 115 MB",
     ),
     "detr": Family(
         "workflow.models.detr:Detr",
-        "detection",
+        ("detection",),
         "DETR, Deformable DETR, RT-DETRv2, D-FINE and others of transformers",
-        "Apache-2.0, the library; weights as their publisher says",
+        TRANSFORMERS,
         "detr:models/NAME",
         ("PekingU/rtdetr_v2_r18vd", "ustc-community/dfine-xlarge-coco", "SenseTime/deformable-detr"),
+        "40 to 250 MB",
     ),
     "open-vocabulary": Family(
         "workflow.models.open_vocabulary:OpenVocabulary",
-        "detection of what the class names say, untrained",
-        "Grounding DINO, MM Grounding DINO, OWL-ViT, OWLv2",
-        "Apache-2.0, the library; weights as their publisher says",
+        ("detection",),
+        "Grounding DINO, MM Grounding DINO, OWL-ViT, OWLv2: finds what the class names say, untrained",
+        TRANSFORMERS,
         "open-vocabulary:models/NAME",
         ("IDEA-Research/grounding-dino-tiny", "google/owlv2-base-patch16-ensemble"),
+        "620 to 690 MB",
+    ),
+    "zero-shot": Family(
+        "workflow.models.zero_shot:ZeroShot",
+        ("classification",),
+        "SigLIP, SigLIP 2 (NaFlex too), CLIP: tells the classes that it is told, untrained",
+        TRANSFORMERS,
+        "zero-shot:models/NAME",
+        (
+            "google/siglip2-so400m-patch14-384",
+            "google/siglip2-base-patch16-224",
+            "google/siglip-base-patch16-224",
+            "openai/clip-vit-large-patch14",
+        ),
+        "0.6 to 4.5 GB",
+    ),
+    "classifier": Family(
+        "workflow.models.classifier:Classifier",
+        ("classification", "multilabel-classification"),
+        "ViT, DINOv2, ConvNeXt and others of transformers, timm's, EfficientNet-Lite0 without a hub",
+        TRANSFORMERS,
+        "classifier:efficientnet-lite0",
+        ("google/vit-base-patch16-224", "facebook/dinov2-base-imagenet1k-1-layer", "timm/resnet18.a1_in1k"),
+        "45 to 350 MB",
+    ),
+    "torchvision": Family(
+        "workflow.models.torchvision:Torchvision",
+        ("classification", "detection", "instance-segmentation"),
+        "ResNet and other classifiers of ImageNet; Faster R-CNN, RetinaNet, FCOS, SSD, Mask R-CNN of COCO",
+        "BSD-3-Clause, the library; weights as torchvision says",
+        "torchvision:models/resnet18-mine.pth",
+        ("resnet18", "fasterrcnn_resnet50_fpn_v2", "maskrcnn_resnet50_fpn_v2"),
+        "45 to 180 MB",
+    ),
+    "sam": Family(
+        "workflow.models.sam:Sam",
+        ("instance-segmentation",),
+        "SAM, SAM-HQ, SAM 2: masks in the boxes of the model before it in a chain",
+        TRANSFORMERS,
+        "sam:models/NAME",
+        ("facebook/sam2.1-hiera-tiny", "facebook/sam2.1-hiera-large", "facebook/sam-vit-base"),
+        "160 to 900 MB",
+        needs_boxes=True,
+    ),
+    "semantic": Family(
+        "workflow.models.semantic:Semantic",
+        ("semantic-segmentation",),
+        "SegFormer, UperNet, BEiT, DPT and others of transformers",
+        TRANSFORMERS,
+        "semantic:models/NAME",
+        ("nvidia/segformer-b0-finetuned-ade-512-512", "openmmlab/upernet-convnext-small"),
+        "15 to 330 MB",
+    ),
+    "mask2former": Family(
+        "workflow.models.mask2former:Mask2Former",
+        ("instance-segmentation", "semantic-segmentation"),
+        "Mask2Former, MaskFormer: what of, #instance or #semantic says if the checkpoint's name does not",
+        TRANSFORMERS,
+        "mask2former:models/NAME#instance",
+        (
+            "facebook/mask2former-swin-tiny-coco-instance",
+            "facebook/mask2former-swin-small-ade-semantic",
+            "facebook/maskformer-swin-base-ade#semantic",
+        ),
+        "190 to 410 MB",
+    ),
+    "unet": Family(
+        "workflow.models.unet:Unet",
+        ("semantic-segmentation",),
+        "U-Net and the other networks of segmentation-models-pytorch, trained by you",
+        "MIT, the library",
+        "unet:models/NAME",
+        (),
+        "",
+    ),
+    "own": Family(
+        "workflow.models.own:Own",
+        tuple(task.name for task in TASKS.values()),
+        "a Python file of yours in the project folder: docs/own-model.md",
+        "yours",
+        "own:my_model.py",
+        (),
+        "",
     ),
 }
+# Short names for what people ask for most.
+ALIASES = {
+    "grounding-dino": "open-vocabulary:IDEA-Research/grounding-dino-tiny",
+    "owlv2": "open-vocabulary:google/owlv2-base-patch16-ensemble",
+    "rt-detr": "detr:PekingU/rtdetr_v2_r18vd",
+    "d-fine": "detr:ustc-community/dfine-small-coco",
+    "siglip2": "zero-shot:google/siglip2-base-patch16-224",
+    "clip": "zero-shot:openai/clip-vit-large-patch14",
+    "efficientnet-lite0": "classifier:efficientnet-lite0",
+    "resnet18": "torchvision:resnet18",
+    "sam2": "sam:facebook/sam2.1-hiera-tiny",
+    "sam": "sam:facebook/sam-vit-base",
+}
+WEIGHTS = (".pt", ".onnx", "_openvino_model")
 
 
 class Annotator(Protocol):
     """One model, loaded once. `name` and `revision` go into the provenance of what it says.
 
-    `names` are the classes it can tell, after the class map; none for a model that finds what it is told.
+    `task` is what its guesses are of. `names` are the classes it can tell, after the class map; none for
+    a model that finds what it is told.
     """
 
     name: str
     revision: str
+    task: TaskName
 
     @property
     def names(self) -> tuple[str, ...]: ...
@@ -89,7 +226,8 @@ class Annotator(Protocol):
         """Guess labels of a batch of upright RGB images (height, width, 3), best first, scores in [0, 1].
 
         `prior` is what the annotator before it in a chain said of each image. Only labels in `classes`
-        come back; boxes lie within their image.
+        come back; geometry lies within its image. One of several labels of a whole image comes as
+        annotations without geometry, all that reach the threshold.
         """
         ...
 
@@ -101,17 +239,21 @@ def resolve(spec: str, project: Path) -> tuple[str, Path | str]:
 
     ModelError for an unknown family or a missing run.
     """
-    family, _, checkpoint = spec.partition(":")
-    if not checkpoint and family.endswith(".pt"):
+    family, _, checkpoint = ALIASES.get(spec, spec).partition(":")
+    if not checkpoint and family.endswith(WEIGHTS):
         family, checkpoint = "ultralytics", spec
     if family == "run":
         return _resolve_run(checkpoint, project)
     if family not in MODELS:
-        near = difflib.get_close_matches(family, MODELS, 1)
-        hint = f"did you mean {near[0]}:...?" if near else f"families: {', '.join(MODELS)}, run"
+        near = difflib.get_close_matches(family, [*MODELS, *ALIASES], 1)
+        hint = f"families: {', '.join(MODELS)}, run"
+        if near:
+            hint = f"did you mean {near[0]}{':...' if near[0] in MODELS else ''}?"
         raise ModelError(f"model {spec!r}: no family {family!r}", hint)
     if not checkpoint:
         raise ModelError(f"model {spec!r}: names no checkpoint", f"write {family}:CHECKPOINT")
+    # What follows a `#` is read by the family.
+    checkpoint = checkpoint.partition("#")[0]
     for candidate in (project / checkpoint, Path(checkpoint).expanduser(), fetched_folder() / checkpoint):
         if candidate.exists():
             return family, candidate.resolve()
@@ -147,26 +289,11 @@ def slug(spec: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", spec.lower()).strip("-")
 
 
-def load(
-    spec: str,
-    project: Path,
-    *,
-    threshold: float,
-    image_size: int,
-    class_map: dict[str, str] | None = None,
-    one_label_a_place: bool = False,
-    device: str = "auto",
-    log: Path | None = None,
-) -> Annotator:
+def load(spec: str, project: Path, options: Options) -> Annotator:
     """Load the model a spec names. ModelError says in one line what is missing."""
     family, checkpoint = resolve(spec, project)
-    return getattr(MODELS[family].module, MODELS[family].place.partition(":")[2])(
-        spec,
-        checkpoint,
-        threshold=threshold,
-        image_size=image_size,
-        class_map=class_map or {},
-        one_label_a_place=one_label_a_place,
-        device=device,
-        log=log or project / "data" / "logs" / f"{slug(spec)}.log",
-    )
+    if options.log == Path(os.devnull):
+        options = replace(options, log=project / "data" / "logs" / f"{slug(spec)}.log")
+    options = replace(options, project=project)
+    row = MODELS[family]
+    return getattr(row.module, row.place.partition(":")[2])(spec, checkpoint, options)

@@ -11,6 +11,8 @@ from workflow.errors import ModelError
 from workflow.models import Guesses
 from workflow.records import Annotation, Provenance
 
+# Below this a box is more likely wrong than right, unless somebody says otherwise.
+THRESHOLD = 0.25
 # Of two boxes that overlap more than this, one is a second look at the same object.
 SAME_PLACE = 0.7
 
@@ -54,3 +56,9 @@ def to_guesses(rows: NDArray, labels: Mapping[int, str], provenance: Provenance)
         for x1, y1, x2, y2, score, index in rows.tolist()
         if int(index) in labels
     )
+
+
+def without_orphans(said: Sequence[Annotation]) -> Guesses:
+    """Without what belongs to a region that is not there: the points of an object that was dropped."""
+    ids = {a.id for a in said if a.id}
+    return tuple(a for a in said if not a.parent or a.parent in ids)

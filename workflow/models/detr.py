@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from workflow.models import Guesses, Pixels, hub
-from workflow.models.boxes import best_of_each_place, clip_rows, known_labels, to_guesses
+from workflow.models import Guesses, Options, Pixels, hub
+from workflow.models.boxes import THRESHOLD, best_of_each_place, clip_rows, known_labels, to_guesses
 from workflow.models.device import autocast, pick_device, upload
 from workflow.records import Provenance
 from workflow.store import digest
+from workflow.tasks import TaskName
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Detr:
@@ -21,20 +26,9 @@ class Detr:
     Images are scaled as the checkpoint's own processor says, whatever `image_size` is.
     """
 
-    def __init__(
-        self,
-        spec: str,
-        checkpoint: Path | str,
-        *,
-        threshold: float,
-        image_size: int,
-        class_map: dict[str, str],
-        one_label_a_place: bool,
-        device: str,
-        log: Path,
-    ) -> None:
+    def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         folder, content = hub.find("detr", spec, checkpoint)
-        self._device = pick_device(device)
+        self._device = pick_device(options.device)
         from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
         self._model, self._processor = hub.load_parts(
@@ -42,11 +36,12 @@ class Detr:
         )
         self._model.to(self._device)
         self.name = spec
-        self.revision = digest([content, threshold, class_map, one_label_a_place])
+        self.task: TaskName = "detection"
+        self.revision = digest([content, options.identity()])
         self._own_names: dict[int, str] = dict(self._model.config.id2label)
-        self._threshold = threshold
-        self._class_map = class_map
-        self._one_label_a_place = one_label_a_place
+        self._threshold = THRESHOLD if options.threshold is None else options.threshold
+        self._class_map = options.class_map
+        self._one_label_a_place = options.one_label_a_place
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,8 +52,9 @@ class Detr:
     ) -> list[Guesses]:
         labels = known_labels(self.name, self._own_names, self._class_map, classes)
         provenance = Provenance("model", self.name, self.revision)
+        predicted = find_rows(self._ask, self._processor, images, self._threshold)
         found: list[Guesses] = []
-        for image, rows in zip(images, self._predict(images), strict=True):
+        for image, rows in zip(images, predicted, strict=True):
             rows = clip_rows(rows[np.isin(rows[:, 5], list(labels))], *image.shape[:2])
             if self._one_label_a_place:
                 rows = best_of_each_place(rows, across_classes=True)
@@ -68,25 +64,30 @@ class Detr:
     def close(self) -> None:
         del self._model
 
-    def _predict(self, images: Sequence[Pixels]) -> list[np.ndarray]:
-        """Rows of x1, y1, x2, y2, score, class for each image, as the model gives them."""
-        rows = [np.empty((0, 6))] * len(images)
-        for numbers, inputs in same_size_batches(self._processor, images):
-            sizes = [images[number].shape[:2] for number in numbers]
-            for number, result in zip(numbers, self._forward(inputs, sizes), strict=True):
-                parts = (result["boxes"], result["scores"][:, None], result["labels"][:, None])
-                rows[number] = np.hstack([part.float().cpu().numpy() for part in parts])
-        return rows
-
-    def _forward(self, inputs: Any, sizes: list[tuple[int, ...]]) -> Any:
+    def _ask(self, inputs: Tensor, numbers: Sequence[int]) -> Any:
         import torch
 
         with torch.inference_mode(), autocast(self._device):
-            outputs = self._model(pixel_values=upload(inputs, self._device))
+            return self._model(pixel_values=upload(inputs, self._device))
+
+
+def find_rows(
+    ask: Callable[[Tensor, Sequence[int]], Any], processor: Any, images: Sequence[Pixels], threshold: float
+) -> list[NDArray]:
+    """Rows of x1, y1, x2, y2, score, class for each image, as the model gives them, some outside the image.
+
+    `ask` gives the model's outputs for pixel values on the host, and is told the numbers of their images.
+    """
+    rows: list[NDArray] = [np.empty((0, 6))] * len(images)
+    for numbers, inputs in same_size_batches(processor, images):
+        outputs = ask(inputs, numbers)
         outputs.logits, outputs.pred_boxes = outputs.logits.float(), outputs.pred_boxes.float()
-        return self._processor.post_process_object_detection(
-            outputs, threshold=self._threshold, target_sizes=sizes
-        )
+        sizes = [images[number].shape[:2] for number in numbers]
+        found = processor.post_process_object_detection(outputs, threshold=threshold, target_sizes=sizes)
+        for number, result in zip(numbers, found, strict=True):
+            parts = (result["boxes"], result["scores"][:, None], result["labels"][:, None])
+            rows[number] = np.hstack([part.float().cpu().numpy() for part in parts])
+    return rows
 
 
 def same_size_batches(processor: Any, images: Sequence[Pixels]) -> list[tuple[list[int], Any]]:

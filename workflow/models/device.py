@@ -31,6 +31,42 @@ def autocast(device: str) -> AbstractContextManager[Any]:
     return torch.autocast("cuda", torch.bfloat16) if device.startswith("cuda") else nullcontext()
 
 
+def training_precision(device: str) -> str:
+    """The type that the large products of training are computed in: bfloat16 where the device has it."""
+    import torch
+
+    if device.startswith("cuda"):
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # Without these instructions it is emulated, and far slower than float32.
+        native = device == "cpu" and (
+            torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        )
+    return "bfloat16" if native else "float32"
+
+
+def training_autocast(device: str) -> AbstractContextManager[Any]:
+    """Mixed precision for training; weights, gradients and optimizer stay in float32."""
+    import torch
+
+    if training_precision(device) == "float32":
+        return nullcontext()
+    return torch.autocast(device.partition(":")[0], torch.bfloat16)
+
+
+def peak_memory_mb(device: str) -> float:
+    """The most memory held so far: the GPU's own on CUDA, else that of this process."""
+    import resource
+    import sys
+
+    import torch
+
+    if device.startswith("cuda"):
+        return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
 def upload(tensor: Tensor, device: str) -> Tensor:
     """A copy on the device; on CUDA from pinned memory, so that it overlaps with what runs there."""
     if device.startswith("cuda"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from workflow.store import file_digest, read_json
 
 REACH_SECONDS = 2.5
 NEEDED = ["*.json", "*.txt", "*.model", "*.safetensors"]
+DETECTION_HEAD = ("*class*", "*b*box*")
+WHOLE = ("*.weight", "*.bias")
 LOCAL = "name a folder with config.json and model.safetensors, as in {}:models/NAME"
 
 
@@ -27,7 +29,9 @@ def fetch(family: str, checkpoint: str) -> None:
         raise ModelError(f"{checkpoint} is not on this machine, and no hub id (ORG/NAME)", _local(family))
     if _cached(checkpoint):
         return
-    why = "HF_HUB_OFFLINE is set" if _offline() else _out_of_reach()
+    from huggingface_hub import constants
+
+    why = "HF_HUB_OFFLINE is set" if _offline() else out_of_reach("the hub", constants.ENDPOINT)
     if why:
         raise ModelError(f"{checkpoint} is not on this machine, and {why}", _local(family))
     print(f"fetching {checkpoint} from the hub, once")
@@ -50,6 +54,14 @@ def find(family: str, spec: str, checkpoint: Path | str) -> tuple[Path, str]:
     return checkpoint, file_digest(checkpoint)
 
 
+def check_kind(spec: str, folder: Path, kinds: Collection[str]) -> None:
+    """ModelError where a folder's model is of none of the types that a family reads."""
+    kind = (read_json(folder / "config.json") or {}).get("model_type", "unknown")
+    if kind not in kinds:
+        what = f"model {spec!r}: a model of type {kind} is not of this family"
+        raise ModelError(what, f"take {', '.join(sorted(kinds))}")
+
+
 def cached_checkpoints(wanted: Callable[[dict[str, Any]], bool]) -> Iterator[str]:
     """The hub ids in the cache whose config is `wanted` and whose weights are there."""
     from huggingface_hub import constants
@@ -61,10 +73,20 @@ def cached_checkpoints(wanted: Callable[[dict[str, Any]], bool]) -> Iterator[str
             yield name
 
 
-def load_parts(auto: Any, processor: Any, spec: str, folder: Path) -> tuple[Any, Any]:
+def load_parts(
+    auto: Any,
+    processor: Any,
+    spec: str,
+    folder: Path,
+    head: Sequence[str] = DETECTION_HEAD,
+    may_lack: Callable[[Any], Collection[str]] = lambda model: (),
+    config: Any = None,
+) -> tuple[Any, Any]:
     """Model, in evaluation mode, and processor of a folder; ModelError in one line where they do not fit.
 
-    A head that the weights lack would be random, and guess at random: refused.
+    A head, weights whose names match one of `head`, that is lacking would be random, and guess at random:
+    refused, unless it is one that the model `may_lack`, as one about to be trained may.
+    `config` stands in for the folder's own.
     """
     from transformers.utils import logging
 
@@ -73,18 +95,22 @@ def load_parts(auto: Any, processor: Any, spec: str, folder: Path) -> tuple[Any,
     try:
         model, report = auto.from_pretrained(
             folder,
+            config=config,
+            # Some are published in half precision, which a CPU computes slowly or not at all.
+            dtype="float32",
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
             output_loading_info=True,
         )
         parts = processor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError) as error:
         raise ModelError(f"model {spec!r}: {_reason(error, folder)}", "see docs/models.md") from error
-    lost = sorted(k for k in report["missing_keys"] if fnmatch(k, "*class*") or fnmatch(k, "*b*box*"))
+    lacking = set(report["missing_keys"]) - set(may_lack(model))
+    lost = sorted(k for k in lacking if any(fnmatch(k, one) for one in head))
     if lost:
         what = f"model {spec!r}: its weights lack {lost[0]} (and {len(lost) - 1} more)"
-        raise ModelError(what, "take a checkpoint that was trained to detect")
+        raise ModelError(what, "take a checkpoint that was trained for its task")
     return model.eval(), parts
 
 
@@ -129,7 +155,10 @@ def _weights(folder: Path) -> bool:
 
 
 def _processor(folder: Path) -> bool:
-    return any((folder / name).exists() for name in ("preprocessor_config.json", "processor_config.json"))
+    if any((folder / name).exists() for name in ("preprocessor_config.json", "processor_config.json")):
+        return True
+    # timm keeps what its processor needs with the model.
+    return "pretrained_cfg" in (read_json(folder / "config.json") or {})
 
 
 def _offline() -> bool:
@@ -138,16 +167,15 @@ def _offline() -> bool:
     return constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "") in ("1", "true", "True", "ON")
 
 
-def _out_of_reach() -> str:
-    """Why the hub cannot be asked, or nothing. The hub's own client would try for half a minute or more."""
+def out_of_reach(publisher: str, url: str) -> str:
+    """Why a publisher cannot be asked, or nothing. Clients would try for half a minute or more."""
     import httpx
-    from huggingface_hub import constants
 
     answers: list[int] = []
 
     def ask() -> None:
         try:
-            answers.append(httpx.head(constants.ENDPOINT, timeout=REACH_SECONDS).status_code)
+            answers.append(httpx.head(url, timeout=REACH_SECONDS).status_code)
         except httpx.HTTPError:
             return
 
@@ -155,7 +183,7 @@ def _out_of_reach() -> str:
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(REACH_SECONDS)
-    return "" if answers and answers[0] < 500 else f"the hub ({constants.ENDPOINT}) is out of reach"
+    return "" if answers and answers[0] < 500 else f"{publisher} ({url}) is out of reach"
 
 
 def _download(family: str, checkpoint: str, name: str, revision: str | None) -> None:

@@ -1,7 +1,7 @@
 """Detectors that find what a prompt names, through transformers (Apache-2.0): Grounding DINO and OWLv2.
 
-The prompts are the project's class names. `class_map` says otherwise, prompt -> class, as it maps any
-model's own names: {"a school bus": "bus", "a minibus": "bus"} asks for two things and calls both bus.
+The prompts are the project's class names. `prompts` say otherwise, as does `class_map`, prompt -> class:
+{"a school bus": "bus", "a minibus": "bus"} asks for two things and calls both bus.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from workflow.errors import ModelError
-from workflow.models import Guesses, Pixels, hub
-from workflow.models.boxes import best_of_each_place, clip_rows, to_guesses
+from workflow.models import Guesses, Options, Pixels, hub
+from workflow.models.boxes import THRESHOLD, best_of_each_place, clip_rows, to_guesses
 from workflow.models.detr import same_size_batches
 from workflow.models.device import autocast, pick_device, upload
+from workflow.models.prompts import sentences
 from workflow.records import Provenance
 from workflow.store import digest
+from workflow.tasks import TaskName
 
 GROUNDED = {"grounding-dino", "mm-grounding-dino"}
 OWL = {"owlv2", "owlvit"}
@@ -32,20 +34,9 @@ class OpenVocabulary:
 
     names: tuple[str, ...] = ()
 
-    def __init__(
-        self,
-        spec: str,
-        checkpoint: Path | str,
-        *,
-        threshold: float,
-        image_size: int,
-        class_map: dict[str, str],
-        one_label_a_place: bool,
-        device: str,
-        log: Path,
-    ) -> None:
+    def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         folder, content = hub.find("open-vocabulary", spec, checkpoint)
-        self._device = pick_device(device)
+        self._device = pick_device(options.device)
         from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
         self._model, self._processor = hub.load_parts(
@@ -59,15 +50,18 @@ class OpenVocabulary:
             )
         self._model.to(self._device)
         self.name = spec
-        self.revision = digest([content, threshold, class_map, one_label_a_place])
-        self._threshold = threshold
-        self._class_map = class_map
-        self._one_label_a_place = one_label_a_place
+        self.task: TaskName = "detection"
+        self.revision = digest([content, options.identity()])
+        self._threshold = THRESHOLD if options.threshold is None else options.threshold
+        self._options = options
+        self._one_label_a_place = options.one_label_a_place
 
     def annotate(
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
     ) -> list[Guesses]:
-        prompts = self._prompts(classes)
+        # Any words do, so no class is unknown.
+        asked_for = sentences(self.name, classes, self._options)
+        prompts = {sentence: label for label, some in asked_for.items() for sentence in some}
         asked = dict(enumerate(prompts.values()))
         # From here on a class is a number of the project's, so that two prompts of a class are one.
         meaning = np.array([list(classes).index(label) for label in asked.values()])
@@ -83,14 +77,6 @@ class OpenVocabulary:
 
     def close(self) -> None:
         del self._model
-
-    def _prompts(self, classes: Sequence[str]) -> dict[str, str]:
-        """What to ask for -> the class it means. Any words do, so no class is unknown."""
-        prompts = {prompt: label for prompt, label in self._class_map.items() if label in classes}
-        prompts |= {c: c for c in classes if c not in prompts.values()}
-        if not prompts:
-            raise ModelError(f"model {self.name!r}: finds what it is told", "name some classes")
-        return prompts
 
     def _predict(self, images: Sequence[Pixels], prompts: list[str]) -> list[np.ndarray]:
         """Rows of x1, y1, x2, y2, score, prompt number for each image: each box's best prompt."""
@@ -119,7 +105,7 @@ class OpenVocabulary:
             length = len(tokens)
             if not 1 < length <= room:
                 what = f"model {self.name!r}: cannot read {prompt[:40]!r} as a prompt ({length - 1} words)"
-                raise ModelError(what, "name the class otherwise in preannotate.class_map")
+                raise ModelError(what, "name the class otherwise in preannotate.prompts")
             if used + length > room:
                 parts.append([])
                 used = 0

@@ -1,4 +1,4 @@
-"""YOLO detectors through ultralytics (AGPL-3.0), in a process of their own.
+"""YOLO of every task through ultralytics (AGPL-3.0), in a process of its own.
 
 The library replaces `PIL.Image.open`, pins torch's threads, installs packages by itself and unpickles
 code; `workflow.worker` keeps all that out of our process, and the environment below switches it off.
@@ -9,20 +9,24 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from workflow import overlap
 from workflow.errors import ModelError
-from workflow.models import Guesses, Pixels, fetched_folder
-from workflow.models.boxes import clip_rows, known_labels, to_guesses
-from workflow.models.device import pick_device
-from workflow.records import Provenance
+from workflow.models import Guesses, Options, Pixels, fetched_folder
+from workflow.models import ultralytics_worker as child
+from workflow.models.boxes import SAME_PLACE, THRESHOLD, known_labels
+from workflow.models.labels import to_labels
+from workflow.models.prompts import sentences
+from workflow.records import Annotation, Provenance
 from workflow.store import digest, file_digest
+from workflow.tasks import TaskName
 from workflow.worker import Worker
 
 # Read at import, so they are set before it: no network, no self-installed packages, no code in
@@ -34,61 +38,131 @@ ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "WANDB_MODE": "disabled",
 }
-
-
 LOCAL = "put a .pt file into the project folder and name it, as in ultralytics:base/weights.pt"
+# ultralytics' word for a task -> ours.
+TASKS: dict[str, TaskName] = {
+    "detect": "detection",
+    "segment": "instance-segmentation",
+    "classify": "classification",
+    "obb": "oriented-detection",
+    "pose": "keypoints",
+}
+# What runs an exported file: its name's end -> the package.
+ENGINES = {".onnx": "onnxruntime", "_openvino_model": "openvino"}
 
 
 class Ultralytics:
-    """A YOLO detection checkpoint (.pt) as an Annotator."""
+    """A YOLO checkpoint (.pt), or what was exported from one (.onnx, _openvino_model), as an Annotator.
 
-    def __init__(
-        self,
-        spec: str,
-        checkpoint: Path | str,
-        *,
-        threshold: float,
-        image_size: int,
-        class_map: dict[str, str],
-        one_label_a_place: bool,
-        device: str,
-        log: Path,
-    ) -> None:
+    What it is for is the checkpoint's to say. A point of a pose is an annotation of its own, whose parent
+    is its object's box, at that box's score; `classes` must hold the points' names, too. YOLO-World and
+    YOLOE look for the prompts, by default the class names.
+    """
+
+    def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         if not isinstance(checkpoint, Path):
             raise ModelError(f"model {spec!r}: {checkpoint} is not on this machine", LOCAL)
-        settings = [file_digest(checkpoint), threshold, image_size, class_map, one_label_a_place]
+        _need_engine(checkpoint)
         self.name = spec
-        self.revision = digest(settings)
-        self._threshold = threshold
-        self._image_size = image_size
-        self._class_map = class_map
-        self._agnostic = one_label_a_place
-        self._worker = start_worker(log)
-        self._own_names: dict[int, str] = self._worker.call(_open, str(checkpoint), device)
+        self.revision = digest([file_digest(checkpoint), options.identity()])
+        self._options = options
+        self._checkpoint = str(checkpoint)
+        self._worker = start_worker(options.log)
+        try:
+            opened: child.Opened = self._worker.call(child.open_model, self._checkpoint, options.device)
+            if opened.task not in TASKS:
+                what = f"model {spec!r}: is of ultralytics' task {opened.task!r}"
+                raise ModelError(what, f"take one of {', '.join(TASKS)}")
+        except BaseException:
+            self._worker.close()
+            raise
+        self.task = TASKS[opened.task]
+        self._own_names, self._point_names, self._reads = opened.names, opened.points, opened.reads
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(self._class_map.get(n, n) for n in self._own_names.values()))
+        if self._reads:
+            return ()
+        points = [name for some in self._point_names.values() for name in some]
+        return tuple(dict.fromkeys(map(self._mapped, [*self._own_names.values(), *points])))
 
     def annotate(
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
     ) -> list[Guesses]:
-        labels = known_labels(self.name, self._own_names, self._class_map, classes)
-        found = self._worker.call(_predict, list(images), self._arguments(labels))
+        labels = self._labels(classes)
+        found = self._worker.call(child.predict, list(images), self._arguments(labels))
         provenance = Provenance("model", self.name, self.revision)
-        return [to_guesses(rows, labels, provenance) for rows in found]
+        if self.task == "classification":
+            threshold = self._options.threshold or 0.0
+            return [to_labels(scores, labels, True, threshold, provenance) for scores in found]
+        return [tuple(self._annotations(some, labels, classes, provenance)) for some in found]
 
     def close(self) -> None:
         self._worker.close()
 
+    def _mapped(self, name: str) -> str:
+        return self._options.class_map.get(name, name)
+
+    def _labels(self, classes: Sequence[str]) -> dict[int, str]:
+        """The model's class numbers -> the project's classes; a model that reads is told of them first."""
+        if not self._reads:
+            return known_labels(self.name, self._own_names, self._options.class_map, classes)
+        asked = sentences(self.name, classes, self._options)
+        meant = {word: label for label, words in asked.items() for word in words}
+        if not meant.keys() <= set(self._own_names.values()):
+            if find_spec("clip") is None:
+                what = (
+                    f"model {self.name!r}: needs the text encoder package clip for other words than its own"
+                )
+                raise ModelError(what, "take open-vocabulary:IDEA-Research/grounding-dino-tiny")
+            self._own_names = self._worker.call(child.find_words, self._checkpoint, list(meant))
+        return {index: meant[name] for index, name in self._own_names.items() if name in meant}
+
     def _arguments(self, labels: dict[int, str]) -> dict[str, Any]:
         """ultralytics' predict() arguments."""
-        return {
-            "conf": self._threshold,
-            "imgsz": self._image_size,
-            "classes": sorted(labels),
-            "agnostic_nms": self._agnostic,
-        }
+        threshold = self._options.threshold
+        arguments = {"conf": THRESHOLD if threshold is None else threshold, "classes": sorted(labels)}
+        # Else it is the size at which the checkpoint was trained.
+        return arguments | ({"imgsz": self._options.image_size} if self._options.image_size else {})
+
+    def _annotations(
+        self, found: list[child.Found], labels: dict[int, str], classes: Sequence[str], provenance: Provenance
+    ) -> Iterator[Annotation]:
+        """One image's guesses, each object's points after it."""
+        found = [one for one in found if one.number in labels]
+        objects = [Annotation(labels[f.number], provenance, score=f.score, **f.geometry) for f in found]
+        for number in self._worth_telling(objects, labels):
+            name = f"{number + 1}" if self.task == "keypoints" else ""
+            yield replace(objects[number], id=name)
+            for point, x, y in found[number].points:
+                label = self._mapped(self._point_names[found[number].number][point])
+                if label in classes:
+                    score = found[number].score
+                    yield Annotation(label, provenance, score=score, keypoints=((x, y),), parent=name)
+
+    def _worth_telling(self, objects: list[Annotation], labels: dict[int, str]) -> Iterable[int]:
+        """Leave out second looks at one place: at what several prompts of a class found, or at any label.
+
+        ultralytics' own suppression comes before boxes are cut to the image, and YOLO26 has none.
+        """
+        several = self._reads and len(set(labels.values())) < len(labels)
+        if not (several or self._options.one_label_a_place):
+            return range(len(objects))
+        same = overlap.iou(objects, objects) > SAME_PLACE
+        if not self._options.one_label_a_place:
+            names = np.array([a.label for a in objects])
+            same &= names[:, None] == names
+        kept: list[int] = []
+        for number in range(len(objects)):
+            if not same[number, kept].any():
+                kept.append(number)
+        return kept
+
+
+def _need_engine(checkpoint: Path) -> None:
+    for end, package in ENGINES.items():
+        if checkpoint.name.endswith(end) and find_spec(package) is None:
+            raise ModelError(f"{checkpoint.name} needs the package {package}", f"pip install {package}")
 
 
 def on_this_machine() -> list[str]:
@@ -104,7 +178,7 @@ def fetch(name: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with start_worker(folder / "fetch.log") as worker:
         try:
-            worker.call(_fetch, name, str(folder))
+            worker.call(child.fetch, name, str(folder))
         except ModelError:
             what = f"{name} is not on this machine, and cannot be fetched from ultralytics"
             raise ModelError(f"{what} (unknown there, or no network)", LOCAL) from None
@@ -116,7 +190,12 @@ def start_worker(log: Path) -> Worker:
         raise ModelError(
             "ultralytics is not installed (it is AGPL-3.0, so optional)", "pip install ultralytics"
         )
-    return Worker(log, ENVIRONMENT | {"YOLO_CONFIG_DIR": str(_config_folder())})
+    return Worker(log, environment())
+
+
+def environment() -> dict[str, str]:
+    """What a process must have in its environment before it imports ultralytics."""
+    return ENVIRONMENT | {"YOLO_CONFIG_DIR": str(_config_folder())}
 
 
 def _config_folder() -> Path:
@@ -132,42 +211,3 @@ def _config_folder() -> Path:
         shutil.copyfile(source, partial)
         partial.replace(font)
     return folder
-
-
-# Below: run in the child process.
-
-_model: Any = None
-_device: str = "cpu"
-
-
-def _fetch(name: str, folder: str) -> None:
-    from ultralytics.utils.downloads import attempt_download_asset
-
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        got = Path(attempt_download_asset(Path(scratch) / name))
-        got.replace(Path(folder) / name)
-
-
-def _open(checkpoint: str, device: str) -> dict[int, str]:
-    global _model, _device
-    import torch
-    from ultralytics import YOLO
-
-    _device = pick_device(device)
-    _model = YOLO(checkpoint, verbose=False)
-    if _device == "cpu":
-        torch.set_num_threads(os.cpu_count() or 1)
-    return dict(_model.names)
-
-
-def _predict(images: list[Pixels], arguments: dict[str, Any]) -> list[np.ndarray]:
-    """Rows of x1, y1, x2, y2, score, class for each image, clipped to it, best first."""
-    found: list[np.ndarray] = [np.empty((0, 6))] * len(images)
-    # One call a shape: in a mixed batch ultralytics' letterboxing would depend on the neighbours.
-    for shape in {image.shape for image in images}:
-        alike = [number for number, image in enumerate(images) if image.shape == shape]
-        bgr = [np.ascontiguousarray(images[number][:, :, ::-1]) for number in alike]
-        results = _model.predict(bgr, device=_device, rect=True, verbose=False, **arguments)
-        for number, result in zip(alike, results, strict=True):
-            found[number] = clip_rows(result.boxes.data.cpu().numpy(), *shape[:2])
-    return found

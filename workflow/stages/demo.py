@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from workflow import ledger, services
+from workflow import ledger, models, services
 from workflow.connection import connect, served_root, state_folder
 from workflow.errors import ConfigError, StageError
 from workflow.project import Project
@@ -62,11 +62,14 @@ def run(project: Project, reviewer: str = "simulated", device: str = "auto") -> 
 
 
 def _say_what_stands_in(project: Project) -> None:
-    model = project.settings.preannotate.model
-    print(
-        f"{project.settings.title}: pre-annotating with {model}, a local file; no model hub is used",
-        flush=True,
-    )
+    """Which models guess, and where each comes from: nobody should wonder whether a hub was used."""
+    for spec in project.settings.preannotate.models:
+        family, checkpoint = models.resolve(spec, project.folder)
+        where = "a local file; no model hub is used"
+        if isinstance(checkpoint, str):
+            here = checkpoint in models.MODELS[family].module.on_this_machine()
+            where = "on this machine; no model hub is used" if here else "fetched from its publisher, once"
+        print(f"{project.settings.title}: pre-annotating with {spec}, {where}", flush=True)
 
 
 def _draw(project: Project) -> Outcome:
@@ -143,7 +146,7 @@ def _summarise(project: Project, outcomes: list[Outcome], label_studio: str) -> 
     return {
         "stages": stages,
         "ledger": people,
-        "base": evaluate.summary_of(found.base),
+        "base": found.base and evaluate.summary_of(found.base),
         "tuned": evaluate.summary_of(found.tuned),
         "urls": urls,
         "report": str(found.report),
@@ -164,11 +167,14 @@ def _table(project: Project, summary: Summary, seconds: float) -> str:
         f"             {spent:.0f} s of reviewing against {spared_from:.0f} s of labeling from nothing,"
     )
     lines.append("             by the cost model of project.toml ([review])")
-    for name in ("map50", "map50_95"):
-        before, after = summary["base"][name], summary["tuned"][name]
-        lines.append(
-            f"{name.replace('map', 'mAP').replace('_', '-'):<12} {before:.3f} before, {after:.3f} after"
-        )
+    for name, after in summary["tuned"]["headlines"].items():
+        before = summary["base"]["headlines"].get(name) if summary["base"] else None
+        numbers = [
+            f"{value:.3f} {when}"
+            for value, when in ((before, "before"), (after, "after"))
+            if value is not None
+        ]
+        lines.append(f"{name:<12} {', '.join(numbers)}")
     lines.append("")
     login = f"   login {access.email}  password {access.password}" if access.managed else ""
     lines.append(f"Label Studio {summary['urls']['label-studio']}{login}")

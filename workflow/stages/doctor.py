@@ -132,7 +132,10 @@ def _hub() -> str:
 
 
 def _weights(project: Project) -> str:
-    spec = project.settings.preannotate.model
+    return ", ".join(_weight(project, spec) for spec in project.settings.preannotate.models)
+
+
+def _weight(project: Project, spec: str) -> str:
     family, checkpoint = models.resolve(spec, project.folder)
     if not isinstance(checkpoint, Path):
         if checkpoint in models.MODELS[family].module.on_this_machine():

@@ -1,62 +1,62 @@
-"""Evaluate: base and tuned model on the frozen test split, in numbers, in a report, in FiftyOne."""
+"""Evaluate: the model before and after on the frozen test split, in numbers, in a report, in FiftyOne."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from workflow import images, ledger, models, report, services
+from workflow import images, ledger, metrics, models, report, services
 from workflow.app_dataset import TRUTH, dataset_url
 from workflow.app_dataset import publish as publish_dataset
 from workflow.connection import state_folder
-from workflow.errors import StageError
-from workflow.metrics import DetectionMetrics, detection_metrics
-from workflow.progress import progress
+from workflow.errors import ModelError, StageError
+from workflow.formats import huggingface
+from workflow.metrics import Metrics
 from workflow.project import Project
-from workflow.records import SPLITS, Annotation, ImageRecord, Sample
+from workflow.records import SPLITS, Annotation, ImageRecord
 from workflow.runner import Outcome, Plan, Runner
 from workflow.stages import dataset, train
-from workflow.stages.preannotate import annotate_all
+from workflow.stages.ask import THRESHOLDS, Labels, Said, ask, ask_base, read_labels
 from workflow.stages.review import cost_model
 from workflow.store import (
     Row,
     read_catalog,
     read_json,
     read_rows,
-    read_samples,
-    sample_to_row,
     write_json,
     write_rows,
 )
+from workflow.tasks import TASKS
 
-# Average precision needs the whole precision-recall curve, so nearly everything a model says.
-THRESHOLD = 0.01
 MODELS = ("base", "tuned")
-Boxes = dict[str, list[Annotation]]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What the two models are worth: `base` and `tuned` as read from metrics.json."""
+    """What the two models are worth, as read from metrics.json; no `base` where none could be asked."""
 
-    base: DetectionMetrics
-    tuned: DetectionMetrics
+    base: Metrics | None
+    tuned: Metrics
     report: Path
 
 
 def plan(project: Project) -> Plan:
     name = train.latest(project)
     folder = project.runs / name
-    settings = project.settings.evaluate.model_dump() | {"threshold": THRESHOLD, "run": name}
-    settings |= project.settings.preannotate.model_dump(include={"image_size", "class_map"})
+    settings: dict[str, Any] = project.settings.evaluate.model_dump() | {"run": name}
+    settings["threshold"] = THRESHOLDS[project.settings.task]
+    asked = {"model", "image_size", "class_map", "prompts", "templates", "trust"}
+    settings |= project.settings.preannotate.model_dump(include=asked)
     inputs: dict[str, Path | str] = {"dataset": dataset.version(project), "run": folder / "run.json"}
     inputs |= {"ledger": project.ledger, "base": train.base_digest(project)}
-    return Plan("evaluate", 1, settings, inputs, (folder / "metrics.json", folder / "report.html"))
+    for number, spec in enumerate(project.settings.preannotate.models):
+        inputs[f"model {number}"] = _checkpoint(project, spec)
+    return Plan("evaluate", 2, settings, inputs, (folder / "metrics.json", folder / "report.html"))
 
 
 def run(project: Project, device: str = "auto", force: bool = False) -> Outcome:
@@ -73,20 +73,20 @@ def result(project: Project) -> Result:
     numbers = read_json(folder / "metrics.json")
     if numbers is None:
         raise StageError(f"{folder.name} is not evaluated", "workflow evaluate")
-    base, tuned = (DetectionMetrics.from_json(numbers[model]) for model in MODELS)
-    return Result(base, tuned, folder / "report.html")
+    base = numbers["base"] and metrics.from_json(numbers["base"])
+    return Result(base, metrics.from_json(numbers["tuned"]), folder / "report.html")
 
 
 def publish(project: Project) -> Outcome:
-    """Show truth and both models in FiftyOne; nothing is done where it already shows just that."""
+    """Show truth and the models in FiftyOne; nothing is done where it already shows just that."""
     start = time.perf_counter()
     state = state_folder(project.workspace)
     folder = project.runs / train.latest(project)
     truth = _truth(project, SPLITS)
     tested = _records(project, project.settings.evaluate.split)
-    known = truth.keys()
-    rows = [r for r in read_catalog(project.catalog) if r.id in known]
-    fields: dict[str, Boxes] = {TRUTH: truth} | {m: _kept_predictions(folder, m) for m in MODELS}
+    rows = [r for r in read_catalog(project.catalog) if r.id in truth]
+    said = {m: folder / "predictions" / f"{m}.jsonl" for m in MODELS}
+    fields = {TRUTH: truth} | {m: read_labels(path) for m, path in said.items() if path.exists()}
     made = publish_dataset(
         project.name,
         rows,
@@ -94,10 +94,14 @@ def publish(project: Project) -> Outcome:
         project.settings.classes,
         services.fiftyone_environment(state),
         plan(project).fingerprint(),
+        task=project.settings.task,
+        keypoints=project.settings.keypoints,
         root=project.images,
+        masks=project.data / "fiftyone",
         evaluated=[r.id for r in tested],
     )
-    did = f"{len(rows)} images with truth, base and tuned in the FiftyOne dataset {project.name!r}"
+    did = f"{len(rows)} images with {_listed(['truth', *list(fields)[1:]])}"
+    did += f" in the FiftyOne dataset {project.name!r}"
     return Outcome("fiftyone", time.perf_counter() - start, did, skipped=not made)
 
 
@@ -106,93 +110,102 @@ def app_url(project: Project, app: str) -> str:
     return dataset_url(app, project.name)
 
 
+def summary_of(numbers: Metrics) -> dict[str, Any]:
+    """The figures of summary.json: those of the headlines, by their keys, and the score a class."""
+    first = next(column.key for column in numbers.columns if column.kind == "change")
+    figures = {line.key: line.value for line in numbers.headlines}
+    per_class = {label: row[first] for label, row in numbers.per_class.items()}
+    shown = {line.name: line.value for line in numbers.headlines}
+    told = {"metric": numbers.metric, "score": numbers.score, "headlines": shown, "per_class": per_class}
+    return figures | told
+
+
 def _evaluate(project: Project, scratch: Path, device: str) -> str:
-    split = project.settings.evaluate.split
+    settings = project.settings
     folder = project.runs / train.latest(project)
-    records = _records(project, split)
+    records = _records(project, settings.evaluate.split)
     if not records:
         raise StageError(
-            f"the dataset's {split} split holds no image", "label some of it, pull, workflow dataset"
+            f"the dataset's {settings.evaluate.split} split holds no image",
+            "label some of it, pull, workflow dataset",
         )
-    specs = {"base": train.base_spec(project), "tuned": f"run:{folder.name}"}
-    predicted = {m: _predict(project, specs[m], records, scratch / f"{m}.jsonl", device) for m in MODELS}
-    truth = _truth(project, (split,))
+    said = {"base": ask_base(project, records, scratch, device)}
+    said["tuned"] = ask(project, (f"run:{folder.name}",), records, scratch, device)
+    truth = _truth(project, (settings.evaluate.split,))
     sizes = {r.id: (r.width, r.height) for r in records}
-    classes = project.settings.classes
-    numbers = {m: detection_metrics(sizes, truth, predicted[m], classes) for m in MODELS}
-    for model in MODELS:
-        write_rows(folder / "predictions" / f"{model}.jsonl", read_rows(scratch / f"{model}.jsonl"))
-    card = {"split": split, "dataset": dataset.version(project)} | {m: numbers[m].to_json() for m in MODELS}
-    write_json(folder / "metrics.json", card)
-    report.write_report(
-        folder / "report.html", _report_data(project, folder, records, truth, predicted, numbers)
-    )
-    before, after = numbers["base"], numbers["tuned"]
-    half = f"mAP50 {_shown(before.map50)} -> {_shown(after.map50)}"
-    mean = f"mAP50-95 {_shown(before.map50_95)} -> {_shown(after.map50_95)}"
-    return f"{folder.name} on {len(records)} {split} images: {half}, {mean}"
+    numbers = {
+        model: metrics.measure(settings.task, sizes, truth, one.labels, settings.classes, settings.keypoints)
+        for model, one in said.items()
+        if one.labels is not None
+    }
+    _keep_predictions(folder / "predictions", said)
+    card = {"split": settings.evaluate.split, "dataset": dataset.version(project), "task": settings.task}
+    card |= {"before": said["base"].model, "no_before": said["base"].why}
+    told = {m: numbers[m].to_json() if m in numbers else None for m in MODELS}
+    write_json(folder / "metrics.json", card | told)
+    data = _report_data(project, folder, records, truth, said, numbers)
+    report.write_report(folder / "report.html", data)
+    figures = _told(numbers.get("base"), numbers["tuned"])
+    alone = f"; {said['base'].why}" if said["base"].why else ""
+    return f"{folder.name} on {len(records)} {settings.evaluate.split} images: {figures}{alone}"
+
+
+def _told(base: Metrics | None, tuned: Metrics) -> str:
+    """The first two numbers, before and after."""
+    before = {line.key: line.value for line in base.headlines} if base else {}
+    told = []
+    for line in tuned.headlines[:2]:
+        was = f"{_shown(before[line.key])} -> " if line.key in before else ""
+        told.append(f"{line.name} {was}{_shown(line.value)}")
+    return ", ".join(told)
 
 
 def _shown(value: float | None) -> str:
     return "none" if value is None else f"{value:.3f}"
 
 
+def _listed(words: list[str]) -> str:
+    return ", ".join(words[:-1]) + f" and {words[-1]}"
+
+
+def _rows(project: Project, split: str) -> Iterator[tuple[Row, list[Annotation]]]:
+    settings = project.settings
+    return huggingface.read(project.dataset, split, settings.task, settings.classes, settings.keypoints)
+
+
 def _records(project: Project, split: str) -> list[ImageRecord]:
     """The catalog's records of the dataset's images of one split."""
-    known = {
-        row["image_id"] for row, _ in dataset.read_dataset(project.dataset, split, project.settings.classes)
-    }
+    known = {row["image_id"] for row, _ in _rows(project, split)}
     return [r for r in read_catalog(project.catalog) if r.id in known]
 
 
-def _truth(project: Project, splits: Sequence[str]) -> Boxes:
-    classes = project.settings.classes
-    return {
-        row["image_id"]: boxes
-        for split in splits
-        for row, boxes in dataset.read_dataset(project.dataset, split, classes)
-    }
+def _truth(project: Project, splits: Sequence[str]) -> Labels:
+    return {row["image_id"]: labels for split in splits for row, labels in _rows(project, split)}
 
 
-def _predict(project: Project, spec: str, records: list[ImageRecord], path: Path, device: str) -> Boxes:
-    """What a model says of the images; kept in scratch, so that a stopped evaluation goes on."""
-    if not path.exists():
-        settings = project.settings
-        annotator = models.load(
-            spec,
-            project.folder,
-            threshold=THRESHOLD,
-            image_size=settings.train.image_size
-            if spec.startswith("run:")
-            else settings.preannotate.image_size,
-            class_map={} if spec.startswith("run:") else settings.preannotate.class_map,
-            device=device,
-        )
-        rows: list[Row] = []
-        try:
-            with progress(f"evaluating {spec}", len(records)) as advance:
-                for part, guesses in annotate_all(annotator, project, records, settings.classes):
-                    samples = (Sample(r.id, "predicted", g) for r, g in zip(part, guesses, strict=True))
-                    rows += map(sample_to_row, samples)
-                    advance(len(part))
-        finally:
-            annotator.close()
-        write_rows(path, rows)
-    return {image: list(sample.annotations) for image, sample in read_samples(path).items()}
+def _checkpoint(project: Project, spec: str) -> Path | str:
+    try:
+        return models.resolve(spec, project.folder)[1]
+    except ModelError:
+        return "absent"
 
 
-def _kept_predictions(folder: Path, model: str) -> Boxes:
-    samples = read_samples(folder / "predictions" / f"{model}.jsonl")
-    return {image: list(sample.annotations) for image, sample in samples.items()}
+def _keep_predictions(folder: Path, said: Mapping[str, Said]) -> None:
+    for name, one in said.items():
+        path = folder / f"{name}.jsonl"
+        if one.path is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_rows(path, read_rows(one.path))
 
 
 def _report_data(
     project: Project,
     folder: Path,
     records: list[ImageRecord],
-    truth: Boxes,
-    predicted: dict[str, Boxes],
-    numbers: dict[str, DetectionMetrics],
+    truth: Labels,
+    said: Mapping[str, Said],
+    numbers: Mapping[str, Metrics],
 ) -> report.ReportData:
     card = train.read_run(project, folder.name)
     people = ledger.summarise(read_rows(project.ledger), cost_model(project.settings.review))
@@ -200,22 +213,26 @@ def _report_data(
     limit = project.settings.images.max_megapixels
     provenance = {
         "run": folder.name,
-        "base": f"{card['base']['spec']} ({card['base']['digest']})",
+        "fine-tuned from": f"{card['base']['spec']} ({card['base']['digest']})",
+        "compared with": said["base"].model or "nothing",
         "device": card["device"],
         "workflow": card["workflow"],
     }
     return report.ReportData(
         title=project.settings.title,
-        base=numbers["base"],
+        base=numbers.get("base"),
         tuned=numbers["tuned"],
+        no_base=said["base"].why,
         split=project.settings.evaluate.split,
+        noun=TASKS[project.settings.task].noun,
         ledger={word: people[word] for word in (*ledger.ACTIONS, "skipped")},
         reviewer_seconds=people["reviewer_seconds"],
         seconds_from_nothing=people["seconds_from_nothing"],
         epochs=card["curves"],
+        selected_by=card["metric"],
         truth=truth,
-        base_predictions=predicted["base"],
-        tuned_predictions=predicted["tuned"],
+        base_predictions=said["base"].labels or {},
+        tuned_predictions=said["tuned"].labels or {},
         load=lambda image: Image.fromarray(images.load(paths[image], limit)),
         names={r.id: r.path for r in records},
         settings=card["settings"],
@@ -223,9 +240,3 @@ def _report_data(
         provenance=provenance,
         reproduce=[f"make {stage} P={project.name}" for stage in ("dataset", "train", "evaluate")],
     )
-
-
-def summary_of(metrics: DetectionMetrics) -> dict[str, Any]:
-    """The three figures of summary.json."""
-    per_class = {label: row["ap50_95"] for label, row in metrics.per_class.items()}
-    return {"map50": metrics.map50, "map50_95": metrics.map50_95, "per_class": per_class}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ from workflow.progress import progress
 from workflow.project import Project
 from workflow.records import Annotation, ImageRecord, Provenance, Sample, State
 from workflow.runner import Outcome
+from workflow.settings import Settings
 from workflow.stages.push import find_project
 from workflow.store import (
     Row,
@@ -33,6 +34,7 @@ from workflow.store import (
     write_json,
     write_rows_if_changed,
 )
+from workflow.tasks import TASKS
 
 Json = dict[str, Any]
 # The clock we read has whole seconds, and a transaction may commit after its timestamp.
@@ -57,9 +59,11 @@ def run(project: Project, client: Client, full: bool = False) -> Outcome:
     state = read_json(state_path(project), {})
     since = _since(state, client.url, number) if not full and project.labels.exists() else None
     now = client.server_time()
-    harvest = _Harvest(project.settings.classes, project.settings.push.blind)
+    harvest = _Harvest(project.settings)
+    known = (row for row in read_rows(project.labels) if row["image"] in records)
+    # A full sweep asks the server for everything, but what was imported only labels.jsonl knows.
+    harvest.labels = {row["image"]: row for row in known if since is not None or "imported" in row}
     if since is not None:
-        harvest.labels = {row["image"]: row for row in read_rows(project.labels) if row["image"] in records}
         harvest.entries = {row["image"]: row for row in read_rows(project.ledger) if row["image"] in records}
     with progress("pulling", len(records), "tasks") as advance:
         for task in client.tasks(number, FIELDS, since):
@@ -88,12 +92,14 @@ def _since(state: Json, url: str, number: int) -> datetime | None:
 class _Harvest:
     """What a pull gathers: a line of labels and a line of the ledger an image, and what was lost."""
 
-    classes: Sequence[str]
-    blind: Sequence[str]
+    settings: Settings
     labels: dict[str, Row] = field(default_factory=dict)
     entries: dict[str, Row] = field(default_factory=dict)
     lost: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.controls = labelstudio.controls(self.settings.task, self.settings.push.masks)
 
     def take(self, record: ImageRecord | None, task: Json) -> None:
         """Turn one task into its image's lines."""
@@ -104,7 +110,7 @@ class _Harvest:
         if self._decided_elsewhere(record.id, task["id"], annotation):
             return
         if annotation is None:
-            guesses = tuple(_prediction(record, task, None))
+            guesses = tuple(_prediction(record, task, None, self.controls))
             state: State = "predicted" if guesses else "unlabeled"
             self.labels[record.id] = sample_to_row(Sample(record.id, state, guesses, {"task": task["id"]}))
             self.entries.pop(record.id, None)
@@ -112,8 +118,13 @@ class _Harvest:
         self._take_decision(record, task, annotation)
 
     def _decided_elsewhere(self, image: str, task: int, annotation: Json | None) -> bool:
-        """Whether another task of the same image (a double somebody worked on) has a later decision."""
+        """Whether another task of the same image (a double somebody worked on) has a later decision.
+
+        An imported label stands until a person decides.
+        """
         known = self.labels.get(image, {})
+        if "imported" in known:
+            return annotation is None
         if known.get("task") in (task, None) or known["state"] not in ("reviewed", "skipped"):
             return False
         return annotation is None or annotation["updated_at"] < known["at"]
@@ -123,35 +134,48 @@ class _Harvest:
         skipped = bool(annotation["was_cancelled"])
         result = [] if skipped else annotation["result"] or []
         person = Provenance("person", who, str(annotation["id"]), at)
-        reading = labelstudio.from_result(result, record.width, record.height, person)
+        reading = labelstudio.from_result(result, record.width, record.height, person, controls=self.controls)
         self.lost.update(reading.lost)
-        self.unknown.update(a.label for a in reading.annotations if a.label not in self.classes)
+        self._check_labels(reading.annotations)
         meta = {"task": task["id"], "annotation": annotation["id"], "person": who, "at": at}
         meta["lead_time"] = annotation["lead_time"] or 0.0
         state: State = "skipped" if skipped else "reviewed"
         self.labels[record.id] = sample_to_row(Sample(record.id, state, tuple(reading.annotations), meta))
-        guesses = _prediction(record, task, annotation.get("parent_prediction"))
+        guesses = _prediction(record, task, annotation.get("parent_prediction"), self.controls)
         self.entries[record.id] = meta | {
             "image": record.id,
             "split": record.split,
-            "blind": record.split in self.blind and not task["predictions"],
+            "blind": record.split in self.settings.push.blind and not task["predictions"],
             "skipped": skipped,
-            "actions": [] if skipped else ledger.compare(guesses, reading.annotations),
+            "actions": [] if skipped else ledger.compare(guesses, reading.annotations, self.single),
         }
 
+    @property
+    def single(self) -> bool:
+        return self.settings.task == "classification"
+
+    def _check_labels(self, annotations: list[Annotation]) -> None:
+        for annotation in annotations:
+            names = self.settings.keypoints if annotation.keypoints else self.settings.classes
+            self.unknown[annotation.label] += annotation.label not in names
+        # They are kept as they are: which of them is meant, only a person can say.
+        self.lost["images with several labels"] += self.single and len(annotations) > 1
+
     def refuse_unknown_labels(self, project: str) -> None:
-        if self.unknown:
-            used = ", ".join(f"{label!r} ({n})" for label, n in sorted(self.unknown.items()))
-            raise LabelStudioError(f"labels that are no class of {project}: {used}", "add them to classes")
+        if unknown := +self.unknown:
+            used = ", ".join(f"{label!r} ({n})" for label, n in sorted(unknown.items()))
+            where = "classes or keypoints" if self.settings.keypoints else "classes"
+            raise LabelStudioError(f"labels that are no class of {project}: {used}", f"add them to {where}")
 
     def summary(self) -> str:
         states = Counter(row["state"] for row in self.labels.values())
         reviewed = [row["annotations"] for row in self.labels.values() if row["state"] == "reviewed"]
-        boxes, empty = sum(map(len, reviewed)), sum(not a for a in reviewed)
+        found, empty = sum(map(len, reviewed)), sum(not a for a in reviewed)
+        noun = TASKS[self.settings.task].noun
         waiting = states["predicted"] + states["unlabeled"]
-        parts = [f"{len(reviewed)} reviewed ({boxes} boxes, {empty} empty)", f"{states['skipped']} skipped"]
+        parts = [f"{len(reviewed)} reviewed ({found} {noun}, {empty} empty)", f"{states['skipped']} skipped"]
         parts.append(f"{waiting} waiting")
-        parts += [f"{n} {reason}" for reason, n in sorted(self.lost.items())]
+        parts += [f"{n} {reason}" for reason, n in sorted((+self.lost).items())]
         return ", ".join(parts)
 
 
@@ -161,7 +185,9 @@ def _latest(annotations: list[Json]) -> Json | None:
     return max(submitted, key=lambda a: (a["updated_at"], a["id"]), default=None)
 
 
-def _prediction(record: ImageRecord, task: Json, parent: int | None) -> list[Annotation]:
+def _prediction(
+    record: ImageRecord, task: Json, parent: int | None, controls: Mapping[str, str]
+) -> list[Annotation]:
     """The regions a person started from: the annotation's parent, else the task's latest prediction."""
     if not task["predictions"]:
         return []
@@ -169,4 +195,6 @@ def _prediction(record: ImageRecord, task: Json, parent: int | None) -> list[Ann
     prediction = by_id.get(parent) or max(task["predictions"], key=lambda p: p["id"])
     name, _, revision = (prediction["model_version"] or "").partition("@")
     model = Provenance("model", name or "unknown", revision)
-    return labelstudio.from_result(prediction["result"], record.width, record.height, model).annotations
+    return labelstudio.from_result(
+        prediction["result"], record.width, record.height, model, controls=controls
+    ).annotations

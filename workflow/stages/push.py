@@ -7,7 +7,7 @@ the server is found there before anything is sent again.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from workflow.progress import progress
 from workflow.project import Project
 from workflow.records import ImageRecord, Sample
 from workflow.runner import Outcome
-from workflow.schema import lock_classes
+from workflow.schema import lock_schema
 from workflow.stages.preannotate import predictions_path
 from workflow.store import (
     digest,
@@ -31,6 +31,8 @@ from workflow.store import (
 )
 
 Json = dict[str, Any]
+# Pixels by which an outline may cut the stairs of a predicted mask's edge.
+STAIRS = 1.25
 
 
 @dataclass
@@ -70,7 +72,8 @@ def run(project: Project, client: Client, served: str | None, dry_run: bool = Fa
     if dry_run:
         number = find_project(project, client)
     else:
-        lock_classes(project.data / "classes.json", project.settings.classes, project.labels)
+        settings = project.settings
+        lock_schema(project.data, settings.classes, settings.keypoints, project.labels)
         _let_killed_push_land(project)
         number = ensure_project(project, client, served)
     push = _Push(project, client, number or 0)
@@ -86,7 +89,8 @@ def run(project: Project, client: Client, served: str | None, dry_run: bool = Fa
     tasks = push.server_tasks() if difference.to_predict else tasks
     push.check_arrived(tasks)
     push.write_pushed(tasks)
-    did = f"project {number}: {difference}"
+    changed = "".join(f", {n} {reason}" for reason, n in sorted(push.lost.items()))
+    did = f"project {number}: {difference}{changed}"
     return Outcome("push", time.perf_counter() - start, did, skipped=not difference.changes)
 
 
@@ -120,7 +124,9 @@ def ensure_project(project: Project, client: Client, served: str | None) -> int:
         write_json(link_path(project), known)
     number = find_project(project, client)
     settings = project.settings
-    config = labelstudio.label_config(settings.classes)
+    config = labelstudio.label_config(
+        settings.classes, settings.task, settings.keypoints, settings.push.masks
+    )
     if number is None:
         description = f"Made by workflow for the project {project.name}, key {known['key']}"
         with _Sending(project, 0):
@@ -162,6 +168,12 @@ class _Push:
     def __post_init__(self) -> None:
         self.records = {r.id: r for r in read_catalog(self.project.catalog)}
         self.guesses = read_samples(predictions_path(self.project))
+        settings = self.project.settings
+        self.controls = labelstudio.controls(settings.task, settings.push.masks)
+        self.lost: Counter[str] = Counter()
+
+    def _lose(self, reason: str) -> None:
+        self.lost[reason] += 1
 
     def server_tasks(self) -> dict[str, list[Json]]:
         """The server's tasks by image id; tasks that are not ours carry none and are left alone."""
@@ -226,8 +238,10 @@ class _Push:
 
     def _prediction(self, image: str, task: int) -> Json:
         sample, record = self.guesses[image], self.records[image]
-        result = labelstudio.to_result(sample.annotations, record.width, record.height)
-        # The least certain box makes the task's score, by which the server can sort the unsure first.
+        size = (record.width, record.height)
+        shown = labelstudio.fit(sample.annotations, self.controls, *size, self._lose, STAIRS)
+        result = labelstudio.to_result(shown, *size, controls=self.controls)
+        # The least certain guess makes the task's score, by which the server can sort the unsure first.
         score = min((a.score for a in sample.annotations if a.score is not None), default=0.0)
         return {"task": task, "model_version": version(sample), "score": score, "result": result}
 

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from workflow import __version__, models
-from workflow.errors import ModelError, StageError
+from workflow import __version__, models, training
+from workflow.errors import StageError
 from workflow.progress import progress
 from workflow.project import Project
 from workflow.runner import Outcome, Plan, Runner
+from workflow.settings import Train
 from workflow.stages import dataset
 from workflow.store import file_digest, read_json, write_json
-from workflow.training import yolo
-
-TRAINERS = {"ultralytics": yolo.train}
+from workflow.training import PRESETS, Augment, Epoch, Job, Recipe, Trained
 
 
 def plan(project: Project) -> Plan:
-    settings = project.settings.train.model_dump() | {"base": base_spec(project)}
+    settings = dataclasses.asdict(recipe(project.settings.train)) | {"base": base_spec(project)}
+    settings |= {"task": project.settings.task}
     inputs: dict[str, Path | str] = {"dataset": dataset.version(project)}
     _, checkpoint = models.resolve(base_spec(project), project.folder)
     inputs["base"] = checkpoint
-    made = Plan("train", 1, settings, inputs, ())
-    return Plan("train", 1, settings, inputs, (run_folder(project, made) / "run.json",))
+    made = Plan("train", 2, settings, inputs, ())
+    return Plan("train", 2, settings, inputs, (run_folder(project, made) / "run.json",))
+
+
+def recipe(settings: Train) -> Recipe:
+    """What the settings mean: the preset, changed by what is set beside it."""
+    names = [f.name for f in dataclasses.fields(Augment)]
+    asked = {name: value for name in names if (value := getattr(settings, name)) is not None}
+    values = settings.model_dump(exclude={*names, "augment", "base"})
+    return Recipe(
+        **values,
+        augment=dataclasses.replace(PRESETS[settings.augment], **asked),
+        asked=tuple(sorted(name for name, value in asked.items() if value)),
+    )
 
 
 def base_spec(project: Project) -> str:
-    return project.settings.train.base or project.settings.preannotate.model
+    return project.settings.train.base or project.settings.preannotate.models[-1]
 
 
 def base_digest(project: Project) -> str:
@@ -47,6 +61,8 @@ def run(project: Project, device: str = "auto", force: bool = False) -> Outcome:
     StageError without a dataset or training images; ModelError where the base cannot be trained.
     """
     dataset.version(project)
+    family, _ = models.resolve(base_spec(project), project.folder)
+    training.trainer(family, project.settings.task, project.settings.train.method)
     models.fetch(base_spec(project), project.folder)
     made = plan(project)
     return Runner(project.marks).run(made, lambda scratch: _train(project, made, scratch, device), force)
@@ -60,63 +76,80 @@ def latest(project: Project) -> str:
     return folder.name
 
 
-def _train(project: Project, made: Plan, scratch: Path, device: str) -> str:
-    settings = project.settings.train
+def job(project: Project, scratch: Path, device: str) -> Job:
+    """What a trainer needs to know."""
     family, base = models.resolve(base_spec(project), project.folder)
-    if family not in TRAINERS:
-        raise ModelError(
-            f"no training for {family} models yet", f"set train.base to one of {', '.join(TRAINERS)}"
-        )
-    if not isinstance(base, Path):
-        raise ModelError(f"base {base_spec(project)!r}: {base} is not on this machine", "put it there")
-    classes = project.settings.classes
-    splits = {s: dataset.read_dataset(project.dataset, s, classes) for s in ("train", "validation")}
-    counts = yolo.export(scratch / "data", splits, classes)
-    if not counts["train"]:
-        raise StageError("the dataset has no training image", "label images of the train split, then pull")
-    names = yolo.Recipe.__dataclass_fields__
-    recipe = yolo.Recipe(**{k: v for k, v in settings.model_dump().items() if k in names})
-    log = project.data / "logs" / "train.log"
-    with progress("training", settings.epochs, "epochs") as advance:
+    return Job(
+        task=project.settings.task,
+        classes=project.settings.classes,
+        keypoints=project.settings.keypoints,
+        family=family,
+        base=base,
+        spec=base_spec(project),
+        dataset=project.dataset,
+        recipe=recipe(project.settings.train),
+        scratch=scratch,
+        device=device,
+        log=project.data / "logs" / "train.log",
+    )
+
+
+def preview(project: Project, device: str = "auto") -> Path:
+    """Draw a sheet of training images as they are varied: data/preview.png."""
+    dataset.version(project)
+    models.fetch(base_spec(project), project.folder)
+    path = project.data / "preview.png"
+    with tempfile.TemporaryDirectory(dir=project.data) as scratch:
+        asked = job(project, Path(scratch), device)
+        training.trainer(asked.family, asked.task, asked.recipe.method).preview(asked, path)
+    return path
+
+
+def _train(project: Project, made: Plan, scratch: Path, device: str) -> str:
+    asked = job(project, scratch, device)
+    trainer = training.trainer(asked.family, asked.task, asked.recipe.method)
+    with progress("training", asked.recipe.epochs, "epochs") as advance:
         shown = 0
 
-        def report(epoch: yolo.Epoch) -> None:
+        def report(epoch: Epoch) -> None:
             nonlocal shown
-            # ultralytics reports the last epoch twice, and a resumed training starts in the middle.
-            steps, shown = max(int(epoch["epoch"]) - shown, 0), int(epoch["epoch"])
-            advance(steps, f"loss {epoch['loss']:.2f}, mAP50-95 {epoch['map50_95']:.3f}")
+            # A training that was stopped goes on in the middle.
+            steps, shown = max(int(epoch["epoch"]) - shown, 0), max(int(epoch["epoch"]), shown)
+            rate = f", {epoch['images_per_second']:.1f} images/s" if "images_per_second" in epoch else ""
+            advance(steps, f"loss {epoch['loss']:.2f}, score {epoch['score']:.3f}{rate}")
 
-        result = TRAINERS[family](base, scratch / "data" / "data.yaml", scratch, recipe, device, log, report)
-    folder = _keep(project, made, scratch, result, counts)
-    best = max(result["curves"], key=lambda e: e["map50_95"])
-    seconds = sum(e["seconds"] for e in result["curves"][-1:])
-    where = f"{counts['train']} images, {len(result['curves'])} epochs on {result['device']}"
-    return f"{folder.name}: {where} in {seconds:.0f} s, mAP50-95 {best['map50_95']:.3f} on validation"
+        result: Trained = trainer.train(asked, report)
+    folder = _keep(project, made, scratch, result)
+    best = max(result.curves, key=lambda e: e["score"])
+    seconds = result.curves[-1]["seconds"]
+    where = f"{result.images['train']} images, {len(result.curves)} epochs on {result.device}"
+    on = f"{result.metric} {best['score']:.3f} on {result.selected_on}"
+    return f"{folder.name}: {where} in {seconds:.0f} s, {on}"
 
 
-def _keep(
-    project: Project, made: Plan, scratch: Path, result: dict[str, Any], counts: dict[str, int]
-) -> Path:
+def _keep(project: Project, made: Plan, scratch: Path, result: Trained) -> Path:
     """Put what training made into a run folder that appears whole."""
     fresh = scratch / "kept"
     shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    shutil.copyfile(result["model"], fresh / "model.pt")
+    shutil.copytree(result.files, fresh)
     settings = project.settings
     card = {
-        "family": "ultralytics",
-        "checkpoint": "model.pt",
+        "family": result.family,
+        "checkpoint": result.checkpoint,
+        "task": settings.task,
         "workflow": __version__,
         "base": {"spec": base_spec(project), "digest": base_digest(project)},
         "dataset": dataset.version(project),
-        "images": counts,
+        "images": result.images,
         "classes": settings.classes,
-        "settings": settings.train.model_dump(),
-        "arguments": result["arguments"],
-        "selected_on": "validation" if counts.get("validation") else "train",
-        "curves": result["curves"],
-        "device": result["device"],
-        "peak_memory_mb": result["peak_memory_mb"],
+        "keypoints": settings.keypoints,
+        "settings": dataclasses.asdict(recipe(settings.train)),
+        "arguments": result.arguments,
+        "selected_on": result.selected_on,
+        "metric": result.metric,
+        "curves": result.curves,
+        "device": result.device,
+        "peak_memory_mb": result.peak_memory_mb,
     }
     write_json(fresh / "run.json", card)
     (fresh / "README.md").write_text(_model_card(project, card))
@@ -127,20 +160,37 @@ def _keep(
     return folder
 
 
+# The words by which the hub sorts models.
+PIPELINES = {
+    "classification": "image-classification",
+    "multilabel-classification": "image-classification",
+    "detection": "object-detection",
+    "oriented-detection": "object-detection",
+    "keypoints": "keypoint-detection",
+    "instance-segmentation": "image-segmentation",
+    "semantic-segmentation": "image-segmentation",
+}
+
+
 def _model_card(project: Project, card: dict[str, Any]) -> str:
     rows = "\n".join(f"| {k} | {v} |" for k, v in sorted(card["settings"].items()))
+    agpl = card["family"] == "ultralytics"
+    licence = "license: agpl-3.0\n" if agpl else ""
+    made_with = "Made with ultralytics, which is AGPL-3.0; its vendor holds that this covers the weights too."
+    if not agpl:
+        made_with = "The licence of the base model's weights covers these too: read its card."
     return f"""---
-tags: [object-detection, ultralytics]
-license: agpl-3.0
----
+pipeline_tag: {PIPELINES[card["task"]]}
+tags: [{PIPELINES[card["task"]]}, {card["family"]}]
+{licence}---
 # {project.settings.title}
 
-A detector of {", ".join(card["classes"])}, fine-tuned from `{card["base"]["spec"]}`
-on version `{card["dataset"]}` of the project's dataset ({card["images"].get("train", 0)} training images).
-The epoch was selected on the {card["selected_on"]} split. Metrics on the test split are in `metrics.json`,
-pictures in `report.html`.
+A {card["task"]} model of {", ".join(card["classes"])}, fine-tuned from `{card["base"]["spec"]}` (method
+`{card["settings"]["method"]}`) on version `{card["dataset"]}` of the project's dataset
+({card["images"].get("train", 0)} training images). The epoch was selected on the {card["selected_on"]} split,
+by {card["metric"]}. Metrics on the test split are in `metrics.json`, pictures in `report.html`.
 
-Made with ultralytics, which is AGPL-3.0; its vendor holds that this covers the weights too.
+{made_with}
 
 | setting | value |
 |---|---|

@@ -1,20 +1,11 @@
-"""Tiny models with random weights, saved as a hub's checkpoints are, so that they load as those do.
-
-Weights are drawn from a fixed seed. The detectors know the ten digits, in the order a shuffled label
-file may have them; thresholds must be low, since nothing was learned.
-"""
+"""DETR, Deformable DETR, RT-DETRv2, D-FINE: each of its own way to score and to draw boxes."""
 
 from __future__ import annotations
 
-import string
 from pathlib import Path
 from typing import Any
 
-# Before torch, whose threads it keeps from spinning.
-import workflow.models.device  # noqa: F401
-
-NAMES = {number: str(9 - number) for number in range(10)}
-IDS = {name: number for number, name in NAMES.items()}
+from tests.tiny import IDS, NAMES, Case, enliven
 
 
 def save_rtdetr_v2(folder: Path) -> None:
@@ -94,16 +85,6 @@ def save_d_fine(folder: Path) -> None:
     RTDetrImageProcessor(size={"height": 320, "width": 320}).save_pretrained(folder)
 
 
-def _enliven(model: Any) -> None:
-    """Larger weights, so that a box differs from the next; those of a fresh model all but agree."""
-    import torch
-
-    with torch.no_grad():
-        for name, weights in model.named_parameters():
-            if weights.dim() == 2 and "embed" not in name:
-                weights.normal_(std=0.3)
-
-
 def _small_resnet(*out_features: str) -> Any:
     from transformers import ResNetConfig
 
@@ -174,111 +155,14 @@ def save_detr(folder: Path) -> None:
         label2id=IDS,
     )
     model = DetrForObjectDetection(config)
-    _enliven(model)
+    enliven(model)
     model.save_pretrained(folder)
     DetrImageProcessor(size={"shortest_edge": 160, "longest_edge": 240}).save_pretrained(folder)
 
 
-def save_grounding_dino(folder: Path) -> None:
-    import torch
-    from transformers import (
-        BertTokenizer,
-        GroundingDinoConfig,
-        GroundingDinoForObjectDetection,
-        GroundingDinoImageProcessor,
-        GroundingDinoProcessor,
-    )
-
-    torch.manual_seed(0)
-    # These ids are hard-coded in the model.
-    words = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103, ".": 1012, "?": 1029}
-    for number, letter in enumerate(string.ascii_lowercase + string.digits):
-        words[letter] = 1200 + number
-        words["##" + letter] = 1300 + number
-    for number in set(range(1400)) - set(words.values()):
-        words[f"[unused{number}]"] = number
-    tokenizer = BertTokenizer(vocab=words, do_lower_case=True)
-    config = GroundingDinoConfig(
-        backbone_config={
-            "model_type": "swin",
-            "embed_dim": 16,
-            "depths": [1] * 4,
-            "num_heads": [1, 1, 2, 2],
-            "window_size": 4,
-            "out_indices": [2, 3, 4],
-        },
-        text_config={
-            "model_type": "bert",
-            "vocab_size": 1400,
-            "hidden_size": 32,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "intermediate_size": 32,
-            "max_position_embeddings": 256,
-        },
-        d_model=32,
-        encoder_layers=1,
-        # One layer alone cannot tie its heads to a second one's.
-        decoder_layers=2,
-        encoder_ffn_dim=32,
-        decoder_ffn_dim=32,
-        encoder_attention_heads=4,
-        decoder_attention_heads=4,
-        num_queries=20,
-        max_text_len=64,
-    )
-    GroundingDinoForObjectDetection(config).save_pretrained(folder)
-    images = GroundingDinoImageProcessor(size={"shortest_edge": 160, "longest_edge": 240})
-    GroundingDinoProcessor(images, tokenizer).save_pretrained(folder)
-
-
-def save_owlv2(folder: Path) -> None:
-    import torch
-    from transformers import (
-        CLIPTokenizer,
-        Owlv2Config,
-        Owlv2ForObjectDetection,
-        Owlv2ImageProcessor,
-        Owlv2Processor,
-    )
-
-    torch.manual_seed(0)
-    letters = string.ascii_lowercase + string.digits
-    pieces = ["!", "<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
-    tokenizer = CLIPTokenizer(
-        vocab={piece: number for number, piece in enumerate(pieces)}, merges=[], model_max_length=16
-    )
-    text = {
-        "vocab_size": len(pieces),
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "max_position_embeddings": 16,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-        "pad_token_id": 0,
-    }
-    vision = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "image_size": 96,
-        "patch_size": 16,
-    }
-    model = Owlv2ForObjectDetection(Owlv2Config(text_config=text, vision_config=vision, projection_dim=32))
-    _enliven(model)
-    model.save_pretrained(folder)
-    images = Owlv2ImageProcessor(size={"height": 96, "width": 96})
-    Owlv2Processor(image_processor=images, tokenizer=tokenizer).save_pretrained(folder)
-
-
-BUILDERS = {
-    "rtdetr-v2": save_rtdetr_v2,
-    "d-fine": save_d_fine,
-    "deformable-detr": save_deformable_detr,
-    "detr": save_detr,
-    "grounding-dino": save_grounding_dino,
-    "owlv2": save_owlv2,
-}
+CASES = (
+    Case("detr:tiny/rtdetr-v2", save_rtdetr_v2),
+    Case("detr:tiny/d-fine", save_d_fine),
+    Case("detr:tiny/deformable-detr", save_deformable_detr),
+    Case("detr:tiny/detr", save_detr),
+)

@@ -1,0 +1,116 @@
+"""Foreign labels for the tests: small sources on disk, and a project that imports them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from workflow.formats.foreign import FORMATS, Losses, Page, Picture, Reading, Writing
+from workflow.formats.labelstudio_config import Masks
+from workflow.images import SUFFIXES
+from workflow.project import Project, load_project
+from workflow.records import Annotation, ImageRecord, Kind, Provenance, Sample
+from workflow.stages import catalog, import_
+from workflow.store import read_catalog, read_rows, read_samples, sample_to_row, write_rows
+from workflow.tasks import TaskName
+
+
+def make_project(
+    root: Path,
+    task: str = "detection",
+    classes: Sequence[str] = ("cat", "dog"),
+    keypoints: Sequence[str] = (),
+) -> Project:
+    """A project without images."""
+    folder = root / "projects" / "pets"
+    folder.mkdir(parents=True)
+    points = f"keypoints = {list(keypoints)}\n" if keypoints else ""
+    (folder / "project.toml").write_text(
+        f'name = "pets"\ntitle = "Pets"\ntask = "{task}"\nclasses = {list(classes)}\n{points}'
+    )
+    return load_project(folder)
+
+
+def draw(path: Path, width: int = 40, height: int = 30, orientation: int = 1) -> Path:
+    """An image of `width` x `height` stored pixels, unlike every other by its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    rng = np.random.default_rng(sum(path.name.encode()))
+    Image.fromarray(rng.integers(0, 255, (height, width, 3), dtype=np.uint8)).save(path, exif=exif)
+    return path
+
+
+def look_up(
+    name: str,
+    source: Path,
+    task: TaskName,
+    sizes: dict[str, tuple[int, int]],
+    classes: Sequence[str] = ("cat", "dog"),
+    keypoints: Sequence[str] = (),
+    kind: Kind = "import",
+) -> tuple[dict[str, Page], Reading]:
+    """The pages of a source whose images have those names and sizes, and what was lost and wrong."""
+
+    def look(names: Sequence[str]) -> tuple[str, int, int] | None:
+        found = next((n for n in names if n in sizes), None)
+        return (found, *sizes[found]) if found else None
+
+    def pair(*paths: str) -> str | None:
+        return next((n for path in paths for n in sizes if str(Path(n).with_suffix("")) == path), None)
+
+    reading = Reading(task, tuple(classes), tuple(keypoints), Provenance(kind, name), look, pair, SUFFIXES)
+    return {page.name: page for page in FORMATS[name].load().read(source, reading)}, reading
+
+
+def there_and_back(
+    name: str,
+    task: TaskName,
+    annotations: Sequence[Annotation],
+    size: tuple[int, int],
+    folder: Path,
+    keypoints: Sequence[str] = (),
+    masks: Masks = "brush",
+) -> tuple[list[Annotation], Losses, Losses]:
+    """Annotations of classes cat and dog through a format; what writing and what reading lost."""
+    image = folder / "x.png"
+    image.write_bytes(b"")
+    record = ImageRecord("0" * 16, "x.png", *size, "train")
+    writing = Writing("pets", task, ("cat", "dog"), tuple(keypoints), masks)
+    target = folder / "out"
+    shutil.rmtree(target, ignore_errors=True)
+    target.unlink(missing_ok=True)
+    FORMATS[name].load().write(target, [Picture(record, image, tuple(annotations))], writing)
+    pages, reading = look_up(
+        name, target, task, {"x.png": size, "images/train/x.png": size}, keypoints=keypoints
+    )
+    assert not reading.problems
+    return [a for page in pages.values() for a in page.annotations], writing.losses, reading.losses
+
+
+def labels(project: Project) -> dict[str, Sample]:
+    """What labels.jsonl says, by the images' paths."""
+    samples = read_samples(project.labels)
+    return {r.path: samples[r.id] for r in read_catalog(project.catalog) if r.id in samples}
+
+
+def take(project: Project, name: str, source: Path, **more: object) -> list[str]:
+    """Import, and what could not be carried."""
+    return import_.run(project, name, source, **more).lines  # type: ignore[arg-type]
+
+
+def review_by_truth(project: Project) -> Project:
+    """The project's truth file as labels that people gave."""
+    catalog.run(project)
+    truth = {row["file"]: row["annotations"] for row in read_rows(project.data / "truth.jsonl")}
+    person = {"provenance": {"kind": "person", "name": "1"}}
+    rows = []
+    for record in read_catalog(project.catalog):
+        row = sample_to_row(Sample(record.id, "reviewed", (), {"task": 1}))
+        rows.append(row | {"annotations": [a | person for a in truth[record.path]]})
+    write_rows(project.labels, rows)
+    return project

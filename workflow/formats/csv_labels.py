@@ -1,0 +1,98 @@
+"""Labels of whole images in a CSV file: a line a label, or a column of 0 and 1 a class.
+
+    image,label             image,cat,dog
+    a.jpg,cat               a.jpg,1,1
+    a.jpg,dog               b.jpg,0,0
+    b.jpg,
+
+An image without a label is one that has none. A `score` column is that of a prediction. Lines are
+separated by commas, semicolons or tabs.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from workflow.errors import FormatError
+from workflow.formats.foreign import Page, Picture, Reading, Writing
+from workflow.store import write_bytes
+
+IMAGE = ("image", "file", "filename", "file_name", "image_name", "path")
+LABEL = ("label", "class", "category", "class_name")
+
+
+def read(source: Path, reading: Reading) -> Iterator[Page]:
+    """A page for each image named. FormatError where the header names no image or no label."""
+    header, rows = _table(source)
+    image = next((name for name in header if name.lower() in IMAGE), None)
+    label = next((name for name in header if name.lower() in LABEL), None)
+    if image is None:
+        raise FormatError(f"{source}:1: no column is called image", f"one of: {', '.join(IMAGE)}")
+    others = [name for name in header if name not in (image, label, "score")]
+    if label is None and not others:
+        raise FormatError(f"{source}:1: no column is called label", f"one of: {', '.join(LABEL)}")
+    if label is not None:
+        reading.losses.add("columns", ", ".join(others), len(others))
+    pages: dict[str, Page | None] = {}
+    for number, row in rows:
+        name = row[image]
+        if None in row or None in row.values() or not name:
+            reading.problems.append(f"{source}:{number}: has not {len(header)} columns, or no image")
+            continue
+        if name not in pages:
+            pages[name] = reading.page(name)
+        if (page := pages[name]) is None:
+            continue
+        try:
+            if label is not None:
+                _take(page, row[label], row.get("score"))
+            else:
+                for other in others:
+                    if _one_or_zero(row[other]):
+                        page.label(other)
+        except ValueError as error:
+            reading.problems.append(f"{source}:{number}: {error}")
+    yield from filter(None, pages.values())
+
+
+def _table(source: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
+    try:
+        text = source.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{source}: not UTF-8 ({error})") from None
+    first = text.split("\n", 1)[0]
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+    header = list(reader.fieldnames or ())
+    return header, ((reader.line_num, row) for row in reader)
+
+
+def _take(page: Page, label: str, score: str | None) -> None:
+    if not label:
+        return
+    if any(a.label == label for a in page.annotations):
+        page.lose("labels given twice")
+    else:
+        page.label(label, float(score) if score else None)
+
+
+def _one_or_zero(cell: str) -> bool:
+    if cell.strip() not in ("0", "1", "0.0", "1.0"):
+        raise ValueError(f"{cell!r} is neither 0 nor 1")
+    return float(cell) == 1
+
+
+def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
+    """A line a label, with its score where these are predictions."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["image", "label", "score"] if writing.predictions else ["image", "label"])
+    for picture in pictures:
+        for annotation in picture.annotations:
+            score = "" if annotation.score is None else annotation.score
+            table.writerow([picture.record.path, annotation.label, score][: 2 + writing.predictions])
+        if not picture.annotations:
+            table.writerow([picture.record.path, "", ""][: 2 + writing.predictions])
+    write_bytes(target, text.getvalue().encode())

@@ -1,0 +1,159 @@
+"""CVAT's "images 1.1": one XML file. Format: https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/
+
+Boxes turn clockwise about their centre, in degrees. A mask is the lengths of runs along the rows of the
+rectangle at `left`, `top`, the first run being outside. `group_id` ties the parts of an object together, and
+an object's points to its box. Tags are labels of the whole image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from workflow import masks
+from workflow.formats.foreign import SPLITS, Page, Picture, Reading, Writing
+from workflow.formats.foreign_files import exact, parse_xml, write_xml
+from workflow.records import Annotation, Point, RotatedBox
+
+# CVAT's word for no group.
+NO_GROUP = (None, "", "0")
+
+
+def read(source: Path, reading: Reading) -> Iterator[Page]:
+    """A page for each <image>, also where it has no shapes: CVAT does not say which nobody has seen."""
+    root = parse_xml(source, reading)
+    if root is None:
+        return
+    if root.tag != "annotations" or root.find("track") is not None:
+        reading.problems.append(f"{source}: no `CVAT for images 1.1` file: export the task as that")
+        return
+    for number, image in enumerate(root.findall("image")):
+        where = f"{source}: image {image.get('name') or number}"
+        try:
+            page = reading.page(
+                image.attrib["name"], size=(int(image.attrib["width"]), int(image.attrib["height"]))
+            )
+            if page is not None:
+                page.split = SPLITS.get((image.get("subset") or "").lower())
+                _read(page, image)
+                yield page
+        except (KeyError, ValueError) as error:
+            reading.problems.append(f"{where}: malformed ({error!r})")
+
+
+def _read(page: Page, image: Any) -> None:
+    parts: dict[tuple[str, str], list[Any]] = {}
+    for number, shape in enumerate(sorted(image, key=lambda s: int(s.get("z_order") or 0))):
+        label, group = shape.attrib["label"], shape.get("group_id")
+        grouped = group not in NO_GROUP
+        page.lose("attributes", len(shape.findall("attribute")))
+        page.lose("marks that an object is occluded", shape.get("occluded") == "1")
+        if shape.tag == "tag":
+            page.label(label)
+        elif shape.tag == "box":
+            _box(page, shape, f"group{group}" if grouped else f"shape{number}")
+        elif shape.tag == "polygon" and grouped and page.reading.task == "instance-segmentation":
+            parts.setdefault((label, group), []).append(_points(shape))
+        elif shape.tag == "polygon":
+            page.polygons(label, [_points(shape)])
+        elif shape.tag == "points":
+            for x, y in _points(shape):
+                page.point(label, x, y, f"group{group}" if grouped else "")
+        elif shape.tag == "mask":
+            page.mask(label, _pixels(page, shape))
+        else:
+            page.lose(f"shapes of the type {shape.tag}")
+    for (label, _), whole in parts.items():
+        page.polygons(label, whole)
+
+
+def _box(page: Page, shape: Any, name: str) -> None:
+    label = shape.attrib["label"]
+    x1, y1, x2, y2 = (float(shape.attrib[key]) for key in ("xtl", "ytl", "xbr", "ybr"))
+    angle = float(shape.get("rotation") or 0)
+    if angle == 0:
+        page.box(label, x1, y1, x2, y2, id=name)
+    elif x2 <= x1 or y2 <= y1:
+        page.lose("boxes without an area")
+    else:
+        turned = RotatedBox((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, angle)
+        page.add(Annotation(label, page.reading.provenance, rotated_box=turned, id=name))
+
+
+def _points(shape: Any) -> list[Point]:
+    pairs = [pair.split(",") for pair in shape.attrib["points"].split(";")]
+    return [(float(x), float(y)) for x, y in pairs]
+
+
+def _pixels(page: Page, shape: Any) -> Any:
+    left, top, width, height = (int(float(shape.attrib[key])) for key in ("left", "top", "width", "height"))
+    runs = np.array([int(run) for run in shape.attrib["rle"].split(",")])
+    if runs.min() < 0 or runs.sum() != width * height:
+        raise ValueError(f"the runs of a mask do not add up to {width}x{height}")
+    if min(left, top) < 0 or left + width > page.width or top + height > page.height:
+        raise ValueError("a mask leaves its image")
+    pixels = np.zeros((page.height, page.width), dtype=bool)
+    inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    pixels[top : top + height, left : left + width] = inside.reshape(height, width)
+    return pixels
+
+
+def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
+    """One file, as CVAT's "Upload annotations" takes it for a task that has the same images."""
+    root = ElementTree.Element("annotations")
+    ElementTree.SubElement(root, "version").text = "1.1"
+    task = ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task")
+    ElementTree.SubElement(task, "name").text = writing.name
+    labels = ElementTree.SubElement(task, "labels")
+    for name in (*writing.classes, *writing.keypoints):
+        ElementTree.SubElement(ElementTree.SubElement(labels, "label"), "name").text = name
+    for number, picture in enumerate(pictures):
+        width, height = map(str, picture.size)
+        head = {"id": str(number), "name": picture.record.path, "subset": picture.record.split}
+        image = ElementTree.SubElement(root, "image", head | {"width": width, "height": height})
+        groups = {a.parent: str(n) for n, a in enumerate(picture.annotations, 1) if a.parent}
+        for n, annotation in enumerate(picture.annotations, len(picture.annotations) + 1):
+            group = groups.get(annotation.parent if annotation.keypoints else annotation.id)
+            if annotation.polygons and len(annotation.polygons) > 1:
+                group = str(n)
+            for tag, attributes in _shapes(annotation):
+                more = {"group_id": group} if group else {}
+                ElementTree.SubElement(image, tag, {"label": annotation.label} | attributes | more)
+            if annotation.mask is not None and masks.box(annotation.mask) is None:
+                writing.losses.add("masks without pixels", picture.record.path)
+    write_xml(target, root)
+
+
+def _shapes(annotation: Annotation) -> Iterator[tuple[str, dict[str, str]]]:
+    common = {"source": "manual", "occluded": "0", "z_order": "0"}
+    if annotation.geometry == "":
+        yield "tag", {"source": "manual"}
+    if annotation.box is not None:
+        yield "box", common | dict(zip(("xtl", "ytl", "xbr", "ybr"), map(exact, annotation.box), strict=True))
+    if (turned := annotation.rotated_box) is not None:
+        x, y = turned.width / 2, turned.height / 2
+        corners = (turned.cx - x, turned.cy - y, turned.cx + x, turned.cy + y)
+        yield (
+            "box",
+            common
+            | dict(zip(("xtl", "ytl", "xbr", "ybr"), map(exact, corners), strict=True))
+            | {"rotation": exact(turned.angle % 360)},
+        )
+    for part in annotation.polygons or ():
+        yield "polygon", common | {"points": ";".join(f"{exact(x)},{exact(y)}" for x, y in part)}
+    if annotation.keypoints is not None:
+        yield (
+            "points",
+            common | {"points": ";".join(f"{exact(x)},{exact(y)}" for x, y in annotation.keypoints)},
+        )
+    if annotation.mask is not None and (box := masks.box(annotation.mask)) is not None:
+        x1, y1, x2, y2 = map(int, box)
+        flat = masks.decode(annotation.mask)[y1:y2, x1:x2].reshape(-1)
+        ends = np.flatnonzero(np.diff(flat, prepend=False, append=not flat[-1]))
+        runs = np.diff(ends, prepend=0)
+        where = {"left": x1, "top": y1, "width": x2 - x1, "height": y2 - y1}
+        yield "mask", common | {"rle": ", ".join(map(str, runs))} | {k: str(v) for k, v in where.items()}

@@ -1,0 +1,97 @@
+"""The dataset card: README.md with the YAML head by which `datasets.load_dataset` finds the files.
+
+Format: https://huggingface.co/docs/hub/datasets-cards
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from workflow.tasks import TASKS, TaskName
+
+# The words by which the hub sorts data sets.
+CATEGORIES = {
+    "classification": "image-classification",
+    "multilabel-classification": "image-classification",
+    "detection": "object-detection",
+    "oriented-detection": "object-detection",
+    "keypoints": "keypoint-detection",
+    "instance-segmentation": "image-segmentation",
+    "semantic-segmentation": "image-segmentation",
+}
+BBOX = "`objects.bbox` is x, y, width, height in pixels of the upright image (EXIF applied)."
+NOTHING = "An image without objects was looked at and holds none."
+HOW_TO_READ = {
+    "classification": ["`label` is the index of the one class of the image."],
+    "multilabel-classification": [
+        "`labels` are the indices of all classes of the image; one without labels was looked at and has none."
+    ],
+    "detection": [BBOX, NOTHING],
+    "oriented-detection": [
+        BBOX.replace("is x", "is the box round each object: x"),
+        "`objects.rotated_box` is centre x and y, width, height, and degrees clockwise; 0 is an upright box.",
+        NOTHING,
+    ],
+    "keypoints": [
+        BBOX,
+        "`objects.keypoints` are x, y, v of each point, in order; v is 2, or 0 where it is not labeled.",
+        NOTHING,
+    ],
+    "instance-segmentation": [
+        BBOX,
+        "`objects.mask` is COCO's compressed RLE: `pycocotools.mask.decode(mask)` gives the pixels.",
+        "`objects.polygons` are flat lists of x, y, one a part; empty where the mask was painted.",
+        NOTHING,
+    ],
+    "semantic-segmentation": [
+        "`label` is a picture of the upright image's size: 0 is background, k is class number k, from 1.",
+        "An image that is all background was looked at and holds nothing else.",
+    ],
+}
+
+
+def dataset_card(
+    title: str, task: TaskName, classes: Sequence[str], keypoints: Sequence[str], counts: dict[str, Any]
+) -> str:
+    """`counts` are what dataset.json says: version, splits, states and what was lost."""
+    files = "\n".join(f"      - split: {s}\n        path: data/{s}.parquet" for s in counts["splits"])
+    table = "\n".join(
+        f"| {s} | {n['images']} | {n['annotations']} | {n['empty']} |" for s, n in counts["splits"].items()
+    )
+    notes = [f"Classes, in order: {', '.join(classes)}."]
+    notes += [f"Keypoints, in order: {', '.join(keypoints)}."] if keypoints else []
+    notes += HOW_TO_READ[task]
+    skipped = counts["states"].get("skipped", 0)
+    notes += [
+        f"Skipped ({skipped}) and unlabeled images are in the config `unreviewed` only: no true negatives."
+    ]
+    notes += [f"Not carried exactly: {n} {reason}." for reason, n in sorted(counts["lost"].items())]
+    listed = "\n".join(f"- {note}" for note in notes)
+    return f"""---
+task_categories: [{CATEGORIES[task]}]
+configs:
+  - config_name: default
+    data_files:
+{files}
+  - config_name: unreviewed
+    data_files:
+      - split: unreviewed
+        path: unreviewed/unreviewed.parquet
+---
+# {title}
+
+Labeled by people in Label Studio on top of a model's guesses. Version `{counts["version"]}`.
+
+```python
+from datasets import load_dataset
+dataset = load_dataset("PATH/TO/THIS/FOLDER")                  # reviewed images
+rest = load_dataset("PATH/TO/THIS/FOLDER", "unreviewed")       # skipped and unlabeled ones, by name
+```
+
+| split | images | {TASKS[task].noun} | empty (true negatives) |
+|---|---|---|---|
+{table}
+
+{listed}
+"""

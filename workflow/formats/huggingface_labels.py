@@ -1,0 +1,64 @@
+"""Labels of the whole image as columns: `label` where an image has one, `labels` where it may have several.
+
+Format: https://huggingface.co/docs/datasets/image_classification
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from workflow.errors import FormatError
+from workflow.records import Annotation, ImageRecord, Provenance
+from workflow.tasks import TaskName
+
+Columns = dict[str, Any]
+
+
+def features(task: TaskName, classes: Sequence[str], keypoints: Sequence[str]) -> Columns:
+    """`person` names who gave the label, one beside each label where there may be several."""
+    from datasets import ClassLabel, List, Value
+
+    names, person = ClassLabel(names=list(classes)), Value("string")
+    if task == "classification":
+        return {"label": names, "person": person}
+    return {"labels": List(names), "person": List(person)}
+
+
+def pack(
+    record: ImageRecord,
+    annotations: Sequence[Annotation],
+    task: TaskName,
+    classes: Sequence[str],
+    keypoints: Sequence[str],
+    lost: Counter[str],
+) -> Columns | None:
+    """The columns; None where the one label is missing, or which of several is meant, is unsaid."""
+    indices = [index(a.label, classes) for a in annotations]
+    persons = [a.provenance.name for a in annotations]
+    if task != "classification":
+        return {"labels": indices, "person": persons}
+    if len(annotations) != 1:
+        lost["images of several labels left out" if annotations else "images without a label left out"] += 1
+        return None
+    return {"label": indices[0], "person": persons[0]}
+
+
+def unpack(
+    row: Columns, task: TaskName, classes: Sequence[str], keypoints: Sequence[str]
+) -> list[Annotation]:
+    single = task == "classification"
+    labels, persons = ([row["label"]], [row["person"]]) if single else (row["labels"], row["person"])
+    return [
+        Annotation(classes[label], Provenance("person", person))
+        for label, person in zip(labels, persons, strict=True)
+    ]
+
+
+def index(label: str, names: Sequence[str], what: str = "class") -> int:
+    """Which of `names` a label is. FormatError where it is none."""
+    if label not in names:
+        plural = "classes" if what == "class" else f"{what}s"
+        raise FormatError(f"label {label!r} is no {what} of the project", f"add it to {plural}")
+    return names.index(label)

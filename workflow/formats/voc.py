@@ -1,0 +1,101 @@
+"""Pascal VOC: an XML file an image, with boxes.
+
+Format: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html. Its corners are taken and
+written as today's tools have them, the edges of the box in pixels from 0, and not as whole pixels from 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from workflow.formats.foreign import Page, Picture, Reading, Writing
+from workflow.formats.foreign_files import copy_images, exact, parse_xml, write_xml
+
+# Marks of an object that no annotation has.
+MARKS = ("difficult", "truncated", "occluded")
+SETS = {"train": "train", "validation": "val", "test": "test"}
+
+
+def read(source: Path, reading: Reading) -> Iterator[Page]:
+    """A page for each XML file below the folder `source`."""
+    for path in sorted(source.rglob("*.xml")):
+        root = parse_xml(path, reading)
+        if root is None:
+            continue
+        if root.tag != "annotation":
+            reading.problems.append(f"{path}: <{root.tag}> is no VOC <annotation>")
+            continue
+        try:
+            names = [name for name in (root.findtext("filename"), reading.pair(path.stem)) if name]
+            size = (int(_number(root, "size/width")), int(_number(root, "size/height")))
+            page = reading.page(*names or [path.stem], size=size)
+            if page is not None:
+                for number, one in enumerate(root.findall("object"), 1):
+                    _read(page, one, number)
+                yield page
+        except ValueError as error:
+            reading.problems.append(f"{path}: {error}")
+
+
+def _read(page: Page, one: Any, number: int) -> None:
+    label, box = one.findtext("name"), one.find("bndbox")
+    if not label:
+        raise ValueError(f"object {number} has no name")
+    for mark in MARKS:
+        page.lose(f"marks that an object is {mark}", (one.findtext(mark) or "0").strip() == "1")
+    if box is None:
+        page.lose("objects without a bndbox")
+    else:
+        page.box(label, *(_number(box, name) for name in ("xmin", "ymin", "xmax", "ymax")))
+
+
+def _number(element: Any, path: str) -> float:
+    text = element.findtext(path)
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        raise ValueError(f"<{path}> is {text!r}, not a number") from None
+
+
+def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
+    """Annotations/, JPEGImages/ and ImageSets/Main/ as VOC2012 has them."""
+    names = copy_images(pictures, target / "JPEGImages", writing)
+    sets: dict[str, list[str]] = {}
+    for picture, name in zip(pictures, names, strict=True):
+        stem = str(Path(name).with_suffix(""))
+        write_xml(target / "Annotations" / f"{stem}.xml", _annotation(picture, name))
+        sets.setdefault(SETS[picture.record.split], []).append(stem)
+    main = target / "ImageSets" / "Main"
+    main.mkdir(parents=True)
+    for split, stems in sets.items():
+        (main / f"{split}.txt").write_text("".join(f"{stem}\n" for stem in stems), encoding="utf-8")
+
+
+def _annotation(picture: Picture, name: str) -> ElementTree.Element:
+    root = ElementTree.Element("annotation")
+    _put(root, "folder", "JPEGImages")
+    _put(root, "filename", name)
+    size = ElementTree.SubElement(root, "size")
+    for key, pixels in zip(("width", "height", "depth"), (*picture.size, 3), strict=True):
+        _put(size, key, pixels)
+    _put(root, "segmented", 0)
+    for annotation in picture.annotations:
+        one = ElementTree.SubElement(root, "object")
+        for key, value in (
+            ("name", annotation.label),
+            ("pose", "Unspecified"),
+            ("truncated", 0),
+            ("difficult", 0),
+        ):
+            _put(one, key, value)
+        box = ElementTree.SubElement(one, "bndbox")
+        for key, edge in zip(("xmin", "ymin", "xmax", "ymax"), annotation.box or (), strict=True):
+            _put(box, key, exact(edge))
+    return root
+
+
+def _put(parent: ElementTree.Element, tag: str, value: Any) -> None:
+    ElementTree.SubElement(parent, tag).text = str(value)

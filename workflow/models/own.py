@@ -1,0 +1,174 @@
+"""A Python file in the project folder as a model: `own:my_model.py`. docs/own-model.md says how to write one.
+
+It runs with all the rights of the person who starts it, so nothing of it is read before
+`preannotate.trust = true`, and only from within the project folder. What it answers is checked: a label
+that no one knows or a box outside its image is an error that names the file, and goes no further.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from workflow import masks
+from workflow.errors import ModelError, WorkflowError
+from workflow.models import Guesses, Options, Pixels
+from workflow.models.boxes import known_labels, without_orphans
+from workflow.records import Annotation, Provenance, RotatedBox
+from workflow.store import digest, file_digest
+from workflow.tasks import TASKS
+
+LOCAL = "put a Python file into the project folder and name it, as in own:my_model.py"
+
+
+class Own:
+    """The class `Model` of a Python file as an Annotator.
+
+    It is made once, `Model(options)`, and must have `task` and `annotate(images, prior, classes)` as
+    `Annotator` has them. `names` are the classes it can tell, in its own words, which are also what it is
+    asked for and answers in; without them it is asked for the project's classes. If its guesses depend on
+    more than the file, say on weights beside it, its `revision` must change with them. `close` is called at
+    the end if there is one.
+    """
+
+    def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
+        self.name = spec
+        self._file = _allowed(spec, checkpoint, options)
+        with self._blamed():
+            self._model = self._class()(options)
+            self.task = self._model.task
+            own_names = getattr(self._model, "names", ())
+            self._own_names: dict[int, str] = dict(enumerate(map(str, own_names)))
+            content = [file_digest(self._file), str(getattr(self._model, "revision", ""))]
+        if self.task not in TASKS:
+            raise self._error(f"has the task {self.task!r}, which is none of {', '.join(TASKS)}")
+        self.revision = digest([content, options.identity()])
+        self._threshold = options.threshold
+        self._class_map = options.class_map
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self._class_map.get(n, n) for n in self._own_names.values()))
+
+    def annotate(
+        self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
+    ) -> list[Guesses]:
+        meaning = {label: label for label in classes}
+        if self._own_names:
+            labels = known_labels(self.name, self._own_names, self._class_map, classes)
+            meaning = {self._own_names[index]: label for index, label in labels.items()}
+        with self._blamed():
+            answers = [tuple(said) for said in self._model.annotate(images, prior, list(meaning))]
+        if len(answers) != len(images):
+            raise self._error(f"gave {len(answers)} answers for {len(images)} images")
+        return [self._finish(said, image, meaning) for said, image in zip(answers, images, strict=True)]
+
+    def close(self) -> None:
+        if hasattr(self._model, "close"):
+            with self._blamed():
+                self._model.close()
+
+    def _class(self) -> Any:
+        module = ModuleType(f"own_model_{digest(str(self._file))}")
+        module.__file__ = str(self._file)
+        # Where dataclasses and pickle look a class up. Compiled here, so that no stale bytecode is run, and
+        # none is left in the project folder.
+        sys.modules[module.__name__] = module
+        exec(compile(self._file.read_bytes(), str(self._file), "exec"), module.__dict__)
+        if not isinstance(module.__dict__.get("Model"), type):
+            raise self._error("defines no class Model")
+        return module.__dict__["Model"]
+
+    def _finish(self, said: Guesses, image: Pixels, meaning: dict[str, str]) -> Guesses:
+        """One image's answer, checked, in the project's words, best first."""
+        provenance = Provenance("model", self.name, self.revision)
+        known = {*self._own_names.values(), *meaning}
+        for a in said:
+            self._check(a, image, known)
+        kept = [
+            replace(_plain(a), label=meaning[a.label], provenance=provenance)
+            for a in sorted(said, key=lambda a: -(a.score or 0.0))
+            if a.label in meaning and (self._threshold is None or (a.score or 0.0) > self._threshold)
+        ]
+        return without_orphans(kept)
+
+    def _check(self, a: Any, image: Pixels, known: set[str]) -> None:
+        height, width = image.shape[:2]
+        if not isinstance(a, Annotation):
+            raise self._error(f"gave a {type(a).__name__} where an Annotation belongs")
+        if a.label not in known:
+            raise self._error(f"gave the label {a.label!r}, which is none of {', '.join(sorted(known)[:8])}")
+        if a.score is None:
+            raise self._error(f"gave {a.label!r} no score")
+        if not TASKS[self.task].takes(a):
+            raise self._error(f"gave {a.label!r} {a.geometry or 'no geometry'}, and its task is {self.task}")
+        if not a.within(width, height) or (a.mask and (a.mask.width, a.mask.height) != (width, height)):
+            raise self._error(
+                f"gave {a.label!r} a {a.geometry} outside its image of {width} x {height} pixels"
+            )
+        if a.mask:
+            with self._blamed():
+                masks.decode(a.mask)
+
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        """Let an error say in one line where in the file it came up."""
+        try:
+            yield
+        except WorkflowError:
+            raise
+        except Exception as error:
+            lines = [
+                f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(self._file)
+            ]
+            if isinstance(error, SyntaxError) and error.filename == str(self._file):
+                lines = [error.lineno]
+            where = f"line {lines[-1]}: " if lines else ""
+            text = str(error).strip().splitlines() or ["no message"]
+            raise self._error(f"{where}{type(error).__name__}: {text[0][:200]}") from error
+
+    def _error(self, what: str) -> ModelError:
+        return ModelError(f"model {self.name!r}: {what}", f"mend {self._file.name}; see docs/own-model.md")
+
+
+def _plain(a: Annotation) -> Annotation:
+    """The same in Python's own numbers, which JSON has: those of people's code are often numpy's."""
+    turned = a.rotated_box
+    return replace(
+        a,
+        score=None if a.score is None else float(a.score),
+        box=_floats(a.box),
+        rotated_box=turned and RotatedBox(*_floats(astuple(turned))),
+        keypoints=a.keypoints and tuple(map(_floats, a.keypoints)),
+        polygons=a.polygons and tuple(tuple(map(_floats, part)) for part in a.polygons),
+    )
+
+
+def _floats(values: Any) -> Any:
+    return None if values is None else tuple(map(float, values))
+
+
+def _allowed(spec: str, checkpoint: Path | str, options: Options) -> Path:
+    """The file, if it may be run."""
+    if not isinstance(checkpoint, Path) or not checkpoint.is_file():
+        raise ModelError(f"model {spec!r}: {checkpoint} is not on this machine", LOCAL)
+    if not checkpoint.is_relative_to(options.project.resolve()):
+        raise ModelError(f"model {spec!r}: {checkpoint} lies outside the project folder", LOCAL)
+    if not options.trust:
+        raise ModelError(f"model {spec!r} runs code of {checkpoint.name}", "set preannotate.trust = true")
+    return checkpoint
+
+
+def fetch(checkpoint: str, folder: Path) -> None:
+    raise ModelError(f"{checkpoint} is not on this machine", LOCAL)
+
+
+def on_this_machine() -> list[str]:
+    """None: such files lie in the projects' folders."""
+    return []

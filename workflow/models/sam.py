@@ -1,0 +1,142 @@
+"""SAM, SAM-HQ and SAM 2 through transformers (Apache-2.0): the mask of what a box encloses.
+
+They name nothing: boxes and labels come from the model before them in a chain, `["grounding-dino", "sam2"]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workflow import masks
+from workflow.models import Guesses, Options, Pixels, hub
+from workflow.models.device import autocast, pick_device, upload
+from workflow.models.segments import AT_ONCE
+from workflow.overlap import as_box
+from workflow.records import Annotation, Provenance
+from workflow.store import digest
+from workflow.tasks import TaskName
+
+KINDS = {"sam", "sam_hq", "sam2", "sam2_video"}
+# Boxes of an image that are asked for at once.
+PROMPTS = 64
+
+Box = tuple[float, float, float, float]
+
+
+class Sam:
+    """A promptable segmenter as an Annotator: a mask for each box, rotated box, outline or mask of `prior`.
+
+    Label and score are kept. What encloses no area, and what the model sees nothing in, comes to no mask.
+    Images are scaled as the checkpoint's own processor says, whatever `image_size` is.
+    """
+
+    names: tuple[str, ...] = ()
+
+    def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
+        folder, content = hub.find("sam", spec, checkpoint)
+        hub.check_kind(spec, folder, KINDS)
+        self._device = pick_device(options.device)
+        from transformers import AutoImageProcessor, AutoModelForMaskGeneration
+
+        self._model, self._processor = hub.load_parts(
+            AutoModelForMaskGeneration, AutoImageProcessor, spec, folder, hub.WHOLE
+        )
+        self._model.to(self._device)
+        self.name = spec
+        self.task: TaskName = "instance-segmentation"
+        self.revision = digest([content, options.identity()])
+        self._threshold = options.threshold or 0.0
+
+    def annotate(
+        self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
+    ) -> list[Guesses]:
+        found: list[Guesses] = [()] * len(images)
+        wanted = [self._wanted(said, classes) for said in prior]
+        # An image without boxes costs nothing.
+        numbers = [number for number, boxes in enumerate(wanted) if boxes]
+        if not numbers:
+            return found
+        inputs = [self._prepare(images[number]) for number in numbers]
+        embedded = self._embed(inputs)
+        for place, number in enumerate(numbers):
+            embedding = {name: _pick(value, place) for name, value in embedded.items()}
+            boxes = np.array([box for _, box in wanted[number]], dtype=np.float32)
+            drawn = self._draw(embedding, boxes, inputs[place], images[number].shape[:2])
+            found[number] = self._guesses([a for a, _ in wanted[number]], drawn)
+        return found
+
+    def close(self) -> None:
+        del self._model
+
+    def _wanted(self, said: Guesses, classes: Sequence[str]) -> list[tuple[Annotation, Box]]:
+        return [
+            (a, box)
+            for a in said
+            if a.label in classes and (a.score is None or a.score > self._threshold) and (box := as_box(a))
+        ]
+
+    def _guesses(self, asked: list[Annotation], drawn: Iterator[np.ndarray]) -> Guesses:
+        provenance = Provenance("model", self.name, self.revision)
+        return tuple(
+            Annotation(a.label, provenance, mask=masks.encode(mask), score=a.score)
+            for a, mask in zip(asked, drawn, strict=True)
+            if mask.any()
+        )
+
+    def _prepare(self, image: Pixels) -> Any:
+        # torch warns of memory that it may not write to.
+        writable = np.require(image, requirements="W")
+        return self._processor(images=[writable], input_data_format="channels_last", return_tensors="pt")
+
+    def _embed(self, inputs: list[Any]) -> dict[str, Any]:
+        """What the mask decoder needs of the images, each looked at once."""
+        import torch
+
+        pixels = upload(torch.cat([one["pixel_values"] for one in inputs]), self._device)
+        with torch.inference_mode(), autocast(self._device):
+            said = self._model.get_image_embeddings(pixels)
+        if self._model.config.model_type == "sam_hq":
+            return {"image_embeddings": said[0], "intermediate_embeddings": said[1]}
+        return {"image_embeddings": said}
+
+    def _draw(
+        self, embedding: dict[str, Any], boxes: np.ndarray, inputs: Any, size: tuple[int, ...]
+    ) -> Iterator[np.ndarray]:
+        """The mask (height, width) in each of the boxes of one image."""
+        import torch
+
+        height, width = size
+        # SAM and SAM-HQ see the image at the top left of a square, the others stretched to one.
+        padding = {k: inputs[k].tolist() for k in ("reshaped_input_sizes",) if k in inputs}
+        (seen,) = padding.get("reshaped_input_sizes", [inputs["pixel_values"].shape[-2:]])
+        scale = np.array([seen[1] / width, seen[0] / height] * 2, dtype=np.float32)
+        # A rotated box may reach over the edge.
+        within = np.clip(boxes, 0, [width, height, width, height]).astype(np.float32)
+        prompts = upload(torch.from_numpy(within * scale), self._device)
+        for part in prompts.split(PROMPTS):
+            with torch.inference_mode(), autocast(self._device):
+                outputs = self._model(**embedding, input_boxes=part[None], multimask_output=False)
+            logits = outputs.pred_masks[0].float()
+            for few in logits.split(max(1, AT_ONCE // (height * width))):
+                (large,) = self._processor.post_process_masks([few], original_sizes=[size], **padding)
+                yield from large[:, 0].cpu().numpy()
+
+
+def _pick(value: Any, place: int) -> Any:
+    """One image's part of what is a tensor, or one a level, over a batch."""
+    if isinstance(value, list | tuple):
+        return [level[place : place + 1] for level in value]
+    return value[place : place + 1]
+
+
+def fetch(checkpoint: str, folder: Path) -> None:
+    hub.fetch("sam", checkpoint)
+
+
+def on_this_machine() -> list[str]:
+    """The checkpoints of this family in the hub's cache."""
+    return list(hub.cached_checkpoints(lambda config: config.get("model_type") in KINDS))

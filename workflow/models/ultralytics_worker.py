@@ -1,0 +1,190 @@
+"""What runs in ultralytics' own process: open a model, ask it, and hand back what pickles small.
+
+Only this file, `training/yolo_worker.py` and the tests' tiny models import ultralytics, within functions.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from workflow import masks
+from workflow.errors import ModelError
+from workflow.models import Pixels
+from workflow.models.boxes import clip_rows
+from workflow.models.device import pick_device
+from workflow.records import RotatedBox
+
+# As ultralytics draws them: below this a point is taken for hidden.
+VISIBLE = 0.5
+# The points of COCO's persons, which ultralytics' own pose checkpoints know by number only.
+COCO_POINTS = (
+    *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder"),
+    *("left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip"),
+    *("left_knee", "right_knee", "left_ankle", "right_ankle"),
+)
+
+
+class Opened(NamedTuple):
+    """What a checkpoint says of itself. `points` are the names of keypoints, a class's number.
+
+    `reads` is for models that are told by text what to find.
+    """
+
+    task: str
+    names: dict[int, str]
+    points: dict[int, tuple[str, ...]]
+    reads: bool
+
+
+class Found(NamedTuple):
+    """One guess: its class's number, the geometry as an Annotation takes it, the points as (number, x, y)."""
+
+    number: int
+    score: float
+    geometry: dict[str, Any]
+    points: tuple[tuple[int, float, float], ...] = ()
+
+
+_model: Any = None
+_device: str = "cpu"
+# The number of images an exported model takes at a time, where that is fixed.
+_batch: int | None = None
+# What ultralytics does not find out by itself: the size of the images for an exported model.
+_own: dict[str, Any] = {}
+
+
+def fetch(name: str, folder: str) -> None:
+    from ultralytics.utils.downloads import attempt_download_asset
+
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        got = Path(attempt_download_asset(Path(scratch) / name))
+        got.replace(Path(folder) / name)
+
+
+def open_model(checkpoint: str, device: str) -> Opened:
+    """Load a checkpoint (.pt) or what ultralytics exported from one (.onnx, _openvino_model)."""
+    global _model, _device, _batch, _own
+    from ultralytics import YOLO
+
+    _device, _batch, _own = pick_device(device), None, {}
+    if checkpoint.endswith(".pt"):
+        _model = YOLO(checkpoint, verbose=False)
+        return _opened(_model.task, vars(_model.model), type(_model).__name__ in ("YOLOWorld", "YOLOE"))
+    from ultralytics.nn.backends.base import BaseBackend
+
+    # Read by `ast.literal_eval`, so that none of it runs.
+    backend: Any = SimpleNamespace(dynamic=False)
+    BaseBackend.apply_metadata(backend, BaseBackend.read_metadata(checkpoint))
+    said = vars(backend)
+    if "task" not in said or "names" not in said:
+        what = f"{Path(checkpoint).name} does not say its task and its classes"
+        raise ModelError(what, "export it by ultralytics: yolo export model=NAME.pt format=onnx")
+    _batch = None if said["dynamic"] else said["batch"]
+    _own = {"imgsz": said["imgsz"]}
+    _model = YOLO(checkpoint, task=said["task"], verbose=False)
+    return _opened(said["task"], said, reads=False)
+
+
+def find_words(checkpoint: str, words: list[str]) -> dict[int, str]:
+    """Have a model that reads look for words; what it was told before is forgotten."""
+    open_model(checkpoint, _device)
+    _model.set_classes(words)
+    return dict(enumerate(words))
+
+
+def predict(images: list[Pixels], arguments: dict[str, Any]) -> list[Any]:
+    """Of each image the guesses, best first, within it; of a classifier the scores (class,)."""
+    import torch
+
+    found: list[Any] = [None] * len(images)
+    # One call a shape: in a mixed batch ultralytics' letterboxing would depend on the neighbours.
+    for shape in {image.shape for image in images}:
+        alike = [number for number, image in enumerate(images) if image.shape == shape]
+        size = _batch or len(alike)
+        for start in range(0, len(alike), size):
+            part = alike[start : start + size]
+            bgr = [np.ascontiguousarray(images[number][:, :, ::-1]) for number in part]
+            bgr += bgr[-1:] * (size - len(bgr) if _batch else 0)
+            results = _model.predict(
+                bgr, device=_device, rect=True, retina_masks=True, verbose=False, **(_own | arguments)
+            )
+            for number, result in zip(part, results, strict=False):
+                found[number] = READERS[_model.task](result)
+    if _device == "cpu":
+        # ultralytics takes one core less, when it first predicts.
+        torch.set_num_threads(os.cpu_count() or 1)
+    return found
+
+
+def _opened(task: str, said: dict[str, Any], reads: bool) -> Opened:
+    names = said["names"]
+    names = dict(names) if isinstance(names, dict) else dict(enumerate(names))
+    return Opened(task, names, point_names(names, said) if task == "pose" else {}, reads)
+
+
+def point_names(names: dict[int, str], said: dict[str, Any]) -> dict[int, tuple[str, ...]]:
+    """What a checkpoint calls its points, a class; where it does not say, COCO's names or their numbers."""
+    count = said["kpt_shape"][0]
+    own = {int(index): some for index, some in (said.get("kpt_names") or {}).items()}
+    usual = COCO_POINTS if count == len(COCO_POINTS) else tuple(map(str, range(count)))
+    return {index: tuple(own.get(index, usual)) for index in names}
+
+
+def _boxes(result: Any) -> list[Found]:
+    rows = clip_rows(result.boxes.data.cpu().numpy(), *result.orig_shape)
+    return [Found(int(row[5]), row[4], {"box": tuple(row[:4])}) for row in rows.tolist()]
+
+
+def _masks(result: Any) -> list[Found]:
+    found = []
+    scores = result.boxes.conf.tolist()
+    for number in sorted(range(len(scores)), key=lambda n: -scores[n]):
+        mask = masks.encode(result.masks.data[number].bool().cpu().numpy())
+        if masks.area(mask):
+            found.append(Found(int(result.boxes.cls[number]), scores[number], {"mask": mask}))
+    return found
+
+
+def _rotated_boxes(result: Any) -> list[Found]:
+    found = []
+    rows = result.obb.data.double().cpu().numpy()
+    for cx, cy, width, height, angle, score, index in rows[np.argsort(-rows[:, 5], kind="stable")].tolist():
+        if width >= 1 and height >= 1:
+            box = RotatedBox(cx, cy, width, height, np.rad2deg(angle).item())
+            found.append(Found(int(index), score, {"rotated_box": box}))
+    return found
+
+
+def _poses(result: Any) -> list[Found]:
+    height, width = result.orig_shape
+    boxes, points = result.boxes.data.cpu().numpy(), result.keypoints.data.cpu().numpy()
+    rows = clip_rows(
+        np.hstack([boxes, points.reshape(len(boxes), points[0].size if len(boxes) else 0)]), height, width
+    )
+    found = []
+    for row in rows:
+        own = row[6:].reshape(points.shape[1:])
+        own[:, :2] = np.clip(own[:, :2], 0, (width, height))
+        seen = own[:, 2] >= VISIBLE if own.shape[1] == 3 else np.ones(len(own), dtype=bool)
+        visible = tuple((int(n), float(own[n, 0]), float(own[n, 1])) for n in np.flatnonzero(seen))
+        found.append(Found(int(row[5]), float(row[4]), {"box": tuple(row[:4].tolist())}, visible))
+    return found
+
+
+def _scores(result: Any) -> np.ndarray:
+    return result.probs.data.float().cpu().numpy()
+
+
+READERS = {
+    "detect": _boxes,
+    "segment": _masks,
+    "obb": _rotated_boxes,
+    "pose": _poses,
+    "classify": _scores,
+}

@@ -1,0 +1,198 @@
+"""The dataset as training takes it: images by number, decoded upright, with their labels as tensors.
+
+The Parquet is unpacked once to a file that is mapped into memory, so that images can be read in any order
+and memory stays flat however many there are. Threads decode and vary them ahead of the model.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torchvision import tv_tensors
+
+from workflow import images, masks
+from workflow.errors import ModelError
+from workflow.formats import huggingface
+from workflow.metrics import Metrics, measure
+from workflow.models import Guesses, Pixels
+from workflow.models.device import pick_device
+from workflow.overlap import as_box, as_mask
+from workflow.records import Annotation
+from workflow.store import atomic
+from workflow.tasks import TASKS, TaskName
+from workflow.training import Job
+from workflow.training.augment import Example, vary
+
+Made = TypeVar("Made")
+# Batches that are prepared before the model asks for them.
+AHEAD = 2
+
+
+class Samples:
+    """One split of a job's dataset, by number; empty where the dataset has no such split.
+
+    An example has `id`, `image` (uint8, 3 x height x width) and `labels` (class numbers), and what its task
+    labels: `boxes` (n x 4, xyxy pixels), `masks` (n x height x width) or `mask` (height x width, 0 where
+    no one painted, k for the k-th class).
+    """
+
+    def __init__(self, job: Job, split: str) -> None:
+        self.split = split
+        self.task: TaskName = job.task
+        self.classes, self._keypoints = job.classes, job.keypoints
+        self._parts = _mapped(job.dataset / "data" / f"{split}.parquet", job.scratch / f"{split}.arrow")
+        self._ends = np.cumsum([len(part) for part in self._parts]).tolist()
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, number: int) -> Example:
+        row = self._row(number)
+        pixels = images.decode(row["image"]["bytes"], row["image_id"])
+        return to_example(row["image_id"], pixels, self._annotations(row), self.task, self.classes)
+
+    def picture(self, number: int) -> tuple[str, Pixels, list[Annotation]]:
+        """An image's id, upright pixels and annotations, as an annotator and the metrics take them."""
+        row = self._row(number)
+        return row["image_id"], images.decode(row["image"]["bytes"], row["image_id"]), self._annotations(row)
+
+    def _row(self, number: int) -> dict[str, Any]:
+        part = bisect_right(self._ends, number)
+        first = self._ends[part - 1] if part else 0
+        return self._parts[part].slice(number - first, 1).to_pylist()[0]
+
+    def _annotations(self, row: dict[str, Any]) -> list[Annotation]:
+        return huggingface.from_row(row, self.task, self.classes, self._keypoints)
+
+
+def splits(job: Job) -> tuple[Samples, Samples]:
+    """The images to train on and those to select the epoch on: the same ones where none are set aside.
+
+    ModelError where there is nothing to train on.
+    """
+    train, validation = Samples(job, "train"), Samples(job, "validation")
+    if not len(train):
+        raise ModelError("the dataset has no training images", "label more images, then workflow pull")
+    return train, validation if len(validation) else train
+
+
+def counts(job: Job) -> dict[str, int]:
+    """How many images each of the two splits has."""
+    return {split: len(Samples(job, split)) for split in ("train", "validation")}
+
+
+def to_example(
+    name: str, pixels: Pixels, annotations: Sequence[Annotation], task: TaskName, classes: Sequence[str]
+) -> Example:
+    """One image with its labels as tensors; see `Samples`."""
+    size = pixels.shape[:2]
+    example: Example = {
+        "id": name,
+        "image": tv_tensors.Image(torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))),
+        "labels": torch.tensor([classes.index(a.label) for a in annotations], dtype=torch.int64),
+    }
+    if task == "semantic-segmentation":
+        painted = np.zeros(size, dtype=np.uint8)
+        for a in annotations:
+            painted[masks.decode(as_mask(a, *size))] = classes.index(a.label) + 1
+        example["mask"] = tv_tensors.Mask(torch.from_numpy(painted))
+    elif task == "instance-segmentation":
+        pixels_of = [masks.decode(as_mask(a, *size)) for a in annotations]
+        example["masks"] = tv_tensors.Mask(torch.from_numpy(np.array(pixels_of).reshape(-1, *size)))
+        example["boxes"] = _boxes(annotations, size)
+    elif TASKS[task].geometry == ("box",):
+        example["boxes"] = _boxes(annotations, size)
+    return example
+
+
+def _boxes(annotations: Sequence[Annotation], size: tuple[int, ...]) -> tv_tensors.BoundingBoxes:
+    """Not cut by torchvision when they move, so that it can be told how much of each stays in view."""
+    corners = torch.tensor([as_box(a) for a in annotations], dtype=torch.float32).reshape(-1, 4)
+    made: Any = tv_tensors.BoundingBoxes
+    return made(corners, format="XYXY", canvas_size=size, clamping_mode=None)
+
+
+def batches(
+    samples: Samples,
+    make: Callable[[Example, np.random.Generator], Made],
+    job: Job,
+    epoch: int,
+) -> Iterator[list[Made]]:
+    """One epoch: all samples in an order drawn by lot, in batches all but equal in size.
+
+    `make` turns an example, varied as the job says, into what the model takes. It runs in threads; the
+    generator it gets, as all lots here, follows from (seed, epoch, number of the image), so that a training
+    that was stopped sees what it would have seen.
+    """
+    seed = job.recipe.seed
+    order = np.random.default_rng([seed, epoch]).permutation(len(samples))
+
+    def one(number: int) -> Made:
+        rng = np.random.default_rng([seed, epoch, number])
+        return make(vary(samples[number], job.recipe.augment, rng), rng)
+
+    with ThreadPoolExecutor(_threads(job.device)) as pool:
+        waiting: deque[list[Future[Made]]] = deque()
+        try:
+            # Of equal size, since a last batch of one image is noise, and an error to some norms.
+            for numbers in np.array_split(order, steps(samples, job)):
+                waiting.append([pool.submit(one, number) for number in numbers.tolist()])
+                if len(waiting) > AHEAD:
+                    yield [future.result() for future in waiting.popleft()]
+            while waiting:
+                yield [future.result() for future in waiting.popleft()]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def steps(samples: Samples, job: Job) -> int:
+    """The number of batches an epoch."""
+    return -(-len(samples) // job.recipe.batch)
+
+
+def score(
+    samples: Samples, ask: Callable[[list[Pixels], list[list[Annotation]]], list[Guesses]], batch: int
+) -> Metrics:
+    """The metrics of what `ask` says of a batch of images, by the path that evaluation takes.
+
+    `ask` gets the truth too, for the loss.
+    """
+    sizes: dict[str, tuple[int, int]] = {}
+    truth: dict[str, list[Annotation]] = {}
+    predicted: dict[str, Guesses] = {}
+    for first in range(0, len(samples), batch):
+        some = [samples.picture(number) for number in range(first, min(first + batch, len(samples)))]
+        said = ask([pixels for _, pixels, _ in some], [annotations for _, _, annotations in some])
+        for (name, pixels, annotations), guesses in zip(some, said, strict=True):
+            sizes[name] = (pixels.shape[1], pixels.shape[0])
+            truth[name], predicted[name] = annotations, guesses
+    return measure(samples.task, sizes, truth, predicted, samples.classes)
+
+
+def _threads(device: str) -> int:
+    """A GPU waits for images; on a CPU more than one thread would take the cores from the model."""
+    return min(8, os.cpu_count() or 1) if pick_device(device).startswith("cuda") else 1
+
+
+def _mapped(parquet: Path, unpacked: Path) -> list[Any]:
+    """The rows of a Parquet file as record batches that lie on the disk until they are read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not parquet.exists():
+        return []
+    if not unpacked.exists():
+        source = pq.ParquetFile(parquet)
+        with atomic(unpacked) as file, pa.ipc.new_file(file, source.schema_arrow) as writer:
+            for part in source.iter_batches(huggingface.ROW_GROUP):
+                writer.write_batch(part)
+    reader = pa.ipc.open_file(pa.memory_map(str(unpacked)))
+    return [reader.get_batch(number) for number in range(reader.num_record_batches)]

@@ -1,0 +1,151 @@
+"""The dataset as ultralytics reads it: copies of the images, with label files or in a folder a class.
+
+ultralytics rewrites the JPEGs it trains on and caches beside them, so it never sees a file of the user's.
+The copies are PNG, upright: what the model trains on is what the annotator saw.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workflow import images
+from workflow.errors import ModelError
+from workflow.formats import huggingface, yolo
+from workflow.records import Annotation
+from workflow.store import write_bytes
+from workflow.training import Job
+
+KINDS: dict[str, yolo.Kind] = {
+    "detection": "detect",
+    "instance-segmentation": "segment",
+    "oriented-detection": "obb",
+    "keypoints": "pose",
+}
+# Split -> what ultralytics calls it.
+SPLITS = {"train": "train", "validation": "val"}
+
+
+@dataclass
+class Exported:
+    """`data` is what ultralytics' argument of that name gets: data.yaml, or a classifier's folder.
+
+    `images` and `objects` are counted a split; `lost` are labels that it cannot be told, by reason.
+    """
+
+    data: Path
+    images: dict[str, int] = field(default_factory=dict)
+    objects: dict[str, int] = field(default_factory=dict)
+    lost: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def selected_on(self) -> str:
+        return "validation" if self.images["validation"] else "train"
+
+
+def export(job: Job) -> Exported:
+    """Write scratch/data. ModelError where there is nothing to train on."""
+    folder = job.scratch / "data"
+    shutil.rmtree(folder, ignore_errors=True)
+    classifies = job.task == "classification"
+    made = Exported(folder if classifies else folder / "data.yaml")
+    for split in SPLITS:
+        made.images[split] = made.objects[split] = 0
+        for row, annotations in huggingface.read(job.dataset, split, job.task, job.classes, job.keypoints):
+            if classifies:
+                _put_in_class_folder(row, annotations, folder / SPLITS[split], job.classes)
+            else:
+                made.objects[split] += _put_beside_labels(row, annotations, folder, split, job, made.lost)
+            made.images[split] += 1
+    if not made.images["train"]:
+        raise ModelError("the dataset has no training images", "label more images, then workflow pull")
+    if classifies:
+        _make_class_folders(folder, job.classes, made)
+    else:
+        _write_yaml(folder, job, made)
+    return made
+
+
+def class_folder(index: int) -> str:
+    """ultralytics numbers classes in the order of their folders' names."""
+    return f"class-{index:05}"
+
+
+def flipped(points: Sequence[str]) -> list[int] | None:
+    """Which point each is in a mirror, going by left and right in the names; None where they do not say."""
+    swapped = [_mirrored(name) for name in points]
+    if swapped == list(points) or not set(swapped) <= set(points):
+        return None
+    return [points.index(name) for name in swapped]
+
+
+def _mirrored(name: str) -> str:
+    for left, right in (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT")):
+        name = right.join(part.replace(right, left) for part in name.split(left))
+    return name
+
+
+def _put_beside_labels(
+    row: dict[str, Any],
+    annotations: list[Annotation],
+    folder: Path,
+    split: str,
+    job: Job,
+    lost: Counter[str],
+) -> int:
+    """Write an image and its label file; the objects in it."""
+    size = (row["width"], row["height"])
+    text, losses = yolo.to_lines(annotations, *size, job.classes, KINDS[job.task], job.keypoints)
+    told = text.splitlines(keepends=True)
+    # ultralytics drops lines that are there already.
+    lines = list(dict.fromkeys(told))
+    lost.update(losses + Counter({"objects labeled twice": len(told) - len(lines)}))
+    _write_png(row, folder / "images" / split)
+    write_bytes(folder / "labels" / split / f"{row['image_id']}.txt", "".join(lines).encode())
+    return len(lines)
+
+
+def _put_in_class_folder(
+    row: dict[str, Any], annotations: list[Annotation], folder: Path, classes: Sequence[str]
+) -> None:
+    (label,) = annotations
+    _write_png(row, folder / class_folder(classes.index(label.label)))
+
+
+def _write_png(row: dict[str, Any], folder: Path) -> None:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    pixels = images.decode(row["image"]["bytes"], row["image_id"])
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    write_bytes(folder / f"{row['image_id']}.png", buffer.getvalue())
+
+
+def _make_class_folders(folder: Path, classes: Sequence[str], made: Exported) -> None:
+    """Those of classes without an image too, lest the others be numbered anew."""
+    if made.selected_on == "train":
+        (folder / "val").symlink_to("train")
+    for split in SPLITS.values():
+        for index in range(len(classes)):
+            (folder / split / class_folder(index)).mkdir(parents=True, exist_ok=True)
+
+
+def _write_yaml(folder: Path, job: Job, made: Exported) -> None:
+    data: dict[str, Any] = {
+        "path": str(folder),
+        "names": dict(enumerate(job.classes)),
+        "train": "images/train",
+        "val": f"images/{made.selected_on}",
+    }
+    if job.task == "keypoints":
+        data["kpt_shape"] = [len(job.keypoints), 3]
+        data["kpt_names"] = {index: list(job.keypoints) for index in range(len(job.classes))}
+        data |= {"flip_idx": turned} if (turned := flipped(job.keypoints)) else {}
+    # JSON is YAML, and needs no library to quote the names right.
+    write_bytes(made.data, json.dumps(data).encode())
