@@ -23,6 +23,9 @@ SHARED = REPOSITORY.parent / "shared" / "data"
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.load_profile("here")
 
+# Before torch is imported: threads that spin while they wait are 12 times slower on a shared machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # The environments `make setup` made, also for tests whose state folder lies elsewhere.
 _LABEL_STUDIO = REPOSITORY / ".venv-label-studio" / "bin" / "label-studio"
 if _LABEL_STUDIO.exists():

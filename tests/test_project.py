@@ -100,7 +100,8 @@ def test_one_mistake(tmp_path: Path, old: str, new: str, problem: str) -> None:
         (
             'task = "semantic"',
             "project.toml:4: task: Input should be 'classification', 'multilabel-classification',"
-            " 'detection', 'oriented-detection', 'keypoints', 'instance-segmentation' or 'semantic-segmentation',"
+            " 'detection', 'oriented-detection', 'keypoints', 'instance-segmentation' or"
+            " 'semantic-segmentation',"
             " got 'semantic'",
         ),
     ],

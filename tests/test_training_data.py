@@ -41,7 +41,7 @@ def test_rows_come_in_any_order_as_they_were_written(tmp_path: Path) -> None:
         assert name == f"train-{number}" and (pixels == drawn[number][0]).all()
         assert [(a.label, a.box) for a in annotations] == [(a.label, a.box) for a in drawn[number][1]]
         example = samples[number]
-        assert torch.equal(example["image"], torch.from_numpy(pixels).permute(2, 0, 1))
+        assert torch.equal(example["image"], torch.tensor(pixels).permute(2, 0, 1))
         assert example["boxes"].tolist() == [list(a.box or ()) for a in annotations]
         assert example["labels"].tolist() == [CLASSES.index(a.label) for a in annotations]
 

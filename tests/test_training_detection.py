@@ -88,7 +88,7 @@ def test_it_learns_eight_images_by_heart(tmp_path: Path, kind: str) -> None:
     # Four times a round, since looking at what was learned takes as long as learning.
     write_dataset(tmp_path / "dataset", "detection", {"train": drawn * 4, "validation": drawn})
     job = make_job(
-        tmp_path, "detection", "detr", tmp_path / "base", epochs=22, learning_rate=2e-3, image_size=96
+        tmp_path, "detection", "detr", tmp_path / "base", epochs=30, learning_rate=2e-3, image_size=96
     )
     result = _train(job)
     best = max(row["score"] for row in result.curves)

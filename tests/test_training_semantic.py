@@ -21,7 +21,7 @@ from workflow.training.augment import IGNORE
 
 TASK = "semantic-segmentation"
 NAMES = {0: "background", 1: "red", 2: "blue"}
-KINDS = ("segformer", "upernet")
+KINDS = ("segformer", pytest.param("upernet", marks=pytest.mark.slow))
 
 
 def _job(folder: Path, kind: str = "segformer", count: int = 4, **settings: Any) -> Job:

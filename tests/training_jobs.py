@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from workflow import masks
@@ -71,6 +72,8 @@ def write_dataset(
 
 def make_job(folder: Path, task: TaskName, family: str, base: Path, **settings: Any) -> Job:
     """A job on `folder`/dataset. `settings` are the recipe's, and `classes` and `scratch`."""
+    # Threads that share operations as small as these wait for each other longer than they work.
+    torch.set_num_threads(1)
     defaults: dict[str, Any] = {
         "method": "full",
         "epochs": 2,

@@ -55,12 +55,11 @@ class Canvas:
 
     def edge(self, bits: NDArray[np.bool_], colour: str, width: int, dashed: bool = False) -> None:
         """The inner edge of pixels of the whole image."""
-        from PIL import ImageFilter
+        from scipy.ndimage import minimum_filter
 
-        shape = self._window_of(bits)
+        shape = np.asarray(self._window_of(bits))
         # A mask that goes on outside the window has no edge there.
-        inner = np.asarray(shape.filter(ImageFilter.MinFilter(2 * width + 1)))
-        edge = np.asarray(shape) & ~inner
+        edge = shape & ~minimum_filter(shape, 2 * width + 1, mode="nearest")
         if dashed:
             down, along = np.indices(edge.shape)
             edge[(down + along) % (DASH + GAP) >= DASH] = 0

@@ -81,12 +81,9 @@ def run(
     path = project.labels if labels else project.data / "predictions" / f"{title}.jsonl"
     left = _left_to_people(project, samples) if labels else set()
     did = _summary(project, [s for image, s in samples.items() if image not in left], len(left))
-    if dry_run:
-        did = f"would be {did}"
-    else:
-        changed = _write(path, _rows(project, samples, left, labels))
-        did = f"{did}, {copied} images copied; in {path}"
-    outcome = Outcome("import", time.perf_counter() - start, did, skipped=not (dry_run or changed))
+    changed = dry_run or _write(path, _rows(project, samples, left, labels))
+    did = f"would be {did}" if dry_run else f"{did}, {copied} images copied; in {path}"
+    outcome = Outcome("import", time.perf_counter() - start, did, skipped=not changed)
     return Result(outcome, losses.lines() + _unused(project, entries))
 
 

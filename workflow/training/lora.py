@@ -118,10 +118,10 @@ def _adapted(model: Any, rank: int, head: Sequence[str]) -> tuple[Any, dict[str,
 
 
 def _answer_for_embeddings(model: Any) -> None:
-    """peft asks every model for its embeddings of words; some of transformers' have none and raise."""
+    """peft asks every model for its embeddings of words; some have none and raise."""
     try:
         model.get_input_embeddings()
-    except NotImplementedError:
+    except (AttributeError, NotImplementedError):
         model.get_input_embeddings = nn.Module
 
 
