@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.conftest import REPOSITORY
 from tests.drawing import run_draw
 from workflow import models
 from workflow.project import load_project
+from workflow.records import SPLITS
 from workflow.stages import catalog, train
 from workflow.store import read_catalog
 from workflow.training import trainer
@@ -42,25 +44,22 @@ def test_what_an_example_downloads_stands_in_its_head(name: str, fetched: int) -
     assert head.count("MB") == fetched
 
 
-def test_the_photographs_are_drawn_once_and_split_by_scene(tmp_path: Path) -> None:
-    draw = run_draw("photos", "draw_photographs")
+def test_the_thumbnails_are_drawn_once_and_every_side_has_every_class(tmp_path: Path) -> None:
+    draw = run_draw("photos", "draw_thumbnails")
     data = tmp_path / "photos" / "data"
-    count = draw(data, 3)
-    before = {path: path.stat().st_mtime_ns for path in data.rglob("*.jpg")}
-    assert draw(data, 3) == count == len(before)
-    assert {path: path.stat().st_mtime_ns for path in data.rglob("*.jpg")} == before
+    count = draw(data)
+    before = {path: path.stat().st_mtime_ns for path in data.rglob("*.png")}
+    assert draw(data) == count == len(before) == 240
+    assert {path: path.stat().st_mtime_ns for path in data.rglob("*.png")} == before
     toml = (REPOSITORY / "projects" / "photos" / "project.toml").read_text()
     (tmp_path / "photos" / "project.toml").write_text(toml)
     project = load_project(tmp_path / "photos")
-    catalog.run(project)
+    assert catalog.run(project).did.endswith(", 0 duplicates, 0 quarantined")
     records = read_catalog(project.catalog)
     lines = (data / "truth" / "truth.jsonl").read_text().splitlines()
     truth = {row["file"]: row["annotations"] for row in map(json.loads, lines)}
-    shown = {r.split: set() for r in records}
+    shown: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
     for record in records:
-        shown[record.split] |= {a["label"] for a in truth[record.path]}
-    assert shown["train"] == shown["test"] == set(project.settings.classes)
-    sides = {r.group: set() for r in records}
-    for record in records:
-        sides[record.group].add(record.split)
-    assert all(len(splits) == 1 for splits in sides.values())
+        shown[record.split].update(a["label"] for a in truth[record.path])
+    assert all(set(shown[split]) == set(project.settings.classes) for split in SPLITS)
+    assert sum(map(Counter.total, shown.values())) == 238
