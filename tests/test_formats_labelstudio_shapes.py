@@ -13,8 +13,16 @@ from hypothesis import strategies as st
 from tests.drawing import SHAPES, masks_of_rectangles
 from workflow import masks
 from workflow.errors import FormatError
-from workflow.formats.labelstudio import EVERYTHING, controls, fit, from_json_min, from_result, to_result
-from workflow.geometry import polygon_area
+from workflow.formats.labelstudio import (
+    EVERYTHING,
+    acceptable,
+    controls,
+    fit,
+    from_json_min,
+    from_result,
+    to_result,
+)
+from workflow.geometry import polygon_area, rotated_corners
 from workflow.records import Annotation, Mask, Provenance, RotatedBox
 
 ME = Provenance("person", "me")
@@ -325,3 +333,30 @@ def test_an_outline_is_painted_where_only_masks_can_be_shown() -> None:
     assert masks.box(found.mask) == (1, 1, 5, 5)
     box = Annotation("a", ME, box=(1, 1, 5, 5))
     assert fit([box, _disk(9)], controls("instance-segmentation"), 120, 100, pytest.fail) == [box, _disk(9)]
+
+
+@pytest.mark.parametrize(
+    ("box", "quarters"),
+    [
+        # As it is: its own top left corner lies inside.
+        (RotatedBox(50, 40, 30, 20, 25), 0),
+        # Turned by half, its top left corner is the lower right one, beyond the corner of the image.
+        (RotatedBox(95, 75, 20, 20, 180), 2),
+        (RotatedBox(95, 40, 20, 20, 90), 2),
+        (RotatedBox(50, 40, 300, 200, 30), None),
+    ],
+)
+def test_turned_guesses_begin_inside_their_image(box: RotatedBox, quarters: int | None) -> None:
+    """The same rectangle, told from a corner that the server takes, or counted."""
+    guess, lost = Annotation("a", Provenance("model", "m"), rotated_box=box), []
+    found = acceptable([guess], 100, 80, lost.append)
+    if quarters is None:
+        assert (found, lost) == ([], ["turned boxes that begin outside their image"])
+        return
+    ((taken,), told) = ([a.rotated_box for a in found], lost)
+    assert told == []
+    assert taken.angle == (box.angle + 90 * quarters) % 360
+    corners = [np.round(rotated_corners(b), 9).tolist() for b in (box, taken)]
+    assert sorted(corners[0]) == sorted(corners[1])
+    value = to_result(found, 100, 80)[0]["value"]
+    assert all(0 <= value[key] <= 100 for key in ("x", "y", "width", "height"))

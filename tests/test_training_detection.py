@@ -246,18 +246,18 @@ def test_a_preset_with_a_mosaic_does_without(tmp_path: Path) -> None:
     assert np.isfinite(_train(job).curves[0]["loss"])
 
 
+LONGER: dict[str, Any] = {"epochs": 4, "image_size": 64, "augment": PRESETS["light"]}
 CHILD = """
 import sys
 from pathlib import Path
-from tests.test_training_detection import _job, _train
-job = _job(Path(sys.argv[1]), "rtdetr-v2", epochs=4, image_size=64, scratch=sys.argv[2])
-_train(job)
+from tests.test_training_detection import LONGER, _job, _train
+_train(_job(Path(sys.argv[1]), "rtdetr-v2", **LONGER, scratch=sys.argv[2]))
 """
 
 
 @pytest.mark.slow
 def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
-    job = _job(tmp_path, "rtdetr-v2", epochs=4, image_size=64, augment=PRESETS["light"])
+    job = _job(tmp_path, "rtdetr-v2", **LONGER)
     whole = _train(job)
     job = dataclasses.replace(job, scratch=tmp_path / "killed")
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path), "killed"])
@@ -266,6 +266,7 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None
         time.sleep(0.01)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
+    assert not (job.scratch / "files").exists()
     resumed = _train(job)
     assert [row["loss"] for row in resumed.curves] == [row["loss"] for row in whole.curves]
     before, after = (_annotator(r)._model.state_dict() for r in (whole, resumed))  # type: ignore[attr-defined]

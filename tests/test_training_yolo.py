@@ -250,7 +250,7 @@ def test_a_run_of_each_task_annotates_in_the_projects_words(tmp_path: Path, task
     assert [row["epoch"] for row in rows] == [1]
     assert min(rows[0][name] for name in ("images_per_second", "peak_memory_mb", "seconds")) > 0
     ((curve),) = made.curves
-    assert curve.keys() == {"epoch", "seconds", "loss", "validation_loss", "score"}
+    assert curve.keys() == {"epoch", "seconds", "loss", "validation_loss", "score", "images_per_second"}
     assert curve["score"] == pytest.approx(rows[0]["score"], abs=1e-4)
     assert made.arguments["freeze"] == 11 - (task == "classification")
     assert made.arguments["left_out"] == {}

@@ -10,13 +10,14 @@ from urllib.parse import quote
 
 from workflow.formats.labelstudio_config import controls, label_config
 from workflow.formats.labelstudio_read import EVERYTHING, Reading, from_json_min, from_result, submitted
-from workflow.formats.labelstudio_write import CONTROLS, PART, fit, to_result
+from workflow.formats.labelstudio_write import CONTROLS, PART, acceptable, fit, to_result
 
 __all__ = [
     "CONTROLS",
     "EVERYTHING",
     "PART",
     "Reading",
+    "acceptable",
     "controls",
     "fit",
     "from_json_min",

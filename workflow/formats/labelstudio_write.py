@@ -93,6 +93,40 @@ def fit(
     return fitted
 
 
+def acceptable(
+    annotations: Iterable[Annotation], width: int, height: int, lose: Callable[[str], None]
+) -> list[Annotation]:
+    """Guesses as the server takes them: it refuses a prediction whose rectangle begins outside the image.
+
+    A turned box begins at its own top left corner, so it is told from whichever of its corners lies inside.
+    Where none does, or a side is longer than the image's, it is left out and told to `lose`.
+    """
+    taken = []
+    for annotation in annotations:
+        box = annotation.rotated_box
+        if box is not None:
+            turned = next((b for b in _from_each_corner(box) if _in_bounds(b, width, height)), None)
+            if turned is None:
+                lose("turned boxes that begin outside their image")
+                continue
+            annotation = replace(annotation, rotated_box=turned)
+        taken.append(annotation)
+    return taken
+
+
+def _from_each_corner(box: RotatedBox) -> Iterator[RotatedBox]:
+    """The same rectangle, told from each of its corners: as it is first."""
+    yield box
+    for quarter in (1, 2, 3):
+        sides = (box.width, box.height) if quarter == 2 else (box.height, box.width)
+        yield RotatedBox(box.cx, box.cy, *sides, (box.angle + 90 * quarter) % 360)
+
+
+def _in_bounds(box: RotatedBox, width: int, height: int) -> bool:
+    value = _rotated(box, width, height)
+    return all(0 <= value[key] <= 100 for key in ("x", "y", "width", "height"))
+
+
 def _simpler(outline: Sequence[Point], tolerance: float) -> tuple[Point, ...]:
     if len(outline) <= FEW_CORNERS or not tolerance:
         return tuple(outline)

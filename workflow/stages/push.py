@@ -239,7 +239,8 @@ class _Push:
     def _prediction(self, image: str, task: int) -> Json:
         sample, record = self.guesses[image], self.records[image]
         size = (record.width, record.height)
-        shown = labelstudio.fit(sample.annotations, self.controls, *size, self._lose, STAIRS)
+        taken = labelstudio.acceptable(sample.annotations, *size, self._lose)
+        shown = labelstudio.fit(taken, self.controls, *size, self._lose, STAIRS)
         result = labelstudio.to_result(shown, *size, controls=self.controls)
         # The least certain guess makes the task's score, by which the server can sort the unsure first.
         score = min((a.score for a in sample.annotations if a.score is not None), default=0.0)

@@ -51,18 +51,7 @@ def train(job: Job, report: Report) -> Trained:
     if merged.config.model_type != TIMM:
         # timm keeps how images are prepared in the model's own config.
         learner.processor.save_pretrained(files / "model")
-    return Trained(
-        family="classifier",
-        files=files,
-        checkpoint="model",
-        metric=learner.metric,
-        curves=fitted.curves,
-        device=learner.device,
-        images=data.counts(job),
-        selected_on=learner.selection.split,
-        peak_memory_mb=fitted.peak_memory_mb,
-        arguments=fitted.arguments,
-    )
+    return data.trained("classifier", job, learner, fitted, files)
 
 
 def preview(job: Job, path: Path) -> None:

@@ -28,8 +28,9 @@ from workflow.overlap import as_box, as_mask
 from workflow.records import Annotation
 from workflow.store import atomic
 from workflow.tasks import TASKS, TaskName
-from workflow.training import Job
+from workflow.training import Job, Trained
 from workflow.training.augment import Example, vary
+from workflow.training.loop import Fitted
 
 Made = TypeVar("Made")
 # Batches that are prepared before the model asks for them.
@@ -87,6 +88,22 @@ def splits(job: Job) -> tuple[Samples, Samples]:
 def counts(job: Job) -> dict[str, int]:
     """How many images each of the two splits has."""
     return {split: len(Samples(job, split)) for split in ("train", "validation")}
+
+
+def trained(family: str, job: Job, learner: Any, fitted: Fitted, files: Path) -> Trained:
+    """What came of a job whose model lies in `files`/model, by which `family` loads it."""
+    return Trained(
+        family=family,
+        files=files,
+        checkpoint="model",
+        metric=learner.metric,
+        curves=fitted.curves,
+        device=learner.device,
+        images=counts(job),
+        selected_on=learner.selection.split,
+        peak_memory_mb=fitted.peak_memory_mb,
+        arguments=fitted.arguments,
+    )
 
 
 def to_example(

@@ -42,18 +42,7 @@ def train(job: Job, report: Report) -> Trained:
     files = job.scratch / "files"
     lora.save(learner.model, files, job.spec)
     learner.processor.save_pretrained(files / "model")
-    return Trained(
-        family="semantic",
-        files=files,
-        checkpoint="model",
-        metric=learner.metric,
-        curves=fitted.curves,
-        device=learner.device,
-        images=data.counts(job),
-        selected_on=learner.selection.split,
-        peak_memory_mb=fitted.peak_memory_mb,
-        arguments=fitted.arguments,
-    )
+    return data.trained("semantic", job, learner, fitted, files)
 
 
 def preview(job: Job, path: Path) -> None:

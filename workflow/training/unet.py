@@ -39,18 +39,7 @@ def train(job: Job, report: Report) -> Trained:
     files = job.scratch / "files"
     lora.save(learner.model, files, job.spec)
     write_json(files / "model" / "names.json", learner.names)
-    return Trained(
-        family="unet",
-        files=files,
-        checkpoint="model",
-        metric=learner.metric,
-        curves=fitted.curves,
-        device=learner.device,
-        images=data.counts(job),
-        selected_on=learner.selection.split,
-        peak_memory_mb=fitted.peak_memory_mb,
-        arguments=fitted.arguments,
-    )
+    return data.trained("unet", job, learner, fitted, files)
 
 
 def preview(job: Job, path: Path) -> None:
