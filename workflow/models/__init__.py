@@ -180,6 +180,15 @@ MODELS = {
         (),
         "",
     ),
+    "clipseg": Family(
+        "workflow.models.clipseg:ClipSeg",
+        ("semantic-segmentation",),
+        "CLIPSeg: paints what the class names say, untrained",
+        TRANSFORMERS,
+        "clipseg:models/NAME",
+        ("CIDAS/clipseg-rd64-refined",),
+        "600 MB",
+    ),
     "own": Family(
         "workflow.models.own:Own",
         tuple(task.name for task in TASKS.values()),
