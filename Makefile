@@ -9,8 +9,8 @@ WORKFLOW := $(VENV)/bin/workflow
 PIP_INSTALL := -m pip install -qq --no-compile --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo catalog preannotate push review pull import export dataset train preview evaluate \
-        up down status doctor test fast check browser constraints clean
+.PHONY: help setup demo catalog preannotate push review pull serve ledger history import export dataset train \
+        preview evaluate up down status doctor test fast check browser constraints clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,8 +37,17 @@ review: $(VENV)/ready  ## let the simulated reviewer correct what waits
 pull: $(VENV)/ready  ## fetch the corrected labels, keep the ledger
 	@$(WORKFLOW) pull $(P)
 
+serve: $(VENV)/ready  ## help people while they label: guesses, masks for clicks, pulls (Ctrl-C stops it)
+	@$(WORKFLOW) serve $(P) --connect
+
+ledger: $(VENV)/ready  ## what people did to the guesses, in figures, and thresholds to set
+	@$(WORKFLOW) ledger $(P)
+
 dataset: $(VENV)/ready  ## build the Hugging Face dataset
 	@$(WORKFLOW) dataset $(P)
+
+history: $(VENV)/ready  ## every change of the labels (N=3 goes back to what they were after change 3)
+	@$(WORKFLOW) history $(P) $(if $(N),--restore $(N))
 
 import: $(VENV)/ready  ## labels of another tool: make import FORMAT=coco FROM=instances.json [IMAGES=DIR]
 	@$(WORKFLOW) import $(FORMAT) "$(FROM)" $(P) $(if $(IMAGES),--images "$(IMAGES)")

@@ -1,7 +1,7 @@
 """Take the README's pictures of a finished project: python docs/take_screenshots.py projects/zipcodes
 
 Needs the project's servers to run (make up) and its loop to be finished (make demo). Writes
-docs/images/label-studio.png, fiftyone.png and report.png.
+docs/images/label-studio.png, tasks.png, fiftyone.png and report.png.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from playwright.sync_api import TimeoutError, sync_playwright
 
 from workflow import services
 from workflow.connection import state_folder
+from workflow.exchange import link
 from workflow.project import Project, find_project, load_project
-from workflow.stages import evaluate, push
+from workflow.stages import evaluate
 from workflow.store import read_json, read_rows
 
 IMAGES = Path(__file__).parent / "images"
@@ -35,6 +36,7 @@ def main() -> None:
     project = load_project(find_project(parser.parse_args().project, Path.cwd()))
     with new_page() as page:
         save("label-studio", label_studio(page, project))
+        save("tasks", tasks(page, project))
     with new_page() as page:
         save("fiftyone", fiftyone(page, project))
     with new_page() as page:
@@ -59,7 +61,7 @@ def label_studio(page: Any, project: Project) -> bytes:
     page.fill("input[name=password]", access.password)
     page.click("button[type=submit]")
     page.wait_for_url(lambda url: "/login" not in url)
-    page.goto(f"{access.url}/projects/{push.link(project)['project']}/data?task={telling_task(project)}")
+    page.goto(f"{access.url}/projects/{link.link(project)['project']}/data?task={telling_task(project)}")
     page.wait_for_selector(".konvajs-content canvas")
     page.wait_for_function("() => window.Htx?.annotationStore?.predictions?.length > 0")
     page.wait_for_timeout(2000)
@@ -68,6 +70,15 @@ def label_studio(page: Any, project: Project) -> bytes:
     page.wait_for_timeout(1000)
     page.evaluate("() => Htx.annotationStore.selected.objects[0].sizeToFit()")
     page.wait_for_timeout(1000)
+    return page.screenshot()
+
+
+def tasks(page: Any, project: Project) -> bytes:
+    """The table of tasks, behind the same login."""
+    url = services.label_studio_access(state_folder(project.workspace)).url
+    page.goto(f"{url}/projects/{link.link(project)['project']}/data")
+    page.get_by_text("Label All Tasks").wait_for()
+    page.wait_for_timeout(4000)
     return page.screenshot()
 
 

@@ -12,11 +12,14 @@ import pytest
 
 from tests.drawing import run_draw
 from workflow import connection, services
+from workflow.exchange.harvest import FIELDS
 from workflow.label_studio import Client
 from workflow.project import Project, load_project
 
 REPOSITORY = Path(__file__).parents[1]
 ZIPCODES = REPOSITORY / "projects" / "zipcodes"
+# What `Client.tasks` may be asked for, all at once.
+EVERYTHING = f"{FIELDS},predictions,model_version,drafts"
 SHARED = REPOSITORY.parent / "shared" / "data"
 
 # Shared machines are slow at times; how long an example takes proves nothing.
@@ -62,6 +65,7 @@ def copy_project(root: Path, envelopes: Path, name: str = "letters", count: int 
     for old, new in {
         'name = "zipcodes"': f'name = "{name}"',
         "epochs = 8": "epochs = 1",
+        'blind = ["test"]': 'blind = ["test"]\ncontrol = 0',
         '[demo]\nimages = "draw.py"': "",
     }.items():
         assert old in text

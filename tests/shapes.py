@@ -46,6 +46,9 @@ def draw_project(root: Path, task: TaskName, count: int = 10, more: str = "") ->
         if number == UNREADABLE:
             lines[-1] |= {"annotations": [], "unreadable": True}
     write_rows(folder / "data" / "truth.jsonl", lines)
+    # With so few images, which of them a control share takes would decide what a test can count.
+    push = "[push]\ncontrol = 0\n"
+    more = more.replace("[push]\n", push) if "[push]" in more else more + push
     points = f"keypoints = {list(KEYPOINTS)}\n" if task == "keypoints" else ""
     (folder / "project.toml").write_text(
         f'name = "{task}"\ntitle = "Shapes: {task}"\ntask = "{task}"\nclasses = {list(CLASSES)}\n{points}'

@@ -15,8 +15,9 @@ from threading import Thread
 import pytest
 from PIL import Image
 
-from tests.conftest import ZIPCODES
+from tests.conftest import EVERYTHING, ZIPCODES
 from workflow import connection, services
+from workflow.exchange import link
 from workflow.formats import labelstudio
 from workflow.label_studio import Client
 from workflow.project import Project, load_project
@@ -237,16 +238,16 @@ def test_changed_classes_while_labels_use_them(letters: Project, here: Path) -> 
     _label(letters)
     assert workflow(here, "dataset").returncode == 0
     before = _files(letters.data)
-    _set(letters, '["a", "b"]', '["b", "a"]')
+    _set(letters, '["a", "b"]', '["b"]')
     assert refused(here, "dataset") == (
-        "error: classes: ['b', 'a'] does not begin with the locked ['a', 'b']; labels in use: a (3)"
-        " -> add new classes at the end\n"
+        "error: classes: labels in use would lose their class: 'a' (3) -> put them back, rename them"
+        ' (renamed_from = {NEW = "OLD"}), or relabel them in Label Studio\n'
     )
     assert refused(here, "train") == (
         "error: HERE/projects/letters/data/dataset was built with other classes -> workflow dataset\n"
     )
     assert _files(letters.data) == before
-    _set(letters, '["b", "a"]', '["a", "b", "c"]')
+    _set(letters, '["b"]', '["c", "b", "a"]')
     assert workflow(here, "dataset").returncode == 0
 
 
@@ -395,8 +396,8 @@ def test_a_label_that_is_no_class_stops_the_pull(
 ) -> None:
     push.run(letters, client, str(connection.serve(letters)))
     pull.run(letters, client)
-    number = push.find_project(letters, client) or 0
-    task = next(client.tasks(number, pull.FIELDS))
+    number = link.find_project(letters, client) or 0
+    task = next(client.tasks(number, EVERYTHING))
     zebra = labelstudio.to_result([Annotation("zebra", ME, box=(0, 0, 9, 9))], 64, 48)
     client.annotate(task["id"], {"result": zebra, "was_cancelled": False, "lead_time": 1})
     before = _files(letters.data)
@@ -405,14 +406,14 @@ def test_a_label_that_is_no_class_stops_the_pull(
             "error: labels that are no class of letters: 'zebra' (1) -> add them to classes\n"
         )
     assert _files(letters.data) == before
-    assert [len(t["annotations"]) for t in client.tasks(number, pull.FIELDS)].count(1) == 1
+    assert [len(t["annotations"]) for t in client.tasks(number, EVERYTHING)].count(1) == 1
 
 
 @pytest.mark.services
 def test_a_dry_run_sends_nothing(letters: Project, here: Path, servers: Path, client: Client) -> None:
     def on_server() -> list[tuple]:
         projects = client.get("api/projects/", page_size=1000)["results"]
-        tasks = [(p["id"], t) for p in projects for t in client.tasks(p["id"], pull.FIELDS)]
+        tasks = [(p["id"], t) for p in projects for t in client.tasks(p["id"], EVERYTHING)]
         held = ("annotations", "predictions")
         return sorted((p, t["id"], *([h["id"] for h in t[kind]] for kind in held)) for p, t in tasks)
 

@@ -26,12 +26,13 @@ from tests.conftest import copy_project
 from workflow import services
 from workflow.app_dataset import COLOURS
 from workflow.connection import connect
+from workflow.exchange import link
 from workflow.images import load
 from workflow.label_studio import Client
 from workflow.project import Project
 from workflow.records import ImageRecord
 from workflow.stages import catalog, dataset, evaluate, preannotate, pull, push, review, train
-from workflow.store import read_catalog, read_rows, write_rows
+from workflow.store import read_catalog, read_rows, read_samples, write_rows
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.services
@@ -60,7 +61,7 @@ class Loop:
 
     def record(self, guesses: int, file: str = "") -> ImageRecord:
         """The first image, not of the blind split, with so many guesses and such a file name."""
-        found = push.read_samples(push.predictions_path(self.project))
+        found = read_samples(preannotate.predictions_path(self.project))
         return next(
             r
             for r in self.records
@@ -79,7 +80,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory, envelopes: Path, state: Path)
         preannotate.run(project)
         client, served = connect(project)
         push.run(project, client, served)
-        number = push.find_project(project, client)
+        number = link.find_project(project, client)
         assert number is not None
         yield Loop(project, client, number, push.pushed_tasks(project), read_catalog(project.catalog))
 

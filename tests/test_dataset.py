@@ -11,10 +11,9 @@ import pytest
 
 from tests.shapes import draw_objects, draw_project, truth_of
 from workflow import masks
-from workflow.errors import ConfigError, StageError
+from workflow.errors import StageError
 from workflow.project import Project, load_project
 from workflow.records import Annotation, Mask, Provenance, RotatedBox, Sample
-from workflow.schema import lock_schema
 from workflow.stages import catalog, dataset
 from workflow.store import read_catalog, sample_to_row, write_rows
 from workflow.tasks import TaskName
@@ -113,21 +112,6 @@ def test_images_without_a_row_are_no_dataset(make: Callable[[TaskName], Project]
     problem = "no reviewed image has a row: 4 images without a label left out"
     assert str(error.value) == f"{problem} -> label some anew, then workflow pull"
     assert not project.dataset.exists()
-
-
-def test_keypoints_are_locked_as_classes_are(tmp_path: Path) -> None:
-    labels = tmp_path / "labels.jsonl"
-    point = Annotation("left", ME, keypoints=((1, 1),))
-    write_rows(labels, [sample_to_row(Sample("a", "reviewed", (point,)))])
-    lock_schema(tmp_path, ("x",), ("left", "right"), labels)
-    lock_schema(tmp_path, ("x",), ("left", "right", "top"), labels)
-    with pytest.raises(ConfigError) as error:
-        lock_schema(tmp_path, ("x",), ("right", "left", "top"), labels)
-    locked = "['left', 'right', 'top']; labels in use: left (1)"
-    assert error.value.problems == [
-        f"keypoints: ['right', 'left', 'top'] does not begin with the locked {locked}"
-    ]
-    assert error.value.fix == "add new keypoints at the end"
 
 
 def test_a_mask_survives_the_labels_file(make: Callable[[TaskName], Project]) -> None:

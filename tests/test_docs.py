@@ -58,7 +58,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert "Example: workflow" in done.output
 
 
-@pytest.mark.parametrize("stage", [*STAGES, "review", "up", "down", "status", "doctor", "demo"])
+@pytest.mark.parametrize("stage", [*STAGES, "review", "ledger", "up", "down", "status", "doctor", "demo"])
 def test_every_stage_is_a_command_and_a_target(stage: str) -> None:
     assert stage in COMMANDS
     assert re.search(rf"^{stage}:.*## ", MAKEFILE, re.M)

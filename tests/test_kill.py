@@ -20,16 +20,17 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.conftest import ZIPCODES, MakeProject
+from tests.conftest import EVERYTHING, ZIPCODES, MakeProject
 from tests.training_jobs import make_job, write_dataset
 from workflow import connection, services
+from workflow.exchange import link
 from workflow.label_studio import Client
 from workflow.models.ultralytics import environment
 from workflow.project import Project
 from workflow.records import Annotation, Provenance
 from workflow.services import processes
 from workflow.services.service import LABEL_STUDIO
-from workflow.stages import catalog, preannotate, pull, push
+from workflow.stages import catalog, preannotate, push
 from workflow.store import read_catalog, read_json, read_rows
 from workflow.training import Job, yolo
 
@@ -197,7 +198,7 @@ def _on_disk(project: Project) -> dict[str, Any]:
         "predictions": preannotate.predictions_path(project).read_bytes(),
         "labels": [_lasting(row) for row in read_rows(project.labels)],
         "ledger": [_lasting(row) for row in read_rows(project.ledger)],
-        "pushed": [(row["image"], len(row["predictions"])) for row in read_rows(project.pushed)],
+        "pushed": [(row["image"], len(row["versions"])) for row in read_rows(project.pushed)],
         "dataset": dataset,
         "runs": [(r["dataset"], r["images"], [e["epoch"] for e in r["curves"]]) for r in runs],
     }
@@ -218,9 +219,9 @@ def _lasting(value: Any) -> Any:
 
 def _on_server(project: Project, client: Client) -> list[tuple]:
     """What the server holds of each image, having checked that nothing is there twice."""
-    number = push.find_project(project, client)
+    number = link.find_project(project, client)
     assert number is not None
-    tasks = list(client.tasks(number, pull.FIELDS + ",model_version"))
+    tasks = list(client.tasks(number, EVERYTHING))
     assert sorted(t["data"]["image_id"] for t in tasks) == sorted(r.id for r in read_catalog(project.catalog))
     for task in tasks:
         versions = Counter(p["model_version"] for p in task["predictions"])
@@ -248,14 +249,14 @@ def test_a_server_killed_in_the_middle_of_a_push(
     catalog.run(project)
     preannotate.run(project, device="cpu")
     served = str(connection.serve(project))
-    push.ensure_project(project, client, served)
+    link.ensure_project(project, client, served)
     sender = subprocess.Popen(
         [sys.executable, "-m", "workflow", "push", str(project.folder)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-    _wait_until(push.sending_path(project).exists, 60)
+    _wait_until(link.sending_path(project).exists, 60)
     for process in processes.find(servers)[LABEL_STUDIO]:
         process.kill()
     _, problem = sender.communicate(timeout=60)
@@ -266,7 +267,7 @@ def test_a_server_killed_in_the_middle_of_a_push(
     services.up(servers, [LABEL_STUDIO], lambda line: None, connection.served_root(servers))
     assert connection.connect(project)[0].url == client.url
     push.run(project, client, served)
-    tasks = list(client.tasks(push.find_project(project, client) or 0, pull.FIELDS))
+    tasks = list(client.tasks(link.find_project(project, client) or 0, EVERYTHING))
     assert sorted(t["data"]["image_id"] for t in tasks) == sorted(r.id for r in read_catalog(project.catalog))
     guessed = {r["image"] for r in read_rows(preannotate.predictions_path(project)) if r["annotations"]}
     blind = {r.id for r in read_catalog(project.catalog) if r.split == "test"}

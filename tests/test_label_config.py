@@ -40,7 +40,7 @@ def _config(task: Any, masks: Any, classes: tuple[str, ...] = CLASSES) -> ET.Ele
     ],
 )
 def test_each_task_has_its_controls(task: Any, masks: Any, expected: list) -> None:
-    image, *found = _config(task, masks)
+    image, *found = sorted(_config(task, masks), key=lambda element: element.tag != "Image")
     assert (image.tag, image.get("name"), image.get("value")) == ("Image", "image", "$image")
     assert [(control.tag, control.get("name")) for control in found] == [(e[0], e[1]) for e in expected]
     for control, (_, _, attributes) in zip(found, expected, strict=True):
@@ -51,7 +51,7 @@ def test_each_task_has_its_controls(task: Any, masks: Any, expected: list) -> No
 
 @pytest.mark.parametrize(("task", "masks"), CASES)
 def test_each_class_is_there_once_with_a_key_of_its_own(task: Any, masks: Any) -> None:
-    names = [label for control in list(_config(task, masks))[1:] for label in control]
+    names = [label for control in _config(task, masks) for label in control]
     points = ["nose", "2"] if task == "keypoints" else []
     assert [label.get("value") for label in names] == [*CLASSES, *points]
     keys = [label.get("hotkey") for label in names]
@@ -59,6 +59,16 @@ def test_each_class_is_there_once_with_a_key_of_its_own(task: Any, masks: Any) -
     assert keys == (["1", "3", "q", "4", "2"] if points else ["1", "2", "q"])
     if "classification" not in task:
         assert len({label.get("background") for label in names}) == len(names)
+
+
+def test_choices_stand_above_the_image_where_they_are_always_seen() -> None:
+    assert [element.tag for element in _config("classification", "brush")] == ["Choices", "Image"]
+    assert [element.tag for element in _config("detection", "brush")] == ["Image", "RectangleLabels"]
+
+
+def test_a_class_with_another_name_on_the_server_has_an_alias() -> None:
+    config = ET.fromstring(label_config(("a", "b"), "detection", stored={"b": 'old "b"'}))
+    assert [label.get("alias") for label in config.iter("Label")] == [None, 'old "b"']
 
 
 def test_more_classes_than_keys_leave_the_rest_without() -> None:
@@ -72,7 +82,7 @@ def test_more_classes_than_keys_leave_the_rest_without() -> None:
 @pytest.mark.parametrize(("task", "masks"), CASES)
 def test_the_server_takes_it(task: Any, masks: Any, client: Client) -> None:
     config = label_config(CLASSES, task, ("nose", "2") if task == "keypoints" else (), masks)
-    made = client.create_project(f"{task} {masks}"[:50], "", config)
+    made = client.create_project(f"{task} {masks}"[:50], "", {"label_config": config})
     found = client.project(made["id"])
     assert found is not None
     parsed = found["parsed_label_config"]

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import MakeProject, copy_project
+from tests.conftest import EVERYTHING, MakeProject, copy_project
 from workflow.connection import serve
 from workflow.errors import ConfigError, LabelStudioError, StageError
+from workflow.exchange import link
+from workflow.exchange.sent import version
 from workflow.formats import labelstudio
 from workflow.label_studio import Client
 from workflow.ledger import ACTIONS
@@ -48,9 +50,9 @@ def pushed(
 
 
 def _tasks(project: Project, client: Client) -> list[dict]:
-    number = push.find_project(project, client)
+    number = link.find_project(project, client)
     assert number is not None
-    return list(client.tasks(number, pull.FIELDS))
+    return list(client.tasks(number, EVERYTHING))
 
 
 def _ids(project: Project, client: Client) -> list[tuple]:
@@ -77,14 +79,14 @@ def test_push_sends_each_image_once_and_the_test_split_blind(pushed: Project, cl
         assert len(task["predictions"]) == (0 if blind else 1)
         if not blind:
             (prediction,) = task["predictions"]
-            assert prediction["model_version"] == push.version(sample)
+            assert prediction["model_version"] == version(sample)
             model = sample.annotations[0].provenance
             back = labelstudio.from_result(prediction["result"], record.width, record.height, model)
             assert back.lost == {}
             for was, now in zip(sample.annotations, back.annotations, strict=True):
                 assert (now.label, now.id, now.score) == (was.label, was.id, was.score)
                 assert now.box == pytest.approx(was.box, abs=1e-6)
-    project = client.project(read_json(push.link_path(pushed))["project"])
+    project = client.project(read_json(link.link_path(pushed))["project"])
     assert project["model_version"].startswith("ultralytics:base/printed-digits.pt@")
 
 
@@ -100,7 +102,7 @@ def test_a_push_whose_answer_was_lost_is_found_not_repeated(pushed: Project, cli
     """What a killed push sent is on the server only: without our file, and with everything twice."""
     before = {t["data"]["image_id"]: t["id"] for t in _tasks(pushed, client)}
     pushed.pushed.unlink()
-    number = push.find_project(pushed, client)
+    number = link.find_project(pushed, client)
     twice = [{"data": t["data"]} for t in _tasks(pushed, client)[:5]]
     client.import_tasks(number, twice)
     outcome = push.run(pushed, client, str(serve(pushed)))
@@ -110,7 +112,7 @@ def test_a_push_whose_answer_was_lost_is_found_not_repeated(pushed: Project, cli
 
 
 def test_human_work_on_a_doubled_task_is_never_deleted(pushed: Project, client: Client) -> None:
-    number = push.find_project(pushed, client)
+    number = link.find_project(pushed, client)
     first = _tasks(pushed, client)[0]
     (copied,) = client.import_tasks(number, [{"data": first["data"]}])
     client.annotate(copied, {"result": [], "lead_time": 1.0, "was_cancelled": False})
@@ -229,10 +231,12 @@ def test_classes_are_locked_once_labels_use_them(pushed: Project, client: Client
     toml.write_text(text.replace('"8", "9"]', '"8", "9", "x"]'))
     assert not dataset.run(load_project(pushed.folder)).skipped
     toml.write_text(text.replace('["0", "1"', '["1", "0"'))
+    assert not dataset.run(load_project(pushed.folder)).skipped
+    toml.write_text(text.replace('["0", "1"', '["0"'))
     with pytest.raises(ConfigError) as error:
         dataset.run(load_project(pushed.folder))
-    assert error.value.problems[0].startswith("classes: ['1', '0', '2', ")
-    assert error.value.fix == "add new classes at the end"
+    assert error.value.problems[0].startswith("classes: labels in use would lose their class: '1' (")
+    assert error.value.fix.startswith("put them back, rename them")
 
 
 def test_the_whole_loop(pushed: Project, client: Client) -> None:
@@ -292,7 +296,7 @@ def test_the_demo_waits_until_a_person_has_dealt_with_every_task(
         assert "48 tasks reviewed by a simulated reviewer, 1 of them skipped" in person.result().did
     assert outcome.did == "48 tasks reviewed by you"
     shown = capsys.readouterr().out
-    assert f"{client.url}/projects/{push.link(pushed)['project']}/data?labeling=1" in shown
+    assert f"{client.url}/projects/{link.link(pushed)['project']}/data?labeling=1" in shown
     assert "48 tasks wait" in shown
 
 

@@ -19,6 +19,7 @@ from workflow import masks, models, overlap
 from workflow.errors import ModelError
 from workflow.models import Guesses, Options, segments
 from workflow.models.mask2former import task_of
+from workflow.models.sam import Sam
 from workflow.records import Annotation, Provenance, RotatedBox
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
@@ -279,6 +280,42 @@ def test_each_image_is_looked_at_once(folder: Path, monkeypatch: pytest.MonkeyPa
         assert [a.label for a in one][: len(other)] == [a.label for a in other]
     assert overlap.iou(whole, found[0]).diagonal().min() > 0.99
     assert found[1] == ()
+
+
+@pytest.mark.parametrize("name", ["sam", "sam-hq", "sam2"])
+@pytest.mark.parametrize(
+    ("points", "positive", "box"),
+    [
+        ([(60.0, 40.0)], [True], None),
+        ([(60.0, 40.0), (20.0, 70.0)], [True, False], None),
+        ([], [], (10.0, 12.0, 90.0, 80.0)),
+        ([(60.0, 40.0)], [False], (10.0, 12.0, 90.0, 80.0)),
+    ],
+)
+def test_a_click_means_what_the_library_says(
+    folder: Path, name: str, points: list, positive: list, box: Any
+) -> None:
+    import torch
+    from transformers import AutoProcessor
+
+    model = _load(f"sam:{name}", folder)
+    assert isinstance(model, Sam)
+    found = model.mask(model.embed(PICTURE), points, positive, box)
+    processor = AutoProcessor.from_pretrained(folder / name)
+    prompts: dict[str, Any] = {"input_boxes": [[list(box)]]} if box else {}
+    if points:
+        prompts |= {"input_points": [[[list(p) for p in points]]]}
+        prompts |= {"input_labels": [[[int(p) for p in positive]]]}
+    inputs = processor(images=PICTURE, return_tensors="pt", **prompts)
+    sizes = [inputs.pop(k) for k in ("original_sizes", "reshaped_input_sizes") if k in inputs]
+    alone = len(points) == 1 and box is None
+    with torch.inference_mode():
+        outputs = model._model(**inputs, multimask_output=alone)
+    drawn = processor.post_process_masks(outputs.pred_masks, *sizes)[0][0]
+    assert len(drawn) == (3 if alone else 1)
+    theirs = drawn[outputs.iou_scores[0, 0].argmax()].numpy()
+    assert found.shape == PICTURE.shape[:2] and found.dtype == bool
+    assert found.any() and (found == theirs).mean() > 0.999
 
 
 def test_whatever_encloses_something_is_a_box_to_sam(folder: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.shapes import CLASSES, KEYPOINTS, draw_objects, shifted, truth_of
 from workflow import masks
 from workflow.formats import labelstudio
+from workflow.formats.labelstudio_interface import Interface
 from workflow.ledger import compare
 from workflow.records import Annotation, ImageRecord, Provenance
 from workflow.settings import Settings
@@ -40,7 +41,8 @@ def _submit(
         result = labelstudio.to_result(guesses, 96, 72, controls=controls)
         task["predictions"] = [{"id": 8, "result": result}]
     rows = [{k: v for k, v in annotation_to_row(a).items() if k != "provenance"} for a in truth]
-    answer = _review(RECORD, task, {"file": "i.png", "annotations": rows} | line, settings)
+    line |= {"file": "i.png", "annotations": rows}
+    answer = _review(RECORD, task, line, settings, Interface("", controls))
     found = labelstudio.from_result(answer["result"], 96, 72, MODEL, controls=controls)
     assert found.lost == {}
     actions = compare(guesses or [], found.annotations, settings.task == "classification")

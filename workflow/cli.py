@@ -94,6 +94,9 @@ def review(
 def pull(
     project: Name = None,
     full: Annotated[bool, typer.Option("--full", help="Sweep everything, not only what changed.")] = False,
+    drop_deleted: Annotated[
+        bool, typer.Option("--drop-deleted", help="Forget labels whose tasks were deleted; sweeps too.")
+    ] = False,
 ) -> None:
     """Pull the corrected labels back, and keep the ledger of what people did.
 
@@ -103,7 +106,71 @@ def pull(
     from workflow.stages import pull as stage
 
     found = _project(project)
-    _show(stage.run(found, connect(found)[0], full))
+    _show(stage.run(found, connect(found)[0], full, drop_deleted))
+
+
+@app.command()
+def serve(
+    project: Name = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Who guesses whole images; repeated, a chain. By default preannotate.model."),
+    ] = None,
+    interactive: Annotated[
+        str, typer.Option(metavar="SPEC", help="Who draws masks for clicks: sam2, sam or sam:CHECKPOINT.")
+    ] = "",
+    port: Annotated[int | None, typer.Option(help="By default 9090, or the next free one.")] = None,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Make the project in Label Studio use it, and pull what comes.")
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Help people while they label: guesses for new tasks, masks for clicks, a pull after each submission.
+
+    Example: workflow serve zipcodes --connect
+
+    Example: workflow serve street --connect --interactive sam2 --model run:street-1 --device cuda:0
+    """
+    from workflow import connection
+    from workflow.stages import serve as stage
+
+    # It takes the project's lock for each pull only: the other commands work while it serves.
+    found = _project(project, alone=False)
+    client = connection.connect(found)[0] if connect else None
+    stage.run(found, stage.Wishes(tuple(model or ()), interactive, port, device), client)
+
+
+@app.command()
+def ledger(
+    project: Name = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """What people did to the guesses: shares, precision, recall, time saved, and thresholds to set.
+
+    Example: workflow ledger zipcodes --json
+    """
+    from workflow.stages import ledger as stage
+
+    found = _project(project, alone=False)
+    account = stage.run(found)
+    print(stage.as_json(found, account) if as_json else stage.describe(found, account))
+
+
+@app.command()
+def history(
+    project: Name = None,
+    restore: Annotated[
+        int | None, typer.Option(metavar="N", help="Bring labels.jsonl back to what it was after change N.")
+    ] = None,
+) -> None:
+    """List every change of the labels, or go back to an earlier state; that is a change too.
+
+    Example: workflow history zipcodes && workflow history zipcodes --restore 3
+    """
+    from workflow.stages import history as stage
+
+    found = _project(project)
+    print(stage.describe(found) if restore is None else stage.restore(found, restore))
 
 
 @app.command("import")
@@ -371,3 +438,5 @@ def _workspace() -> Path:
 def _show(outcome: Outcome) -> None:
     what = "unchanged" if outcome.skipped else f"{outcome.seconds:.1f} s"
     print(f"{outcome.stage}: {outcome.did} [{what}]")
+    for line in outcome.lines:
+        print(f"  {line}")

@@ -8,6 +8,7 @@
     ├── ModelError          a model or checkpoint cannot be loaded or run
     ├── ServiceError        a local server does not start, answer or stop
     └── LabelStudioError    Label Studio refused a request or lost something
+        └── LostAnswer      a request was sent, and what became of it is not known
 
 Each says what is wrong and where; `fix` says what to type next. The command line prints both on
 one line and exits with 1, without a traceback unless `--debug` is given.
@@ -59,4 +60,8 @@ class ServiceError(WorkflowError):
 
 
 class LabelStudioError(WorkflowError):
+    pass
+
+
+class LostAnswer(LabelStudioError):
     pass

@@ -10,16 +10,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from workflow.errors import LabelStudioError
+import orjson
+
+from workflow.ahead import ahead
+from workflow.errors import LabelStudioError, LostAnswer
 
 Json = dict[str, Any]
 PAGE = 500
-CHUNK = 1000
+# A page of large masks would fill the memory: where one is heavier, the next has fewer tasks.
+PAGE_BYTES = 16_000_000
+# The server looks at every task of the project once a request, so few large requests are fast.
+CHUNK, CHUNK_BYTES = 10_000, 48_000_000
 WRITE_TIMEOUT = 600
 READ_TIMEOUT = 60
 READ_TRIES = 4
@@ -46,14 +52,14 @@ class Client:
 
     def get(self, path: str, **query: Any) -> Any:
         """Read JSON, trying again when the connection or the server falters; None for 404."""
-        return self._read(path, query)[0]
+        return self._weigh(path, query)[0]
 
     def post(self, path: str, body: Any) -> Any:
         """Write once. LabelStudioError if the server refuses or its answer is lost."""
-        return self._once("POST", path, json=body)
+        return self._once("POST", path, body)
 
     def patch(self, path: str, body: Json) -> Any:
-        return self._once("PATCH", path, json=body)
+        return self._once("PATCH", path, body)
 
     def delete(self, path: str) -> None:
         self._once("DELETE", path)
@@ -75,9 +81,9 @@ class Client:
     def project(self, number: int) -> Json | None:
         return self.get(f"api/projects/{number}/")
 
-    def create_project(self, title: str, description: str, config: str) -> Json:
-        body = {"title": title, "description": description, "label_config": config}
-        return self.post("api/projects/", body | {"show_collab_predictions": True})
+    def create_project(self, title: str, description: str, settings: Json) -> Json:
+        body = {"title": title, "description": description, "show_collab_predictions": True}
+        return self.post("api/projects/", body | settings)
 
     def serve_folder(self, project: int, path: str, title: str) -> None:
         """Let the server serve a local folder to this project; syncing it would make tasks, so it is not."""
@@ -89,51 +95,65 @@ class Client:
 
     # Tasks
 
-    def tasks(self, project: int, include: str, since: datetime | None = None) -> Iterator[Json]:
-        """Stream a project's tasks in pages; only those changed after `since`, the server's time, if given.
+    def tasks(
+        self, project: int, include: str, since: datetime | None = None, numbers: Sequence[int] | None = None
+    ) -> Iterator[Json]:
+        """Stream a project's tasks by number, the next page being fetched while one is worked on.
 
-        `include` names fields, those of the annotations within tasks too.
+        `include` names fields, those of the annotations and predictions within tasks too. Only tasks changed
+        after `since`, the server's time, or only those of `numbers`, where given. Pages begin after the last
+        task of the one before, so that one deleted meanwhile makes none be passed over.
         """
-        query: Json = {"project": project, "include": include, "fields": "all", "page_size": PAGE}
+        for page in ahead(self._pages(project, include, since, numbers)):
+            yield from page
+
+    def _pages(
+        self, project: int, include: str, since: datetime | None, numbers: Sequence[int] | None
+    ) -> Iterator[list[Json]]:
+        where = []
         if since is not None:
             value = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-            item = {
-                "filter": "filter:tasks:updated_at",
-                "operator": "greater",
-                "type": "Datetime",
-                "value": value,
-            }
-            query["query"] = json.dumps({"filters": {"conjunction": "and", "items": [item]}})
-        page, seen = 1, 0
-        while answer := self.get("api/tasks/", **query, page=page):
-            yield from answer["tasks"]
-            seen += len(answer["tasks"])
-            if not answer["tasks"] or seen >= answer["total"]:
+            where.append(_filter("updated_at", "greater", "Datetime", value))
+        if numbers is not None:
+            where.append(_filter("id", "in_list", "List", list(numbers)))
+        last, size = 0, PAGE
+        while True:
+            items = [*where, _filter("id", "greater", "Number", last)] if last else where
+            view = {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
+            query: Json = {"project": project, "include": include, "fields": "all", "page_size": size}
+            # A task's own address of its image, not today's signed one.
+            query |= {"resolve_uri": "false", "query": json.dumps(view)}
+            answer, weight = self._weigh("api/tasks/", query)
+            if not answer or not answer["tasks"]:
                 return
-            page += 1
+            yield answer["tasks"]
+            count = len(answer["tasks"])
+            if count >= answer["total"]:
+                return
+            last = answer["tasks"][-1]["id"]
+            size = max(1, min(PAGE, int(PAGE_BYTES * count / weight)))
 
     def import_tasks(self, project: int, tasks: Sequence[Json]) -> list[int]:
         """Create tasks; their ids, in the order given."""
-        answer = _guarded(
-            self.url,
-            lambda: self._sdk.projects.import_tasks(id=project, request=list(tasks), return_task_ids=True),
-        )
-        if answer.task_count != len(tasks) or len(answer.task_ids or []) != len(tasks):
-            raise LabelStudioError(
-                f"{self.url}: took {answer.task_count} of {len(tasks)} tasks", "workflow push again"
+        answer = self.post(f"api/projects/{project}/import?return_task_ids=true", list(tasks))
+        numbers = answer.get("task_ids") or []
+        if answer.get("task_count") != len(tasks) or len(numbers) != len(tasks):
+            raise LostAnswer(
+                f"{self.url}: took {answer.get('task_count')} of {len(tasks)} tasks", "workflow push again"
             )
-        return list(answer.task_ids)
+        return numbers
 
     def import_predictions(self, project: int, predictions: Sequence[Json]) -> None:
         """Create predictions on existing tasks, and count what the server took."""
-        answer = _guarded(
-            self.url,
-            lambda: self._sdk.projects.import_predictions(id=project, request=list(predictions)),
-        )
-        if answer.created != len(predictions):
-            raise LabelStudioError(
-                f"{self.url}: took {answer.created} of {len(predictions)} predictions", "workflow push again"
-            )
+        answer = self.post(f"api/projects/{project}/import/predictions", list(predictions))
+        if answer.get("created") != len(predictions):
+            what = f"took {answer.get('created')} of {len(predictions)} predictions"
+            raise LostAnswer(f"{self.url}: {what}", "workflow push again")
+
+    def delete_predictions_of(self, project: int, tasks: Sequence[int]) -> None:
+        """Delete all predictions of these tasks. Who has one on the screen cannot submit it any more."""
+        path = f"api/dm/actions?id=delete_tasks_predictions&project={project}"
+        self.post(path, {"selectedItems": {"all": False, "included": list(tasks)}})
 
     def next_task(self, project: int) -> Json | None:
         """What an annotator gets to see next, with its predictions; None when nothing is left."""
@@ -151,47 +171,70 @@ class Client:
 
     def server_time(self) -> datetime:
         """The server's clock, to the second: ours may differ."""
-        _, headers = self._read("api/version/", {})
-        return parsedate_to_datetime(headers["date"])
+        answer = self._read("api/version/", {})
+        return parsedate_to_datetime(answer.headers["date"])
 
     # Requests
 
-    def _read(self, path: str, query: Json) -> tuple[Any, Any]:
+    def _weigh(self, path: str, query: Json) -> tuple[Any, int]:
+        """What a GET answers, None for 404, and how many bytes it came in."""
+        answer = self._read(path, query)
+        return self._content(answer) if answer.status_code != 404 else None, len(answer.content)
+
+    def _read(self, path: str, query: Json) -> Any:
         for attempt in range(READ_TRIES):
             try:
                 return self._request("GET", path, params=query, timeout=READ_TIMEOUT)
             except LabelStudioError as error:
-                if attempt == READ_TRIES - 1 or "HTTP 4" in error.problem:
+                if attempt == READ_TRIES - 1 or not isinstance(error, LostAnswer):
                     raise
                 time.sleep(0.3 * 2**attempt)
         raise AssertionError("unreachable")
 
-    def _once(self, method: str, path: str, **body: Any) -> Any:
-        return self._request(method, path, **body)[0]
+    def _once(self, method: str, path: str, body: Any = None) -> Any:
+        content: Any = {} if body is None else {"content": orjson.dumps(body), "headers": JSON}
+        return self._content(self._request(method, path, **content))
 
-    def _request(self, method: str, path: str, timeout: int = WRITE_TIMEOUT, **rest: Any) -> tuple[Any, Any]:
+    def _request(self, method: str, path: str, timeout: int = WRITE_TIMEOUT, **rest: Any) -> Any:
         # The SDK's own transport, for its authentication: legacy tokens and personal ones alike.
         transport = self._sdk._client_wrapper.httpx_client
         options: Any = {"timeout_in_seconds": timeout}
         answer = _guarded(
             self.url, lambda: transport.request(path, method=method, request_options=options, **rest)
         )
-        if answer.status_code == 404 and method == "GET":
-            return None, answer.headers
-        if answer.is_error:
-            raise LabelStudioError(*_refusal(self.url, method, path, answer.status_code, answer.text))
+        if answer.is_error and not (answer.status_code == 404 and method == "GET"):
+            raise _refusal(self.url, method, path, answer.status_code, answer.text)
+        return answer
+
+    def _content(self, answer: Any) -> Any:
         try:
-            return (answer.json() if answer.content else None), answer.headers
-        except ValueError:
+            return orjson.loads(answer.content) if answer.content else None
+        except orjson.JSONDecodeError:
             raise self._stranger() from None
 
     def _stranger(self) -> LabelStudioError:
         return LabelStudioError(f"{self.url} answers, but not as Label Studio does", "check LABEL_STUDIO_URL")
 
 
-def chunks(items: Sequence[Any], size: int = CHUNK) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+JSON = {"Content-Type": "application/json"}
+
+
+def _filter(column: str, operator: str, kind: str, value: Any) -> Json:
+    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
+
+
+def chunks(items: Iterable[Any], weight: Any = None) -> Iterator[list[Any]]:
+    """Lists of items that one request can carry: by their number, and by `weight`, their bytes, if given."""
+    part: list[Any] = []
+    heavy = 0
+    for item in items:
+        part.append(item)
+        heavy += weight(item) if weight else 0
+        if len(part) >= CHUNK or heavy >= CHUNK_BYTES:
+            yield part
+            part, heavy = [], 0
+    if part:
+        yield part
 
 
 def _guarded(url: str, call: Any) -> Any:
@@ -202,19 +245,20 @@ def _guarded(url: str, call: Any) -> Any:
     try:
         return call()
     except ApiError as error:
-        raise LabelStudioError(*_refusal(url, "request", "", error.status_code, str(error.body))) from None
+        raise _refusal(url, "request", "", error.status_code, str(error.body)) from None
     except httpx.TimeoutException:
-        raise LabelStudioError(f"{url} did not answer in time", "workflow status") from None
+        raise LostAnswer(f"{url} did not answer in time", "workflow status") from None
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         what = str(error) or type(error).__name__
-        raise LabelStudioError(
+        raise LostAnswer(
             f"no Label Studio answers at {url} ({what})", "make up, or check LABEL_STUDIO_URL"
         ) from None
 
 
-def _refusal(url: str, method: str, path: str, status: int | None, body: str) -> tuple[str, str]:
-    if status in (401, 403):
-        return f"{url} refuses the token (HTTP {status})", "check LABEL_STUDIO_API_KEY, or make down up"
+def _refusal(url: str, method: str, path: str, status: int | None, body: str) -> LabelStudioError:
+    if status == 401:
+        fix = "check LABEL_STUDIO_API_KEY, or make down up"
+        return LabelStudioError(f"{url} refuses the token (HTTP {status})", fix)
     detail = body
     try:
         answer = json.loads(body)
@@ -222,4 +266,6 @@ def _refusal(url: str, method: str, path: str, status: int | None, body: str) ->
     except (ValueError, AttributeError):
         pass
     detail = " ".join(detail.split())[:300]
-    return f"{url} refused {method} {path} (HTTP {status}): {detail}", "workflow status"
+    # A server that stumbled may have done it all the same; one that refused has not.
+    kind = LostAnswer if status is None or status >= 500 else LabelStudioError
+    return kind(f"{url} refused {method} {path} (HTTP {status}): {detail}", "workflow status")

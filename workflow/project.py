@@ -64,6 +64,10 @@ class Project:
         return self.data / "ledger.jsonl"
 
     @property
+    def disagreements(self) -> Path:
+        return self.data / "disagreements.jsonl"
+
+    @property
     def dataset(self) -> Path:
         return self.data / "dataset"
 

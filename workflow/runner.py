@@ -45,12 +45,13 @@ def alone(folder: Path, what: str) -> IO[str]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage did, for people (`did`) and for the tables."""
+    """What a stage did, for people (`did`, and `lines` below it) and for the tables."""
 
     stage: str
     seconds: float
     did: str
     skipped: bool = False
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

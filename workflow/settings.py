@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from workflow.records import Split
-from workflow.tasks import BACKGROUND, TaskName
+from workflow.tasks import BACKGROUND, TASKS, TaskName
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Unit = Annotated[float, Field(ge=0, le=1)]
@@ -94,22 +94,52 @@ class Preannotate(Section):
 class Push(Section):
     """Images of a `blind` split are pushed without predictions, so that no figure is anchored on them.
 
+    So is a `control` share of the rest: what labeling takes without help is measured on it. `probes` is
+    the share of guesses' images that get one more guess, planted and wrong, to measure who looks.
+    `predictions` names a file of data/predictions to push instead of the pre-annotator's.
+    `versions` says whether a new model's guesses join the old ones or replace them where nobody worked.
+    `order` says what people get to see first: the images as catalogued, or those the model is unsure of.
+    `label_config` is a labeling interface of one's own, an XML file, in place of the generated one.
     `masks` says whether people see and correct the masks of objects as brush strokes or as outlines.
 
-    `image_url` says where a server elsewhere finds the images: https://images.example/{path}. Without
-    it the server must see this machine's disk (local files storage).
+    `image_url` says where a server elsewhere finds the images: https://images.example/{path}, or
+    s3:// or gs:// and a bucket. Without it the server must see this machine's disk (local files storage).
     """
 
     blind: tuple[Split, ...] = ("test",)
+    control: Share = 0.05
+    probes: Share = 0.0
+    predictions: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    versions: Literal["join", "replace"] = "join"
+    order: Literal["catalog", "uncertain"] = "catalog"
     image_url: str | None = None
     masks: Literal["brush", "polygon"] = "brush"
+    label_config: Annotated[str, Field(min_length=1)] | None = None
+    smart: bool = False
 
     @field_validator("image_url")
     @classmethod
     def _has_a_path(cls, template: str | None) -> str | None:
-        if template is not None and "{path}" not in template:
+        if template is None:
+            return None
+        if "{path}" not in template:
             raise ValueError("needs {path}, where an image's path goes")
+        if not re.match(r"(https?|s3|gs)://[^/{]+/", template):
+            raise ValueError("begins with none of https://HOST/, http://HOST/, s3://BUCKET/, gs://BUCKET/")
         return template
+
+
+class Pull(Section):
+    """Whose word counts where several people labeled one image.
+
+    `latest` is the last submission; `ground-truth` what somebody marked as such in Label Studio;
+    `agreement` what at least `minimum` people and the majority agree on, regions being the same from
+    an IoU of `agreement_iou`; `all` keeps everybody's.
+    """
+
+    annotators: Literal["latest", "ground-truth", "agreement", "all"] = "latest"
+    agreement_iou: Annotated[float, Field(gt=0, le=1)] = 0.5
+    minimum: Annotated[int, Field(ge=2)] = 2
 
 
 class Review(Section):
@@ -171,10 +201,12 @@ class Settings(Section):
     task: TaskName = "detection"
     classes: tuple[str, ...]
     keypoints: tuple[str, ...] = ()
+    renamed_from: dict[str, str] = {}
     images: Images = Images()
     split: SplitRule = SplitRule()
     preannotate: Preannotate = Preannotate()
     push: Push = Push()
+    pull: Pull = Pull()
     review: Review = Review()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
@@ -197,6 +229,32 @@ class Settings(Section):
             raise ValueError("has an empty name, or one with space around it")
         return classes
 
+    @model_validator(mode="before")
+    @classmethod
+    def _models_know_old_names(cls, values: Any) -> Any:
+        """What a model, trained before a class was renamed, calls by its old name is that class."""
+        renamed = values.get("renamed_from") if isinstance(values, dict) else None
+        section = values.get("preannotate", {}) if isinstance(renamed, dict) else None
+        if isinstance(renamed, dict) and isinstance(section, dict):
+            known = section.get("class_map", {})
+            if isinstance(known, dict):
+                old = {old: new for new, old in renamed.items() if isinstance(old, str)}
+                values = values | {"preannotate": section | {"class_map": old | known}}
+        return values
+
+    @model_validator(mode="after")
+    def _names_are_renamed(self) -> Settings:
+        for new, old in self.renamed_from.items():
+            if new not in self.labels:
+                raise ValueError(f"renamed_from: {new!r} is no class")
+            if old in self.labels:
+                raise ValueError(f"renamed_from: {old!r} is still a class, so {new!r} is not its new name")
+        if twice := [
+            old for old in self.renamed_from.values() if [*self.renamed_from.values()].count(old) > 1
+        ]:
+            raise ValueError(f"renamed_from: {twice[0]!r} cannot become two classes")
+        return self
+
     @model_validator(mode="after")
     def _names_are_classes(self) -> Settings:
         for source, target in self.preannotate.class_map.items():
@@ -214,6 +272,8 @@ class Settings(Section):
             raise ValueError("keypoints: names no point, and task is keypoints")
         if self.task != "keypoints" and self.keypoints:
             raise ValueError(f"keypoints: are not labeled where task is {self.task}")
+        if self.push.probes and not TASKS[self.task].of_objects:
+            raise ValueError(f"push.probes: are planted among objects, and {self.task} has none")
         if shared := set(self.keypoints) & set(self.classes):
             raise ValueError(f"keypoints: {sorted(shared)[0]!r} is a class too")
         if self.task == "semantic-segmentation" and BACKGROUND in self.classes:

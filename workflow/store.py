@@ -13,7 +13,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -152,9 +152,18 @@ def file_digest(path: Path) -> str:
 
 
 def annotation_to_row(annotation: Annotation) -> Row:
-    row = {k: v for k, v in asdict(annotation).items() if v is not None and v != ""}
-    row["provenance"] = {k: v for k, v in row["provenance"].items() if v != ""}
+    row: Row = {"label": annotation.label, "provenance": _said(annotation.provenance)}
+    for name in ("box", "rotated_box", "mask", "keypoints", "score", "id", "polygons", "parent"):
+        value = getattr(annotation, name)
+        if value is not None and value != "":
+            row[name] = _said(value) if is_dataclass(value) else value
     return row
+
+
+def _said(record: Any) -> Row:
+    """A small record's fields but the empty ones; dataclasses.asdict copies deeply, ten times as slow."""
+    fields = ((name, getattr(record, name)) for name in record.__slots__)
+    return {name: value for name, value in fields if value != ""}
 
 
 def annotation_from_row(row: Row) -> Annotation:

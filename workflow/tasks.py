@@ -32,6 +32,11 @@ class Task:
     geometry: tuple[str, ...]
     from_tasks: tuple[TaskName, ...] = ()
 
+    @property
+    def of_objects(self) -> bool:
+        """Whether an annotation is one object, with a place of its own in the image."""
+        return bool(self.geometry) and self.name != "semantic-segmentation"
+
     def takes(self, annotation: Annotation) -> bool:
         """Whether an annotation is one of this task, by its geometry."""
         return annotation.geometry in self.geometry if self.geometry else not annotation.geometry

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from workflow.formats.labelstudio_config import controls, label_config
+from workflow.formats.labelstudio_config import PROMPTS, controls, label_config
 from workflow.formats.labelstudio_read import EVERYTHING, Reading, from_json_min, from_result, submitted
 from workflow.formats.labelstudio_write import CONTROLS, PART, acceptable, fit, to_result
 
@@ -16,6 +16,7 @@ __all__ = [
     "CONTROLS",
     "EVERYTHING",
     "PART",
+    "PROMPTS",
     "Reading",
     "acceptable",
     "controls",

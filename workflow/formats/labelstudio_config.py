@@ -11,7 +11,7 @@ from typing import Literal
 from xml.sax.saxutils import quoteattr
 
 from workflow.formats.labelstudio_write import CONTROL, OBJECT
-from workflow.tasks import TaskName
+from workflow.tasks import TASKS, TaskName
 
 Masks = Literal["brush", "polygon"]
 POINTS = "keypoint"
@@ -33,6 +33,13 @@ TAGS = {
     ' fillOpacity="0.25">',
     "brushlabels": '<BrushLabels name="{name}" toName="{image}">',
 }
+# What a person asks a model with where masks are labeled: a click, a frame. They show only while the editor's
+# Auto-Annotation is on, and go when the mask they asked for is taken.
+PROMPTS: Mapping[str, str] = {"keypointlabels": "click", "rectanglelabels": "frame"}
+PROMPT_TAGS = {
+    "keypointlabels": '<KeyPointLabels name="{name}" toName="{image}" smart="true" smartOnly="true">',
+    "rectanglelabels": '<RectangleLabels name="{name}" toName="{image}" smart="true" smartOnly="true">',
+}
 
 
 def controls(task: TaskName, masks: Masks = "brush") -> Mapping[str, str]:
@@ -53,18 +60,23 @@ def label_config(
     task: TaskName = "detection",
     keypoints: Sequence[str] = (),
     masks: Masks = "brush",
+    smart: bool = False,
+    stored: Mapping[str, str] | None = None,
 ) -> str:
     """The XML by which Label Studio shows a task of the project, one control a line of `controls`.
+
+    With `smart`, and where masks are labeled, the tools to ask a model for a mask with too. A class of
+    `stored` is shown by its name, and kept by the server under another, as an alias.
 
     Hotkeys and colours go on from the classes to the keypoints, so that none means two things.
     """
     names = (*classes, *keypoints)
     keys = _hotkeys(names)
-    lines = [
-        "<View>",
+    lines = []
+    image = (
         f'  <Image name="{OBJECT}" value="$image" zoom="true" zoomControl="true" brightnessControl="true"'
-        ' contrastControl="true" rotateControl="false"/>',
-    ]
+        ' contrastControl="true" rotateControl="false"/>'
+    )
     options = {
         "image": OBJECT,
         "turns": "true" if task == "oriented-detection" else "false",
@@ -74,13 +86,21 @@ def label_config(
         tag = TAGS[kind].format(name=control, **options)
         own = keypoints if kind == "keypointlabels" else classes
         lines.append(f"  {tag}")
-        lines += [_label(name, names.index(name), keys, kind == "choices") for name in own]
+        lines += [_label(name, names.index(name), keys, kind == "choices", stored or {}) for name in own]
         lines.append(f"  </{tag[1:].split()[0]}>")
-    return "\n".join([*lines, "</View>", ""])
+    for kind, control in PROMPTS.items() if smart and "mask" in TASKS[task].geometry else ():
+        tag = PROMPT_TAGS[kind].format(name=control, image=OBJECT)
+        lines.append(f"  {tag}")
+        lines += [_label(name, names.index(name), {}, False, stored or {}) for name in classes]
+        lines.append(f"  </{tag[1:].split()[0]}>")
+    # Under a tall image nobody would see the choices; tools come with the image, wherever their labels are.
+    lines = [*lines, image] if "choices" in controls(task, masks) else [image, *lines]
+    return "\n".join(["<View>", *lines, "</View>", ""])
 
 
-def _label(name: str, number: int, keys: Mapping[str, str], choice: bool) -> str:
+def _label(name: str, number: int, keys: Mapping[str, str], choice: bool, stored: Mapping[str, str]) -> str:
     key = f' hotkey="{keys[name]}"' if name in keys else ""
+    key += f" alias={quoteattr(stored[name])}" if name in stored else ""
     if choice:
         return f"    <Choice value={quoteattr(name)}{key}/>"
     return f'    <Label value={quoteattr(name)} background="{COLOURS[number % len(COLOURS)]}"{key}/>'

@@ -1,11 +1,13 @@
 """SAM, SAM-HQ and SAM 2 through transformers (Apache-2.0): the mask of what a box encloses.
 
 They name nothing: boxes and labels come from the model before them in a chain, `["grounding-dino", "sam2"]`.
+Or from a person who clicks: `embed` looks at an image once, `mask` answers any number of prompts on it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from workflow.models import Guesses, Options, Pixels, hub
 from workflow.models.device import autocast, pick_device, upload
 from workflow.models.segments import AT_ONCE
 from workflow.overlap import as_box
-from workflow.records import Annotation, Provenance
+from workflow.records import Annotation, Point, Provenance
 from workflow.store import digest
 from workflow.tasks import TaskName
 
@@ -25,6 +27,20 @@ KINDS = {"sam", "sam_hq", "sam2", "sam2_video"}
 PROMPTS = 64
 
 Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """An image as the mask decoder knows it; `size` is the image's (height, width).
+
+    `scale` leads from the image's pixels (x, y) to those the model saw; `padding` is what a post-processor
+    must know of those it did not see.
+    """
+
+    features: dict[str, Any]
+    size: tuple[int, int]
+    scale: np.ndarray
+    padding: dict[str, Any]
 
 
 class Sam:
@@ -60,14 +76,40 @@ class Sam:
         numbers = [number for number, boxes in enumerate(wanted) if boxes]
         if not numbers:
             return found
-        inputs = [self._prepare(images[number]) for number in numbers]
-        embedded = self._embed(inputs)
-        for place, number in enumerate(numbers):
-            embedding = {name: _pick(value, place) for name, value in embedded.items()}
+        embedded = self._embed([images[number] for number in numbers])
+        for number, one in zip(numbers, embedded, strict=True):
             boxes = np.array([box for _, box in wanted[number]], dtype=np.float32)
-            drawn = self._draw(embedding, boxes, inputs[place], images[number].shape[:2])
-            found[number] = self._guesses([a for a, _ in wanted[number]], drawn)
+            found[number] = self._guesses([a for a, _ in wanted[number]], self._draw(one, boxes))
         return found
+
+    def embed(self, image: Pixels) -> Embedded:
+        """Look at an upright RGB image (height, width, 3), which takes nearly all the time."""
+        return self._embed([image])[0]
+
+    def mask(
+        self, image: Embedded, points: Sequence[Point], positive: Sequence[bool], box: Box | None = None
+    ) -> np.ndarray:
+        """The mask (height, width) of what prompts mean: pixels of the image, in the object or beside it.
+
+        A single click may mean a thing or a part of it: of the model's three readings the one it is surest
+        of is taken. With a box or several clicks there is one.
+        """
+        import torch
+
+        prompts: dict[str, Any] = {}
+        if len(points):
+            place = (np.asarray(points, dtype=np.float32) * image.scale).astype(np.float32)
+            prompts["input_points"] = upload(torch.from_numpy(place)[None, None], self._device)
+            kinds = torch.tensor([int(good) for good in positive])
+            prompts["input_labels"] = upload(kinds[None, None], self._device)
+        if box is not None:
+            corners = np.array([box], dtype=np.float32)
+            prompts["input_boxes"] = upload(self._seen(image, corners)[None], self._device)
+        ambiguous = len(points) == 1 and box is None
+        with torch.inference_mode(), autocast(self._device):
+            outputs = self._model(**image.features, **prompts, multimask_output=ambiguous)
+        best = outputs.iou_scores[0, 0].argmax()
+        return next(self._enlarge(image, outputs.pred_masks[0, :, best, None].float()))
 
     def close(self) -> None:
         del self._model
@@ -92,38 +134,54 @@ class Sam:
         writable = np.require(image, requirements="W")
         return self._processor(images=[writable], input_data_format="channels_last", return_tensors="pt")
 
-    def _embed(self, inputs: list[Any]) -> dict[str, Any]:
+    def _embed(self, images: Sequence[Pixels]) -> list[Embedded]:
         """What the mask decoder needs of the images, each looked at once."""
         import torch
 
+        inputs = [self._prepare(image) for image in images]
         pixels = upload(torch.cat([one["pixel_values"] for one in inputs]), self._device)
         with torch.inference_mode(), autocast(self._device):
             said = self._model.get_image_embeddings(pixels)
+        features = {"image_embeddings": said}
         if self._model.config.model_type == "sam_hq":
-            return {"image_embeddings": said[0], "intermediate_embeddings": said[1]}
-        return {"image_embeddings": said}
+            features = {"image_embeddings": said[0], "intermediate_embeddings": said[1]}
+        return [
+            self._embedded(image.shape[:2], one, {k: _pick(v, place) for k, v in features.items()})
+            for place, (image, one) in enumerate(zip(images, inputs, strict=True))
+        ]
 
-    def _draw(
-        self, embedding: dict[str, Any], boxes: np.ndarray, inputs: Any, size: tuple[int, ...]
-    ) -> Iterator[np.ndarray]:
-        """The mask (height, width) in each of the boxes of one image."""
-        import torch
-
+    def _embedded(self, size: tuple[int, ...], inputs: Any, features: dict[str, Any]) -> Embedded:
         height, width = size
         # SAM and SAM-HQ see the image at the top left of a square, the others stretched to one.
         padding = {k: inputs[k].tolist() for k in ("reshaped_input_sizes",) if k in inputs}
         (seen,) = padding.get("reshaped_input_sizes", [inputs["pixel_values"].shape[-2:]])
-        scale = np.array([seen[1] / width, seen[0] / height] * 2, dtype=np.float32)
+        scale = np.array([seen[1] / width, seen[0] / height], dtype=np.float32)
+        return Embedded(features, (height, width), scale, padding)
+
+    def _seen(self, image: Embedded, boxes: np.ndarray) -> Any:
+        """Boxes (n, 4) in the pixels that the model saw."""
+        import torch
+
+        height, width = image.size
         # A rotated box may reach over the edge.
         within = np.clip(boxes, 0, [width, height, width, height]).astype(np.float32)
-        prompts = upload(torch.from_numpy(within * scale), self._device)
-        for part in prompts.split(PROMPTS):
+        return torch.from_numpy(within * np.tile(image.scale, 2))
+
+    def _draw(self, image: Embedded, boxes: np.ndarray) -> Iterator[np.ndarray]:
+        """The mask (height, width) in each of the boxes of one image."""
+        import torch
+
+        for part in upload(self._seen(image, boxes), self._device).split(PROMPTS):
             with torch.inference_mode(), autocast(self._device):
-                outputs = self._model(**embedding, input_boxes=part[None], multimask_output=False)
-            logits = outputs.pred_masks[0].float()
-            for few in logits.split(max(1, AT_ONCE // (height * width))):
-                (large,) = self._processor.post_process_masks([few], original_sizes=[size], **padding)
-                yield from large[:, 0].cpu().numpy()
+                outputs = self._model(**image.features, input_boxes=part[None], multimask_output=False)
+            yield from self._enlarge(image, outputs.pred_masks[0].float())
+
+    def _enlarge(self, image: Embedded, logits: Any) -> Iterator[np.ndarray]:
+        """Masks (n, 1, h, w) as the model draws them, each at the image's size."""
+        height, width = image.size
+        for few in logits.split(max(1, AT_ONCE // (height * width))):
+            (large,) = self._processor.post_process_masks([few], original_sizes=[image.size], **image.padding)
+            yield from large[:, 0].cpu().numpy()
 
 
 def _pick(value: Any, place: int) -> Any:

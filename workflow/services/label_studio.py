@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from workflow.errors import ServiceError
@@ -30,14 +31,29 @@ _OFF = {
     # Other users of this computer reach the port too; they must not be able to make an account.
     "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
 }
+_ROOT_VARIABLE = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
+# Label Studio calls no reserved address (core/utils/io.py has the list), so neither the backend of
+# `workflow serve` nor its webhook. ML_BLOCK_LOCAL_IP and SSRF_PROTECTION_ENABLED would lift the ban for
+# all of them; naming the list anew lifts it for 127.0.0.1 alone. What remains is that whoever has the
+# account may make it ask other servers of this computer.
+_BANNED = (
+    *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"),
+    *("192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24"),
+    *("203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4", "::/128", "::1/128", "::ffff:0:0/96"),
+    *("::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/32", "2001:20::/28"),
+    *("2001:db8::/32", "2002::/16", "fc00::/7", "fe80::/10", "ff00::/8"),
+    *map(str, IPv4Network("127.0.0.0/8").address_exclude(IPv4Network("127.0.0.1/32"))),
+)
+_BANNED_VARIABLE = "LABEL_STUDIO_USER_ADDITIONAL_BANNED_SUBNETS"
 _ON = {
     "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
     "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
     # Without it a prediction for an unknown label is accepted and later submitted as a person's.
     "fflag_feat_utc_210_prediction_validation_15082025": "true",
+    "LABEL_STUDIO_USE_DEFAULT_BANNED_SUBNETS": "false",
+    _BANNED_VARIABLE: ",".join(_BANNED),
     "PYTHONUNBUFFERED": "1",
 }
-_ROOT_VARIABLE = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
 
 
 @dataclass(frozen=True)
@@ -204,5 +220,5 @@ SERVICE = Service(
     external=_own_url,
     external_healthy=_own_healthy,
     prepare=_prepare,
-    watched=(_ROOT_VARIABLE,),
+    watched=(_ROOT_VARIABLE, _BANNED_VARIABLE),
 )

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from workflow.errors import StageError
+from workflow.exchange.schema import lock_schema
 from workflow.formats import huggingface
 from workflow.formats.huggingface_card import dataset_card
 from workflow.progress import progress
 from workflow.project import Project
 from workflow.records import SPLITS, Annotation, ImageRecord, Sample, Split
 from workflow.runner import Outcome, Plan, Runner
-from workflow.schema import lock_schema
 from workflow.store import (
     Row,
     annotation_to_row,
@@ -49,7 +49,7 @@ def run(project: Project, force: bool = False) -> Outcome:
     """
     if not project.labels.exists():
         raise StageError(f"{project.labels} does not exist: no labels were pulled", "workflow pull")
-    lock_schema(project.data, project.settings.classes, project.settings.keypoints, project.labels)
+    lock_schema(project)
     return Runner(project.marks).run(plan(project), lambda scratch: _build(project, scratch), force)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from workflow import ledger, models, services
 from workflow.connection import connect, served_root, state_folder
 from workflow.errors import ConfigError, StageError
+from workflow.exchange import link
 from workflow.project import Project
 from workflow.runner import Outcome
 from workflow.stages import catalog, dataset, evaluate, preannotate, pull, push, review, train
@@ -106,7 +107,7 @@ def _wait_for(servers: Future[Outcome]) -> Outcome:
 def _wait_for_person(project: Project, client: Any) -> Outcome:
     """Wait until a person in Label Studio has dealt with every task; a message now and then says how many."""
     start = time.perf_counter()
-    number = push.find_project(project, client)
+    number = link.find_project(project, client)
     access = services.label_studio_access(state_folder(project.workspace))
     print(f"\nReview the images at {client.url}/projects/{number}/data?labeling=1", flush=True)
     if access.managed:
@@ -134,7 +135,7 @@ def _wait_for_person(project: Project, client: Any) -> Outcome:
 def _summarise(project: Project, outcomes: list[Outcome], label_studio: str) -> Summary:
     state = state_folder(project.workspace)
     urls = {s.name: s.url for s in services.status(state) if s.url}
-    urls["label-studio"] = f"{label_studio}/projects/{push.link(project)['project']}"
+    urls["label-studio"] = f"{label_studio}/projects/{link.link(project)['project']}"
     if "fiftyone-app" in urls:
         urls["fiftyone-app"] = evaluate.app_url(project, urls["fiftyone-app"])
     people = ledger.summarise(read_rows(project.ledger), cost_model(project.settings.review))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from workflow.project import Project
 from workflow.records import SPLITS, Annotation, ImageRecord
 from workflow.runner import Outcome, Plan, Runner
 from workflow.stages import dataset, train
+from workflow.stages import ledger as ledger_stage
 from workflow.stages.ask import THRESHOLDS, Labels, Said, ask, ask_base, read_labels
 from workflow.stages.review import cost_model
 from workflow.store import (
@@ -50,13 +51,16 @@ def plan(project: Project) -> Plan:
     folder = project.runs / name
     settings: dict[str, Any] = project.settings.evaluate.model_dump() | {"run": name}
     settings["threshold"] = THRESHOLDS[project.settings.task]
+    # The report tells the ledger's seconds, and which thresholds would spare some.
+    settings["costs"] = asdict(cost_model(project.settings.review))
+    settings["thresholds"] = ledger_stage.thresholds(project.settings)
     asked = {"model", "image_size", "class_map", "prompts", "templates", "trust"}
     settings |= project.settings.preannotate.model_dump(include=asked)
     inputs: dict[str, Path | str] = {"dataset": dataset.version(project), "run": folder / "run.json"}
     inputs |= {"ledger": project.ledger, "base": train.base_digest(project)}
     for number, spec in enumerate(project.settings.preannotate.models):
         inputs[f"model {number}"] = _checkpoint(project, spec)
-    return Plan("evaluate", 2, settings, inputs, (folder / "metrics.json", folder / "report.html"))
+    return Plan("evaluate", 3, settings, inputs, (folder / "metrics.json", folder / "report.html"))
 
 
 def run(project: Project, device: str = "auto", force: bool = False) -> Outcome:
@@ -209,6 +213,7 @@ def _report_data(
 ) -> report.ReportData:
     card = train.read_run(project, folder.name)
     people = ledger.summarise(read_rows(project.ledger), cost_model(project.settings.review))
+    account = ledger_stage.look(project)
     paths = {r.id: project.image_path(r.path) for r in records}
     limit = project.settings.images.max_megapixels
     provenance = {
@@ -228,6 +233,9 @@ def _report_data(
         ledger={word: people[word] for word in (*ledger.ACTIONS, "skipped")},
         reviewer_seconds=people["reviewer_seconds"],
         seconds_from_nothing=people["seconds_from_nothing"],
+        figures=account.figures if account else None,
+        suggestions=account.suggestions if account else (),
+        judged=account.model if account else "",
         epochs=card["curves"],
         selected_by=card["metric"],
         truth=truth,

@@ -16,12 +16,14 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from workflow.errors import FormatError
+from workflow.exchange import history
+from workflow.exchange.schema import lock_schema
 from workflow.formats.foreign import Losses
 from workflow.progress import progress
 from workflow.project import Project
 from workflow.records import ImageRecord, Provenance, Sample
+from workflow.rowfile import RowFile
 from workflow.runner import Outcome
-from workflow.schema import lock_schema
 from workflow.stages import catalog
 from workflow.stages.import_source import Entry, read_source, resolve
 from workflow.store import (
@@ -70,8 +72,7 @@ def run(
     entries, losses = read_source(project, name, source, images, provenance, class_map or {})
     copied = 0
     if not dry_run:
-        settings = project.settings
-        lock_schema(project.data, settings.classes, settings.keypoints, project.labels)
+        lock_schema(project)
         copied = _copy(project, entries, losses)
         catalog.run(project)
         entries = _readable(entries, read_catalog(project.catalog), losses)
@@ -81,7 +82,8 @@ def run(
     path = project.labels if labels else project.data / "predictions" / f"{title}.jsonl"
     left = _left_to_people(project, samples) if labels else set()
     did = _summary(project, [s for image, s in samples.items() if image not in left], len(left))
-    changed = dry_run or _write(path, _rows(project, samples, left, labels))
+    by = f"import {name}" if labels else ""
+    changed = dry_run or _write(project, path, _rows(project, samples, left, labels), by)
     did = f"would be {did}" if dry_run else f"{did}, {copied} images copied; in {path}"
     outcome = Outcome("import", time.perf_counter() - start, did, skipped=not changed)
     return Result(outcome, losses.lines() + _unused(project, entries))
@@ -168,12 +170,20 @@ def _rows(project: Project, samples: Mapping[str, Sample], left: set[str], label
     return [row for _, row in sorted(rows.items())]
 
 
-def _write(path: Path, rows: list[Row]) -> bool:
-    """Replace the file, but not a line that would say only when it was imported again."""
+def _write(project: Project, path: Path, rows: list[Row], by: str) -> bool:
+    """Replace the file, but not a line that would say only when it was imported again.
+
+    Labels, changed `by` that import, go into their history too.
+    """
     old = {row["image"]: row for row in read_rows(path)}
     said = {image: _without_time(row) for image, row in old.items()}
     kept = [old[r["image"]] if said.get(r["image"]) == _without_time(r) else r for r in rows]
-    return write_rows_if_changed(path, kept)
+    if not by:
+        return write_rows_if_changed(path, kept)
+    file = RowFile(path)
+    for row in kept:
+        file.put(row["image"], row)
+    return history.save(project, file, by)
 
 
 def _without_time(row: Row) -> str:

@@ -22,6 +22,7 @@ from workflow.store import (
     drop_half_line,
     read_catalog,
     read_rows,
+    sample_from_row,
     sample_to_row,
     write_rows,
 )
@@ -100,6 +101,16 @@ def _preannotate(project: Project, scratch: Path, device: str, batch: int) -> st
     missing = f", {len(records) - len(ordered)} unreadable" if len(ordered) < len(records) else ""
     noun = TASKS[project.settings.task].noun
     return f"{annotator.name}: {found} {noun} on {len(ordered)} images, none on {empty}{missing}"
+
+
+def guess(project: Project, annotator: Annotator, records: Sequence[ImageRecord]) -> Iterator[Sample]:
+    """What the annotator says of images, as `run` would write it; broken ones are left out."""
+    limit = project.settings.images.max_megapixels
+    parts = annotate_all(annotator, project, records, project.settings.labels, max_megapixels=limit)
+    for part, guesses in parts:
+        for record, said in zip(part, guesses, strict=True):
+            sample = Sample(record.id, "predicted", _to_push(project, said))
+            yield sample_from_row(_with_ids(sample_to_row(sample), annotator.revision))
 
 
 def _to_push(project: Project, guesses: Guesses) -> Guesses:

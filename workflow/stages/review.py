@@ -19,7 +19,10 @@ import numpy as np
 
 from workflow import overlap
 from workflow.errors import StageError
+from workflow.exchange.interface import interface_of
+from workflow.exchange.link import find_project
 from workflow.formats import labelstudio
+from workflow.formats.labelstudio_interface import Interface
 from workflow.label_studio import Client
 from workflow.ledger import MATCH_IOU, CostModel, compare
 from workflow.progress import progress
@@ -27,7 +30,6 @@ from workflow.project import Project
 from workflow.records import Annotation, ImageRecord, Provenance
 from workflow.runner import Outcome
 from workflow.settings import Review, Settings
-from workflow.stages.push import find_project
 from workflow.store import annotation_from_row, read_catalog, read_rows
 
 Json = dict[str, Any]
@@ -45,12 +47,13 @@ def run(project: Project, client: Client, limit: int | None = None) -> Outcome:
     if number is None:
         raise StageError(f"{client.url} has no project of {project.name}", "workflow push")
     records = {r.id: r for r in read_catalog(project.catalog)}
+    interface = interface_of(project)
     waiting = (client.project(number) or {}).get("task_number", 0)
     done = skipped = 0
     with progress("reviewing", min(limit or waiting, waiting), "tasks") as advance:
         while (limit is None or done < limit) and (task := client.next_task(number)):
             record = records[task["data"]["image_id"]]
-            annotation = _review(record, task, truth[record.path], project.settings)
+            annotation = _review(record, task, truth[record.path], project.settings, interface)
             client.annotate(task["id"], annotation)
             done += 1
             skipped += annotation["was_cancelled"]
@@ -84,7 +87,7 @@ def cost_model(settings: Review) -> CostModel:
     )
 
 
-def _review(record: ImageRecord, task: Json, truth: Json, settings: Settings) -> Json:
+def _review(record: ImageRecord, task: Json, truth: Json, settings: Settings, interface: Interface) -> Json:
     """The annotation a careful person would submit for one task."""
     prediction = task["predictions"][-1] if task.get("predictions") else None
     # The same review again has the same name, so that the server refuses a second copy of it.
@@ -96,7 +99,7 @@ def _review(record: ImageRecord, task: Json, truth: Json, settings: Settings) ->
     person = {"provenance": {"kind": TRUTH.kind, "name": TRUTH.name}}
     right = [annotation_from_row(row | person) for row in truth["annotations"]]
     regions = copy.deepcopy(prediction["result"]) if prediction else []
-    reviewer = _Reviewer(record, settings)
+    reviewer = _Reviewer(record, settings, interface)
     result = reviewer.correct(regions, right)
     actions = compare(reviewer.read(regions), reviewer.read(result), settings.task == "classification")
     return common | {"result": result, "was_cancelled": False, "lead_time": cost.seconds(actions)}
@@ -105,22 +108,26 @@ def _review(record: ImageRecord, task: Json, truth: Json, settings: Settings) ->
 class _Reviewer:
     """Corrects the regions of one image, through the controls of the project's labeling interface."""
 
-    def __init__(self, record: ImageRecord, settings: Settings) -> None:
+    def __init__(self, record: ImageRecord, settings: Settings, interface: Interface) -> None:
         self.size = (record.width, record.height)
-        self.controls = labelstudio.controls(settings.task, settings.push.masks)
+        self.interface = interface
         self.accept_iou = settings.review.accept_iou
 
     def read(self, regions: list[Json]) -> list[Annotation]:
-        return labelstudio.from_result(regions, *self.size, TRUTH, controls=self.controls).annotations
+        return self.interface.read(regions, *self.size, TRUTH).annotations
+
+    def kept(self, label: str) -> str:
+        """The name under which the server keeps a class."""
+        return self.interface.stored.get(label, label)
 
     def draw(self, annotations: Sequence[Annotation]) -> list[Json]:
         """Regions as exact as the controls allow: what they cannot show (a hole) is left as it is."""
-        shown = labelstudio.fit(annotations, self.controls, *self.size, lambda reason: None)
-        return labelstudio.to_result(shown, *self.size, controls=self.controls)
+        shown = self.interface.fit(annotations, *self.size, lambda reason: None)
+        return self.interface.write(shown, *self.size)
 
     def correct(self, regions: list[Json], right: list[Annotation]) -> list[Json]:
         """The regions of a prediction as they should be."""
-        if "choices" in self.controls:
+        if "choices" in self.interface.controls:
             return self._choose(regions, right)
         guesses = self.read(regions)
         result: list[Json] = []
@@ -150,7 +157,7 @@ class _Reviewer:
         """Labels of the whole image: one region names them all."""
         if not right or not regions:
             return [region | {"origin": "manual"} for region in self.draw(right)]
-        was, now = regions[0]["value"]["choices"], [a.label for a in right]
+        was, now = regions[0]["value"]["choices"], [self.kept(a.label) for a in right]
         if sorted(was) == sorted(now):
             return [regions[0] | {"origin": "prediction"}]
         return [regions[0] | {"value": {"choices": now}, "origin": "prediction-changed"}]
@@ -173,7 +180,7 @@ class _Reviewer:
             return [region | {"origin": "prediction"} for region in own]
         changed: Json = {"origin": "prediction-changed"}
         if fits:
-            return [r | {"value": r["value"] | {r["type"]: [wanted.label]}} | changed for r in own]
+            return [r | {"value": r["value"] | {r["type"]: [self.kept(wanted.label)]}} | changed for r in own]
         score = {key: value for key, value in own[0].items() if key == "score"}
         exact = self.draw([replace(wanted, id=guess.id, parent=guess.parent)])
         return [region | score | changed for region in exact]

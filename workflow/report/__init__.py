@@ -18,10 +18,13 @@ import numpy as np
 
 from workflow import __version__
 from workflow.figures import colours, pictures, plots
+from workflow.ledger.figures import Figures
+from workflow.ledger.thresholds import Suggestion
 from workflow.matching import Errors
 from workflow.metrics import NONE, Labels, Metrics
 from workflow.metrics.detection import DetectionMetrics
 from workflow.records import Annotation
+from workflow.report import ledger
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 LEDGER = ("accepted", "moved", "reshaped", "relabelled", "deleted", "added", "skipped")
 # Words that not every task knows: they stay out where they count nothing.
 SELDOM = ("moved", "reshaped")
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parents[1] / "templates"
 WORST, IMPROVED = 6, 4
 # A wider table cannot be read on paper; the rest of the classes share one row and column.
 CONFUSION_CLASSES = 20
@@ -60,6 +63,7 @@ class ReportData:
     `ledger` counts what people did to each guess, by the words of `LEDGER`; `reviewer_seconds` is their
     time, `seconds_from_nothing` the time the same labels, called by their `noun`, would have taken without
     guesses. `epochs` holds a dict an epoch: `epoch`, `loss`, and the `score` that is called `selected_by`.
+    `figures` are the ledger's, and `suggestions` the thresholds by the guesses of the model `judged`.
     `load` gives an image by id, or the path of its file; EXIF is applied here.
     `names` maps an image id to what a caption calls it. `reproduce` is commands, one a line.
     """
@@ -74,6 +78,9 @@ class ReportData:
     ledger: Mapping[str, int] = field(default_factory=dict)
     reviewer_seconds: float | None = None
     seconds_from_nothing: float | None = None
+    figures: Figures | None = None
+    suggestions: Sequence[Suggestion] = ()
+    judged: str = ""
     epochs: Sequence[Mapping[str, Any]] = ()
     selected_by: str = "mAP50-95"
     truth: Labels = field(default_factory=dict)
@@ -143,6 +150,7 @@ def render(data: ReportData) -> str:
         nothing=NONE,
         nobreak=Markup('<span class="nobreak">{}</span>').format(data.tuned.metric),
         ledger=_ledger(data.ledger),
+        part=ledger.section(data.figures, data.suggestions, data.judged) if data.figures else None,
         told=told,
         worst=_examples(data, [image for image, _ in worst]),
         improved=_examples(data, [image for image, _ in most_improved(data, IMPROVED)]),

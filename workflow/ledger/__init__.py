@@ -13,17 +13,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from workflow import overlap
-from workflow.geometry import rotated_corners
 from workflow.records import Annotation
 from workflow.store import Row
 
 ACTIONS = ("accepted", "moved", "reshaped", "relabelled", "deleted", "added")
 MATCH_IOU = 0.3
-# Percent arithmetic in Label Studio's JSON moves nothing by more than this.
-SAME_PIXELS = 1e-3
 
 
 @dataclass(frozen=True)
@@ -39,9 +34,10 @@ class CostModel:
 
     def seconds(self, actions: Sequence[Row]) -> float:
         """What correcting one image costs."""
-        return self.look + sum(map(self._action, actions))
+        return self.look + sum(map(self.of, actions))
 
-    def _action(self, row: Row) -> float:
+    def of(self, row: Row) -> float:
+        """What one action costs."""
         costs = {
             "accepted": 0.0,
             "moved": 0.0,
@@ -141,7 +137,7 @@ def _by_overlap(
 
 
 def _judge(was: Annotation, now: Annotation) -> Row:
-    changed = not _same_place(was, now)
+    changed = not overlap.same_place(was, now)
     painted = not {"mask", "polygons"}.isdisjoint((was.geometry, now.geometry))
     action = "reshaped" if painted else "moved"
     if was.label != now.label:
@@ -149,27 +145,8 @@ def _judge(was: Annotation, now: Annotation) -> Row:
     return _row(action if changed else "accepted", now, was, action if changed else "")
 
 
-def _same_place(was: Annotation, now: Annotation) -> bool:
-    if was.mask is not None or now.mask is not None:
-        return was.mask == now.mask
-    before, after = _points(was), _points(now)
-    return [len(part) for part in before] == [len(part) for part in after] and all(
-        np.allclose(b, a, rtol=0, atol=SAME_PIXELS) for b, a in zip(before, after, strict=True)
-    )
-
-
-def _points(annotation: Annotation) -> list[Any]:
-    """What can be compared by coordinates: outlines, corners, or points; none for the whole image."""
-    if annotation.rotated_box is not None:
-        return [rotated_corners(annotation.rotated_box)]
-    if annotation.box is not None:
-        x1, y1, x2, y2 = annotation.box
-        return [[(x1, y1), (x2, y1), (x2, y2), (x1, y2)]]
-    return list(annotation.polygons or filter(None, [annotation.keypoints]))
-
-
 def _row(action: str, now: Annotation | None, was: Annotation | None, changed: str = "") -> Row:
-    iou = float(overlap.iou([was], [now])[0, 0]) if was and now else 0.0
+    iou = overlap.iou_of(was, now) if was and now else 0.0
     return {
         "action": action,
         "label": now.label if now else None,

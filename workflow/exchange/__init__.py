@@ -1,0 +1,1 @@
+"""Between the project's files and Label Studio: what push and pull are made of."""

@@ -1,0 +1,27 @@
+"""The labeling interface of a project: made from its settings, or the user's own."""
+
+from __future__ import annotations
+
+from workflow.errors import ConfigError
+from workflow.exchange.schema import stored_names
+from workflow.formats import labelstudio
+from workflow.formats.labelstudio_interface import Interface, read_interface
+from workflow.project import Project
+
+
+def interface_of(project: Project) -> Interface:
+    """What people see, and how annotations go through it. ConfigError where the user's XML will not do."""
+    settings, push = project.settings, project.settings.push
+    stored = {**settings.renamed_from, **stored_names(project)}
+    stored = {name: old for name, old in stored.items() if name in settings.labels}
+    if push.label_config is not None:
+        path = project.resolve(push.label_config)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError([f"push.label_config: {path} cannot be read ({error})"]) from None
+        return read_interface(text, path.name, settings.task, settings.classes, settings.keypoints, stored)
+    config = labelstudio.label_config(
+        settings.classes, settings.task, settings.keypoints, push.masks, push.smart, stored
+    )
+    return Interface(config, labelstudio.controls(settings.task, push.masks), stored=stored)
