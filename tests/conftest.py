@@ -16,6 +16,7 @@ from workflow.exchange.harvest import FIELDS
 from workflow.label_studio import Client
 from workflow.project import Project, load_project
 
+pytest_plugins = ("tests.browser",)
 REPOSITORY = Path(__file__).parents[1]
 ZIPCODES = REPOSITORY / "projects" / "zipcodes"
 # What `Client.tasks` may be asked for, all at once.

@@ -7,9 +7,6 @@ corrects one of them by hand, and what comes after it is made from that correcti
 from __future__ import annotations
 
 import io
-import os
-import shutil
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
+from tests.browser import CANVAS, IMAGE, REGIONS, canvas_box, wait_until
 from tests.conftest import copy_project
 from workflow import services
 from workflow.app_dataset import COLOURS
@@ -34,18 +32,9 @@ from workflow.records import ImageRecord
 from workflow.stages import catalog, dataset, evaluate, preannotate, pull, push, review, train
 from workflow.store import read_catalog, read_rows, read_samples, write_rows
 
-playwright = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.services
 
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-)
-# The App asks for its fonts there, and has no switch for it; without them it takes the system's.
-HARMLESS = {"fonts.googleapis.com"}
-CANVAS = ".konvajs-content canvas"
-IMAGE = "Htx.annotationStore.selected.objects[0]"
-REGIONS = "() => Htx.annotationStore.selected.serializeAnnotation()"
 Json = dict[str, Any]
 
 
@@ -99,60 +88,6 @@ def _turn(project: Project, record: ImageRecord) -> None:
     write_rows(truth, [*rows, same | {"file": name}])
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """A browser that is there, else playwright's own; where CI is set there must be one."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next((found for name in names if (found := shutil.which(name))), None)
-    with playwright.sync_playwright() as starter:
-        try:
-            browser = starter.chromium.launch(executable_path=path, args=FLAGS)
-        except playwright.Error as error:
-            message = f"no browser: {str(error).splitlines()[0]} -> make browser"
-            (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def context(chromium: Any) -> Iterator[Any]:
-    with chromium.new_context(viewport={"width": 1400, "height": 860}) as context:
-        yield context
-
-
-@pytest.fixture
-def page(context: Any) -> Iterator[Any]:
-    """A page that reaches this computer only; fails afterwards if it asked for more than is known."""
-    page = context.new_page()
-    outside = set()
-
-    def guard(route: Any) -> None:
-        url = urlsplit(route.request.url)
-        if url.scheme in ("http", "https", "ws", "wss") and url.hostname != "127.0.0.1":
-            outside.add(url.hostname)
-            route.abort()
-        else:
-            route.continue_()
-
-    page.route("**/*", guard)
-    yield page
-    page.close()
-    assert outside <= HARMLESS
-
-
-@pytest.fixture(scope="module")
-def person(context: Any, state: Path) -> None:
-    """Logged in through the form, as a person is."""
-    access = services.label_studio_access(state)
-    page = context.new_page()
-    page.goto(f"{access.url}/user/login/")
-    page.fill("input[name=email]", access.email)
-    page.fill("input[name=password]", access.password)
-    page.click("button[type=submit]")
-    page.wait_for_url(lambda url: "/login" not in url)
-    page.close()
-
-
 def open_task(page: Any, loop: Loop, record: ImageRecord) -> list[Json]:
     """Open an image's task in Label Studio; the regions a person starts from."""
     page.goto(f"{loop.client.url}/projects/{loop.number}/data?task={loop.tasks[record.id]}")
@@ -163,10 +98,6 @@ def open_task(page: Any, loop: Loop, record: ImageRecord) -> list[Json]:
     # Its first "fit to screen" forgets the width of the toolbar and hides 2.6 % of each edge.
     page.evaluate(f"() => {IMAGE}.sizeToFit()")
     return page.evaluate(REGIONS)
-
-
-def canvas_box(page: Any) -> Json:
-    return page.evaluate(f"() => document.querySelector('{CANVAS}').getBoundingClientRect().toJSON()")
 
 
 def drawn(page: Any) -> np.ndarray:
@@ -191,13 +122,6 @@ def outlined(pixels: np.ndarray, regions: list[Json], colours: dict[str, str]) -
             patch = pixels[max(row - 3, 0) : row + 4, max(column - 3, 0) : column + 4]
             seen.append(bool((np.abs(patch - colour).max(axis=2) < 40).any()))
     return sum(seen) / len(seen)
-
-
-def wait_until(check: Any, seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.3)
 
 
 @pytest.mark.parametrize("file", ["envelope", "turned"])

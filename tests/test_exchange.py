@@ -440,3 +440,20 @@ def test_a_person_who_changed_their_mind_has_one_entry(
     sample = read_samples(project.labels)[task["data"]["image_id"]]
     assert sample.annotations == (replace(sample.annotations[0], label="tile"),)
     assert set(CLASSES) >= {"tile", "bar"}
+
+
+def test_what_a_person_relates_stays_related(tmp_path: Path, client: Client) -> None:
+    project = make(tmp_path)
+    send(project, client)
+    first, second, *_ = on_server(project, client)
+    far = box("bar", (50.0, 40.0, 70.0, 60.0), "new")
+    relation = {"type": "relation", "from_id": "new", "to_id": "g0", "direction": "left", "labels": ["on"]}
+    result = labelstudio.to_result([box(), far], 96, 72, relations=[relation, relation | {"to_id": "gone"}])
+    body = {"result": result, "lead_time": 2.0, "was_cancelled": False}
+    client.post(f"api/tasks/{first['id']}/annotations/", body)
+    answer(client, second["id"], box())
+    assert "1 relation of a region that is not carried" in pull.run(project, client).did
+    rows = {row["task"]: row for row in read_rows(project.labels)}
+    assert rows[first["id"]]["relations"] == [relation]
+    assert "relations" not in rows[second["id"]]
+    assert pull.run(project, client, full=True).skipped

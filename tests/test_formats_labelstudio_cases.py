@@ -40,16 +40,16 @@ def _read(result: list[dict], provenance: Provenance = ME) -> Reading:
     sized = next((r for r in result if "original_width" in r), {})
     width, height = sized.get("original_width", 768), sized.get("original_height", 576)
     reading = from_result(result, width, height, provenance, controls=EVERYTHING)
-    _check_round_trip(reading.annotations, width, height)
+    _check_round_trip(reading, width, height)
     return reading
 
 
-def _check_round_trip(annotations: list[Annotation], width: int, height: int) -> None:
+def _check_round_trip(reading: Reading, width: int, height: int) -> None:
     """What was read is written, and read again, as the same."""
-    result = to_result(annotations, width, height, controls=WRITTEN)
+    result = to_result(reading.annotations, width, height, controls=WRITTEN, relations=reading.relations)
     again = from_result(result, width, height, MODEL, controls=EVERYTHING)
-    assert again.lost == {}
-    for was, now in zip(annotations, again.annotations, strict=True):
+    assert (again.lost, again.relations) == ({}, reading.relations)
+    for was, now in zip(reading.annotations, again.annotations, strict=True):
         assert (was.label, was.score, was.parent, was.mask) == (now.label, now.score, now.parent, now.mask)
         assert _numbers(now) == pytest.approx(_numbers(was), abs=1e-6)
 
@@ -128,7 +128,9 @@ def test_case_5_keypoints_name_the_box_they_belong_to() -> None:
     assert [a.label for a in points] == ["nose", "left_eye", "right_eye"]
     assert person.box is not None
     assert {a.parent for a in points} == {person.id} == {"hplPm0Szvc"}
-    assert reading.lost == {"relation without a value": 5}
+    assert reading.lost == {}
+    assert reading.relations == [r for r in result if r["type"] == "relation"]
+    assert len(reading.relations) == 5
 
 
 @pytest.mark.parametrize("case", ["data", "data_repeater"])

@@ -26,8 +26,8 @@ from workflow.geometry import rotated_corners
 from workflow.label_studio import Client
 from workflow.project import Project
 from workflow.records import Annotation, Provenance, RotatedBox
-from workflow.stages import export, import_, pull, push
-from workflow.store import read_catalog, read_rows, write_rows
+from workflow.stages import dataset, export, import_, pull, push
+from workflow.store import read_catalog, read_json, read_rows, write_rows
 from workflow.tasks import TaskName
 
 ME = Provenance("person", "me")
@@ -86,6 +86,35 @@ def test_what_is_exported_is_imported_again(name: str, task: TaskName, tmp_path:
         _assert_same(sample.annotations, wanted[path].annotations)
         assert all(a.provenance.kind == "import" and a.provenance.name == name for a in sample.annotations)
     assert import_.run(other, name, target, project.images).outcome.skipped
+
+
+def test_relations_go_along_where_the_format_has_any(tmp_path: Path) -> None:
+    project = review_by_truth(draw_project(tmp_path / "a", "detection", count=6))
+    rows = list(read_rows(project.labels))
+    one, other = next(row for row in rows if len(row["annotations"]) == 2)["annotations"]
+    relation = {"type": "relation", "from_id": other["id"], "to_id": one["id"], "direction": "right"}
+    for row in rows:
+        row |= {"relations": [relation]} if one in row["annotations"] else {}
+    write_rows(project.labels, rows)
+    _, lines = export.run(project, "coco", tmp_path / "coco.json")
+    assert lines == ["1 relations, for which coco has no place"]
+    _, lines = export.run(project, "label-studio", tmp_path / "ls.json")
+    assert lines == []
+    copy = make_project(tmp_path / "b", "detection", CLASSES)
+    import_.run(copy, "label-studio", tmp_path / "ls.json", project.images)
+    (found,) = (s for s in labels(copy).values() if "relations" in s.meta)
+    names = {a.label: a.id for a in found.annotations}
+    ends = {"from_id": names[other["label"]], "to_id": names[one["label"]]}
+    assert found.meta["relations"] == [relation | ends]
+    # What leads to a class that is left out is counted.
+    third = make_project(tmp_path / "c", "detection", CLASSES)
+    left_out = {one["label"]: ""}
+    result = import_.run(third, "label-studio", tmp_path / "ls.json", project.images, class_map=left_out)
+    assert any(line.startswith("1 relations of regions that are not carried") for line in result.lines)
+    dataset.run(copy)
+    assert read_json(copy.dataset / "dataset.json")["lost"] == {
+        "relations, for which a dataset has no column": 1
+    }
 
 
 def test_the_table_holds_every_task() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from workflow.formats.labelstudio import controls, label_config
+from workflow.formats.labelstudio import PROMPTS, controls, label_config
 from workflow.label_studio import Client
 from workflow.tasks import TASKS
 
@@ -69,6 +69,20 @@ def test_choices_stand_above_the_image_where_they_are_always_seen() -> None:
 def test_a_class_with_another_name_on_the_server_has_an_alias() -> None:
     config = ET.fromstring(label_config(("a", "b"), "detection", stored={"b": 'old "b"'}))
     assert [label.get("alias") for label in config.iter("Label")] == [None, 'old "b"']
+
+
+@pytest.mark.parametrize("masks", ["brush", "polygon"])
+def test_a_model_is_asked_by_labels_that_say_how(masks: Any) -> None:
+    config = ET.fromstring(
+        label_config(("a", "b"), "instance-segmentation", (), masks, smart=True, stored={"b": "old"})
+    )
+    image, mask, *prompts = config
+    assert mask.get("smart") == "false"
+    assert {p.tag.lower(): p.get("name") for p in prompts} == PROMPTS
+    assert all((p.get("smart"), p.get("smartOnly")) == ("true", "true") for p in prompts)
+    said = [[(label.get("value"), label.get("alias")) for label in prompt] for prompt in prompts]
+    assert said == [[(f"a ({how})", "a"), (f"b ({how})", "old")] for how in PROMPTS.values()]
+    assert label_config(("a",), "detection", smart=True) == label_config(("a",), "detection")
 
 
 def test_more_classes_than_keys_leave_the_rest_without() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from workflow import masks
@@ -156,3 +158,36 @@ def test_masks_are_the_same_by_their_pixels() -> None:
 def test_the_verdict_says_on_whom_it_rests() -> None:
     assert [o.person for o in decide([A, B, C], policy("agreement")).of] == ["1", "2", "3"]
     assert [o.person for o in decide([A, B, C], policy("latest")).of] == ["3"]
+
+
+def related(person: str, *pairs: tuple[str, str], at: str = "1") -> Opinion:
+    """Two boxes, `l` and `r`, a little elsewhere for each person, and relations between them."""
+    boxes = (box(person, "cat", moved(LEFT, int(person)), "l"), box(person, "dog", RIGHT, "r"))
+    relations = tuple({"type": "relation", "from_id": a, "to_id": b} for a, b in pairs)
+    return replace(opinion(person, *boxes, at=at), relations=relations)
+
+
+@pytest.mark.parametrize(
+    ("annotators", "pairs", "severed"),
+    [
+        ("latest", [("l", "r")], 0),
+        ("all", [("1/l", "1/r"), ("1/r", "1/l"), ("2/l", "2/r")], 0),
+        ("agreement", [("l", "r")], 1),
+    ],
+)
+def test_relations_are_between_what_counts(
+    annotators: str, pairs: list[tuple[str, str]], severed: int
+) -> None:
+    said = [related("1", ("l", "r"), ("r", "l")), related("2", ("l", "r"), at="2")]
+    verdict = decide(said, policy(annotators))
+    assert [(r["from_id"], r["to_id"]) for r in verdict.relations] == pairs
+    assert verdict.severed == severed
+    ids = {a.id for a in verdict.annotations}
+    assert {end for pair in pairs for end in pair} <= ids
+
+
+def test_a_relation_to_what_does_not_count_is_counted() -> None:
+    """As to a probe, which is taken out of what a person said."""
+    said = replace(related("1", ("l", "r"), ("l", "gone")), annotations=(box("1", "cat", LEFT, "l"),))
+    verdict = decide([said], policy("latest"))
+    assert (verdict.relations, verdict.severed) == ((), 2)

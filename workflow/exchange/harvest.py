@@ -123,7 +123,10 @@ class Harvest:
             self._undecided(record, task, predictions)
         else:
             meta = _meta(task["id"], verdict.of)
+            if verdict.relations:
+                meta["relations"] = list(verdict.relations)
             annotations = verdict.annotations if verdict.state == "reviewed" else ()
+            self.lost["relations whose regions do not count"] += verdict.severed
             self.lost["images with several labels"] += self.single and len(annotations) > 1
             self.labels.put(record.id, sample_to_row(Sample(record.id, verdict.state, annotations, meta)))
         self.ledger.put(record.id, *entries)
@@ -164,6 +167,7 @@ class Harvest:
             tuple(reading.annotations),
             annotation["lead_time"] or 0.0,
             annotation.get("parent_prediction"),
+            tuple(reading.relations),
         )
 
     def _entry(

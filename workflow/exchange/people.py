@@ -9,13 +9,15 @@ agreed to be nothing where as many did not draw it. The rest is a disagreement, 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+import orjson
 
 from workflow import overlap
+from workflow.formats import labelstudio
 from workflow.records import Annotation
 from workflow.settings import Pull
 from workflow.store import Row
@@ -23,7 +25,10 @@ from workflow.store import Row
 
 @dataclass(frozen=True)
 class Opinion:
-    """What one person last submitted of one image; `number` is the annotation's on the server."""
+    """What one person last submitted of one image; `number` is the annotation's on the server.
+
+    `relations` lead from one of the annotations to another, as Label Studio writes them.
+    """
 
     person: str
     number: int
@@ -33,15 +38,21 @@ class Opinion:
     annotations: tuple[Annotation, ...]
     seconds: float = 0.0
     parent: int | None = None
+    relations: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What counts: `state` is None while that is open; `of` are the opinions it rests on."""
+    """What counts: `state` is None while that is open; `of` are the opinions it rests on.
+
+    Of their `relations` so many are `severed`: a region they lead to does not count, or too few said so.
+    """
 
     state: Literal["reviewed", "skipped"] | None
     annotations: tuple[Annotation, ...] = ()
     of: tuple[Opinion, ...] = ()
+    relations: tuple[Row, ...] = ()
+    severed: int = 0
 
 
 @dataclass
@@ -74,9 +85,11 @@ def decide(opinions: Sequence[Opinion], policy: Pull, single: bool = False) -> V
         return _agreed(opinions, policy, single)
     if policy.annotators == "all" and submitted:
         regions = [(o.person, a) for o in submitted for a in o.annotations]
-        return Verdict("reviewed", _renamed(regions), tuple(submitted))
+        return _merged(regions, Names(regions), submitted)
     latest = (submitted or opinions)[-1]
-    return Verdict("skipped" if latest.skipped else "reviewed", latest.annotations, (latest,))
+    if latest.skipped:
+        return Verdict("skipped", of=(latest,))
+    return _merged([(latest.person, a) for a in latest.annotations], lambda who, name: name, [latest])
 
 
 def disagreements(opinions: Sequence[Opinion], policy: Pull, single: bool = False) -> list[Row]:
@@ -119,7 +132,7 @@ def _agreed(opinions: Sequence[Opinion], policy: Pull, single: bool) -> Verdict:
             regions.append((person, annotation))
             twins |= {(who, a.id): f"{person}/{annotation.id}" for who, a in place.said.items() if a.id}
     # A point whose person's own box lost against another's belongs to that one.
-    return Verdict("reviewed", _renamed(regions, twins), tuple(submitted))
+    return _merged(regions, Names(regions, twins), submitted, lambda n: _enough(n, len(submitted), policy))
 
 
 def _enough(votes: int, of: int, policy: Pull) -> bool:
@@ -179,21 +192,51 @@ def _shared(place: Place, drawn: Sequence[Annotation]) -> np.ndarray:
     return np.where(apart, 0.0, overlap.iou(list(place.said.values()), drawn).mean(axis=0))
 
 
-def _renamed(
-    regions: Sequence[tuple[str, Annotation]], twins: dict[tuple[str, str], str] | None = None
-) -> tuple[Annotation, ...]:
-    """Regions of several people in one image: ids that two of them use get the person's name before."""
-    used = Counter(name for name in {(who, a.id) for who, a in regions} if name[1])
-    shared = Counter(name for _, name in used)
-    whose = twins or {}
+class Names:
+    """The ids of several people's regions in one image: those that two of them use get the person's before.
 
-    def name(person: str, region: str) -> str:
-        return f"{person}/{region}" if shared[region] > 1 else region
+    `twins` leads from (person, region) to the "person/region" that counts in its place.
+    """
 
-    renamed = []
-    for person, a in regions:
-        owner, _, parent = whose.get((person, a.parent), f"{person}/{a.parent}").partition("/")
-        renamed.append(
-            replace(a, id=name(person, a.id) if a.id else "", parent=name(owner, parent) if parent else "")
-        )
-    return tuple(renamed)
+    def __init__(
+        self, regions: Sequence[tuple[str, Annotation]], twins: Mapping[tuple[str, str], str] | None = None
+    ) -> None:
+        used = {(who, a.id) for who, a in regions if a.id}
+        self._shared = Counter(name for _, name in used)
+        self._twins = twins or {}
+
+    def __call__(self, person: str, region: str) -> str:
+        """What the region is called of those that count."""
+        owner, _, name = self._twins.get((person, region), f"{person}/{region}").partition("/")
+        return f"{owner}/{name}" if self._shared[name] > 1 else name
+
+
+def _merged(
+    regions: Sequence[tuple[str, Annotation]],
+    names: Callable[[str, str], str],
+    of: Sequence[Opinion],
+    enough: Callable[[int], bool] = bool,
+) -> Verdict:
+    """Regions of several people as one, with the relations between them that `enough` of them said."""
+    annotations = tuple(
+        replace(a, id=a.id and names(who, a.id), parent=a.parent and names(who, a.parent))
+        for who, a in regions
+    )
+    ids = {a.id for a in annotations}
+    said: dict[bytes, list[Row]] = defaultdict(list)
+    severed = 0
+    for opinion in of:
+        own = {a.id for a in opinion.annotations}
+        for relation in opinion.relations:
+            first, last = labelstudio.ends(relation, own)
+            renamed = relation | {
+                "from_id": names(opinion.person, first),
+                "to_id": names(opinion.person, last),
+            }
+            if first and last and {renamed["from_id"], renamed["to_id"]} <= ids:
+                said[orjson.dumps(renamed, option=orjson.OPT_SORT_KEYS)].append(renamed)
+            else:
+                severed += 1
+    relations = tuple(rows[0] for rows in said.values() if enough(len(rows)))
+    severed += sum(len(rows) for rows in said.values() if not enough(len(rows)))
+    return Verdict("reviewed", annotations, tuple(of), relations, severed)

@@ -45,6 +45,7 @@ class Format:
     tasks: tuple[TaskName, ...]
     lies_in: Literal["file", "folder"]
     scores: bool = False
+    relations: bool = False
 
     def load(self) -> Any:
         return importlib.import_module(f"workflow.formats.{self.module}")
@@ -60,7 +61,7 @@ FORMATS: dict[str, Format] = {
     "csv": Format("csv_labels", ("classification", "multilabel-classification"), "file", scores=True),
     "cvat": Format("cvat", ALL, "file"),
     "folder": Format("image_folder", ("classification",), "folder"),
-    "label-studio": Format("label_studio_json", ALL, "file", scores=True),
+    "label-studio": Format("label_studio_json", ALL, "file", scores=True, relations=True),
     "labelme": Format("labelme", tuple(name for name in ALL if name != "oriented-detection"), "folder"),
     "masks": Format("mask_png", ("semantic-segmentation",), "folder"),
     "voc": Format("voc", ("detection",), "folder"),
@@ -110,7 +111,8 @@ class Page:
     """One image as a foreign source has it: annotations in pixels of `width` x `height`.
 
     `states_size` where the source says that size, and so which way up its pixels are; `lost` where
-    something of it could not be carried.
+    something of it could not be carried. `relations` lead from one annotation's id to another's, as Label
+    Studio writes them.
     """
 
     name: str
@@ -121,6 +123,7 @@ class Page:
     split: Split | None = None
     annotations: list[Annotation] = field(default_factory=list)
     lost: bool = False
+    relations: list[dict[str, Any]] = field(default_factory=list)
 
     def lose(self, reason: str, count: int = 1) -> None:
         self.reading.losses.add(reason, self.name, count)
@@ -210,11 +213,12 @@ class Reading:
 
 @dataclass(frozen=True)
 class Picture:
-    """One image to be written: its record, its file, and its annotations in upright pixels."""
+    """One image to be written: its record, its file, its annotations in upright pixels, their relations."""
 
     record: ImageRecord
     path: Path
     annotations: tuple[Annotation, ...]
+    relations: tuple[dict[str, Any], ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:

@@ -53,6 +53,7 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
         page.split = next((s for s in SPLITS if s == task["data"].get("split")), None)
         for annotation in found.annotations:
             page.add(annotation)
+        page.relations = found.relations
         yield page
 
 
@@ -97,7 +98,7 @@ def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
             writing.losses.add(reason, where)
 
         shown = labelstudio.fit(picture.annotations, controls, width, height, lose)
-        result = labelstudio.to_result(shown, width, height, controls=controls)
+        result = labelstudio.to_result(shown, width, height, controls=controls, relations=picture.relations)
         record = picture.record
         url = labelstudio.local_file_url(writing.name, record.path)
         data = {"image": url, "image_id": record.id, "file": record.path, "split": record.split}

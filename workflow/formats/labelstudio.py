@@ -9,7 +9,14 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from workflow.formats.labelstudio_config import PROMPTS, controls, label_config
-from workflow.formats.labelstudio_read import EVERYTHING, Reading, from_json_min, from_result, submitted
+from workflow.formats.labelstudio_read import (
+    EVERYTHING,
+    Reading,
+    ends,
+    from_json_min,
+    from_result,
+    submitted,
+)
 from workflow.formats.labelstudio_write import CONTROLS, PART, acceptable, fit, to_result
 
 __all__ = [
@@ -20,6 +27,7 @@ __all__ = [
     "Reading",
     "acceptable",
     "controls",
+    "ends",
     "fit",
     "from_json_min",
     "from_result",

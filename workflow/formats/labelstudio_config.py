@@ -33,8 +33,8 @@ TAGS = {
     ' fillOpacity="0.25">',
     "brushlabels": '<BrushLabels name="{name}" toName="{image}">',
 }
-# What a person asks a model with where masks are labeled: a click, a frame. They show only while the editor's
-# Auto-Annotation is on, and go when the mask they asked for is taken.
+# What a person asks a model with where masks are labeled: a click, a frame. Their tools are there only while
+# the editor's Auto-Annotation is on, and they go when the mask they asked for is taken.
 PROMPTS: Mapping[str, str] = {"keypointlabels": "click", "rectanglelabels": "frame"}
 PROMPT_TAGS = {
     "keypointlabels": '<KeyPointLabels name="{name}" toName="{image}" smart="true" smartOnly="true">',
@@ -88,14 +88,21 @@ def label_config(
         lines.append(f"  {tag}")
         lines += [_label(name, names.index(name), keys, kind == "choices", stored or {}) for name in own]
         lines.append(f"  </{tag[1:].split()[0]}>")
-    for kind, control in PROMPTS.items() if smart and "mask" in TASKS[task].geometry else ():
-        tag = PROMPT_TAGS[kind].format(name=control, image=OBJECT)
-        lines.append(f"  {tag}")
-        lines += [_label(name, names.index(name), {}, False, stored or {}) for name in classes]
-        lines.append(f"  </{tag[1:].split()[0]}>")
+    if smart and "mask" in TASKS[task].geometry:
+        # Its own smart tool, which asks a model with strokes, would come before those two.
+        lines[0] = lines[0].replace(">", ' smart="false">')
+        lines += [line for kind, how in PROMPTS.items() for line in _prompt(kind, how, classes, stored or {})]
     # Under a tall image nobody would see the choices; tools come with the image, wherever their labels are.
     lines = [*lines, image] if "choices" in controls(task, masks) else [image, *lines]
     return "\n".join(["<View>", *lines, "</View>", ""])
+
+
+def _prompt(kind: str, how: str, classes: Sequence[str], stored: Mapping[str, str]) -> list[str]:
+    """The control to ask for a mask of each class with; its labels say how it is asked."""
+    tag = PROMPT_TAGS[kind].format(name=how, image=OBJECT)
+    kept = {f"{name} ({how})": stored.get(name, name) for name in classes}
+    labels = [_label(shown, number, {}, False, kept) for number, shown in enumerate(kept)]
+    return [f"  {tag}", *labels, f"  </{tag[1:].split()[0]}>"]
 
 
 def _label(name: str, number: int, keys: Mapping[str, str], choice: bool, stored: Mapping[str, str]) -> str:

@@ -1,14 +1,14 @@
 """Label Studio's regions as annotations.
 
-What is carried: labels, geometry, id, parentID, and a model's score. What says only how the editor
-shows a region (hidden, locked, origin, the size of a keypoint's dot) is no label and stays behind. All
-else that is not carried exactly is counted in `Reading.lost`, by reason.
+What is carried: labels, geometry, id, parentID, a model's score, and relations as they are. What says only
+how the editor shows a region (hidden, locked, origin, the size of a keypoint's dot) is no label and stays
+behind. All else that is not carried exactly is counted in `Reading.lost`, by reason.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ SHAPES: Mapping[str, Callable[..., shapes.Geometry | None]] = {
     "keypointlabels": shapes.keypoint,
 }
 WHOLE_IMAGE = ("choices", "taxonomy")
+RELATION = "relation"
 # Controls that draw without a label; one called Labels stores the same shape, labelled, under the same id.
 BARE = ("rectangle", "ellipse", "polygon", "brush", "magicwand", "keypoint")
 # The type of a region -> the control it must come from; "" is any.
@@ -36,10 +37,14 @@ EVERYTHING: Mapping[str, str] = dict.fromkeys([*SHAPES, "labels", *WHOLE_IMAGE],
 
 @dataclass
 class Reading:
-    """What a result says: annotations, and what could not be carried exactly, counted by reason."""
+    """What a result says: annotations, and what could not be carried exactly, counted by reason.
+
+    `relations` lead from the id of one annotation to that of another, just as Label Studio writes them.
+    """
 
     annotations: list[Annotation] = field(default_factory=list)
     lost: dict[str, int] = field(default_factory=dict)
+    relations: list[Region] = field(default_factory=list)
 
     def lose(self, reason: str) -> None:
         self.lost[reason] = self.lost.get(reason, 0) + 1
@@ -70,7 +75,9 @@ def from_result(
     shaped, labelled = _keys(result, _is_shape), _keys(result, lambda r: r.get("type") == "labels")
     for region in result:
         kind, value = region.get("type", "unknown"), region.get("value")
-        if not isinstance(value, dict):
+        if kind == RELATION:
+            reading.relations.append(region)
+        elif not isinstance(value, dict):
             reading.lose(f"{kind} without a value")
         elif kind in BARE and "labels" in controls and _key(region) in labelled:
             continue
@@ -83,7 +90,35 @@ def from_result(
         else:
             _read(reading, region, width, height, provenance)
     reading.annotations = _join_parts(reading.annotations)
+    _drop_severed(reading)
     return reading
+
+
+def _drop_severed(reading: Reading) -> None:
+    """Keep the relations both ends of which were carried; the others are counted."""
+    there = {a.id for a in reading.annotations if a.id}
+    kept = [relation for relation in reading.relations if all(ends(relation, there))]
+    for _ in range(len(reading.relations) - len(kept)):
+        reading.lose("relation of a region that is not carried")
+    reading.relations = kept
+
+
+def ends(relation: Region, ids: Collection[str]) -> tuple[str, str]:
+    """From which to which annotation, of those `ids`, a relation leads; empty where there is none.
+
+    One that leads to a part of an object leads to the object.
+    """
+    first, last = (str(relation.get(key) or "") for key in ("from_id", "to_id"))
+    return _among(first, ids), _among(last, ids)
+
+
+def _among(name: str, ids: Collection[str]) -> str:
+    return next((known for known in (name, _whole(name)) if known in ids), "")
+
+
+def _whole(name: str) -> str:
+    """The id of the object that the region of this id is, or is a part of."""
+    return re.sub(rf"{PART}\d+$", "", name)
 
 
 def _keys(result: Sequence[Region], which: Callable[[Region], bool]) -> set[Any]:
@@ -149,7 +184,7 @@ def _join_parts(annotations: Iterable[Annotation]) -> list[Annotation]:
     """Put the polygons or keypoints that `to_result` took apart together again."""
     joined: dict[Any, Annotation] = {}
     for number, a in enumerate(annotations):
-        base = re.sub(rf"{PART}\d+$", "", a.id)
+        base = _whole(a.id)
         whole = joined.get((base, a.label))
         if whole and base != a.id and whole.parent == a.parent and whole.polygons and a.polygons:
             joined[base, a.label] = replace(whole, polygons=whole.polygons + a.polygons)

@@ -36,13 +36,14 @@ def to_result(
     *,
     controls: Mapping[str, str] = CONTROLS,
     to_name: str = OBJECT,
+    relations: Iterable[Region] = (),
 ) -> list[Region]:
     """Annotations of an upright `width` x `height` image as regions, each for the control of its type.
 
     An object of several polygons or keypoints becomes a region each, with the ids r, r-part2, r-part3,
     by which `from_result` joins them again. Labels of the whole image become one region of `choices`, or
-    of `taxonomy` where only that has a control; it has room for one score, the lowest. FormatError for
-    geometry that has no control, or leaves the image.
+    of `taxonomy` where only that has a control; it has room for one score, the lowest. `relations` between
+    annotations follow as they are. FormatError for geometry that has no control, or leaves the image.
     """
     regions: list[Region] = []
     whole: list[Annotation] = []
@@ -59,7 +60,7 @@ def to_result(
             regions.append(own | head | {"value": value} | _extras(annotation))
     if whole:
         regions.append(_whole_image(whole, controls, to_name, f"r{len(regions)}"))
-    return regions
+    return [*regions, *relations]
 
 
 def fit(

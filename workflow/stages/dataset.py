@@ -128,6 +128,8 @@ class _Written:
             if not path.exists():
                 raise StageError(f"{path} is gone, but is labeled", "put it back, or run workflow catalog")
             annotations = self.samples[record.id].annotations
+            relations = self.samples[record.id].meta.get("relations", ())
+            self.lost["relations, for which a dataset has no column"] += len(relations)
             row = huggingface.to_row(record, path.read_bytes(), annotations, *schema, self.lost)
             advance()
             if row is None:
@@ -145,7 +147,7 @@ def _drop_empty(folder: Path, written: _Written) -> None:
         (folder / f"{split}.parquet").unlink()
         del written.splits[split]
     if not written.splits:
-        why = ", ".join(f"{n} {reason}" for reason, n in written.lost.items())
+        why = ", ".join(f"{n} {reason}" for reason, n in (+written.lost).items())
         raise StageError(f"no reviewed image has a row: {why}", "label some anew, then workflow pull")
 
 

@@ -51,6 +51,9 @@ def run(
     if writing.predictions and not row.scores:
         scores = sum(a.score is not None for p in pictures for a in p.annotations)
         writing.losses.add(f"scores, for which {name} has no place", count=scores)
+    if not row.relations:
+        relations = sum(len(p.relations) for p in pictures)
+        writing.losses.add(f"relations, for which {name} has no place", count=relations)
     fresh = target.with_name(f".{target.name}.partial")
     _remove(fresh)
     try:
@@ -85,7 +88,8 @@ def _pictures(
             else:
                 writing.losses.add(f"annotations that are none of {writing.task}", record.path)
         _check(annotations, writing, record.path)
-        pictures.append(Picture(record, path, tuple(annotations)))
+        relations = tuple(samples[record.id].meta.get("relations", ()))
+        pictures.append(Picture(record, path, tuple(annotations), relations))
     if not pictures:
         what = f"of {split} " if split else ""
         raise StageError(f"no image {what}has labels to export", "workflow pull, or workflow import")

@@ -18,6 +18,7 @@ from typing import Literal
 from workflow.errors import FormatError
 from workflow.exchange import history
 from workflow.exchange.schema import lock_schema
+from workflow.formats import labelstudio
 from workflow.formats.foreign import Losses
 from workflow.progress import progress
 from workflow.project import Project
@@ -150,7 +151,16 @@ def _sample(entry: Entry, name: str, labels: bool, provenance: Provenance) -> Sa
     )
     if not labels:
         return Sample(entry.id, "predicted", annotations)
-    return Sample(entry.id, "reviewed", annotations, {"imported": name, "at": provenance.at})
+    meta: Row = {"imported": name, "at": provenance.at}
+    if entry.relations:
+        meta["relations"] = [_between(given, relation) for relation in entry.relations]
+    return Sample(entry.id, "reviewed", annotations, meta)
+
+
+def _between(given: Mapping[str, str], relation: Row) -> Row:
+    """A relation between regions by the names they are given here."""
+    first, last = labelstudio.ends(relation, given)
+    return relation | {"from_id": given[first], "to_id": given[last]}
 
 
 def _left_to_people(project: Project, samples: Mapping[str, Sample]) -> set[str]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from workflow.errors import FormatError, StageError
+from workflow.formats import labelstudio
 from workflow.formats.exif import upright
 from workflow.formats.foreign import Losses, Page, Reading, format_for
 from workflow.formats.foreign_fit import fit
@@ -34,6 +35,7 @@ class Entry:
     id: str
     annotations: list[Annotation]
     split: Split | None = None
+    relations: list[Row] = field(default_factory=list)
 
     def rows(self) -> list[Row]:
         return [annotation_to_row(a) for a in self.annotations]
@@ -112,7 +114,13 @@ def _entries(pages: Sequence[Page], finder: Finder, reading: Reading) -> list[En
                 # Without what was lost it would say that there is nothing to see.
                 page.lose("images left out, as none of their labels can be carried")
                 continue
-            entry = Entry(image, file_digest(image.path), annotations, page.split)
+            ids = {a.id for a in annotations if a.id}
+            relations = [r for r in page.relations if all(labelstudio.ends(r, ids))]
+            # They are of what is left: without them the labels still say all there is to see.
+            reading.losses.add(
+                "relations of regions that are not carried", page.name, len(page.relations) - len(relations)
+            )
+            entry = Entry(image, file_digest(image.path), annotations, page.split, relations)
             known = entries.setdefault(entry.id, entry)
             if known.rows() != entry.rows():
                 page.lose("images labeled twice, in two ways (the first counts)")
