@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.shapes import draw_project
-from workflow.errors import ConfigError
+from workflow.errors import ConfigError, StageError
 from workflow.exchange import history, schema
 from workflow.exchange.interface import interface_of
 from workflow.exchange.schema import lock_schema, stored_names
 from workflow.project import Project, load_project
 from workflow.records import Annotation, Provenance, Sample
+from workflow.rowfile import RowFile
 from workflow.stages import catalog
 from workflow.store import read_catalog, read_json, read_rows, sample_to_row, write_rows
 
@@ -90,6 +91,41 @@ def test_a_renamed_class_takes_its_labels_along(project: Project) -> None:
     assert lock_schema(project) == ""
     assert lock_schema(changed(project, ["ring", "bar", "tile"])) == ""
     assert [path.read_bytes() for path in files] == before
+
+
+def test_an_earlier_state_comes_back_by_todays_names(project: Project) -> None:
+    """Twice renamed, once while no label had the class any more."""
+    history.save(project, RowFile(project.labels), "pull")
+    project = changed(project, ["ring", "bar", "tile"], 'renamed_from = {ring = "disk"}')
+    dispute = {"what": "label", "labels": {"disk": ["1"], "bar": ["2"]}}
+    write_rows(project.disagreements, [{"image": "a", "on": [dispute]}])
+    lock_schema(project)
+    (row,) = read_rows(project.disagreements)
+    assert row["on"][0]["labels"] == {"ring": ["1"], "bar": ["2"]}
+    cleared = RowFile(project.labels)
+    for image in cleared:
+        cleared.put(image, sample_to_row(Sample(image, "unlabeled")))
+    history.save(project, cleared, "pull")
+    project = changed(project, ["hoop", "tile"], 'renamed_from = {hoop = "ring"}')
+    assert lock_schema(project) == "0 labels renamed: ring to hoop"
+    assert lock_schema(project) == ""
+    assert [c.by for c in history.changes(project)] == [
+        "as found",
+        "rename disk to ring",
+        "pull",
+        "rename ring to hoop",
+    ]
+    before = project.labels.read_bytes()
+    with pytest.raises(StageError) as error:
+        history.restore(project, 1)
+    assert (
+        error.value.problem == "change 1 has labels that are no class of classification any more: 'bar' (1)"
+    )
+    assert project.labels.read_bytes() == before
+    project = changed(project, ["hoop", "tile", "bar"])
+    for number in (1, 2):
+        history.restore(project, number)
+        assert labels(project) == ["bar", "hoop", "hoop"]
 
 
 def test_renamed_again_it_keeps_the_name_the_server_knows(project: Project) -> None:

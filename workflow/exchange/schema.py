@@ -102,10 +102,9 @@ def _rename(project: Project, renamed: Mapping[str, str]) -> str:
     for image in labels:
         row = labels.row(image) or {}
         changed += sum(a["label"] in renamed for a in row["annotations"])
-        renamed_row = row | {"annotations": [_with(a, renamed, "label") for a in row["annotations"]]}
-        labels.put(image, renamed_row)
+        labels.put(image, history.with_names(row, renamed))
     if project.labels.exists():
-        history.save(project, labels, f"rename {did}")
+        history.save(project, labels, f"rename {did}", renamed)
     ledger = RowFile(project.ledger)
     for image in ledger:
         rows = ledger.rows(image)
@@ -114,7 +113,19 @@ def _rename(project: Project, renamed: Mapping[str, str]) -> str:
         ledger.put(image, *rows)
     if project.ledger.exists():
         ledger.write()
+    _rename_disputes(project, renamed)
     return f"{changed} labels renamed: {did}"
+
+
+def _rename_disputes(project: Project, renamed: Mapping[str, str]) -> None:
+    disputes = RowFile(project.disagreements)
+    for image in disputes:
+        row = disputes.row(image) or {}
+        for place in row["on"]:
+            place["labels"] = {renamed.get(name, name): who for name, who in place["labels"].items()}
+        disputes.put(image, row)
+    if project.disagreements.exists():
+        disputes.write()
 
 
 def _with(row: Row, renamed: Mapping[str, str], *keys: str) -> Row:
