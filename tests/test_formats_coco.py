@@ -181,3 +181,20 @@ def test_a_published_file_is_carried_whole() -> None:
     for name, page in pages.items():
         for outline, box in zip(page.annotations, boxed[name].annotations, strict=True):
             assert overlap.as_box(outline) == pytest.approx(box.box, abs=0.51)
+
+
+CASES = SHARED / "label-studio-cases" / "sdk_converter" / "data"
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="no Label Studio cases here")
+def test_a_file_that_label_studio_imports() -> None:
+    """Case 11: two images, the labels those of the categories."""
+    source = CASES / "test_import_coco" / "coco_import_input.json"
+    content = json.loads(source.read_text())
+    sizes = {Path(i["file_name"]).name: (i["width"], i["height"]) for i in content["images"]}
+    classes = [c["name"] for c in content["categories"]]
+    pages, reading = look_up("coco", source, "instance-segmentation", sizes, classes)
+    assert (len(pages), reading.problems) == (2, [])
+    found = [a for page in pages.values() for a in page.annotations]
+    assert len(found) + sum(reading.losses.values()) == len(content["annotations"])
+    assert {a.label for a in found} <= set(classes)

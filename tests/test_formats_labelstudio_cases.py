@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,14 @@ import pytest
 
 from tests.conftest import SHARED
 from workflow import masks
+from workflow.formats import coco
+from workflow.formats.foreign import Picture, Writing
 from workflow.formats.labelstudio import EVERYTHING, Reading, from_json_min, from_result, submitted, to_result
+from workflow.formats.labelstudio_interface import read_interface
+from workflow.formats.yolo import from_lines
 from workflow.geometry import rotated_corners
-from workflow.records import Annotation, Provenance
+from workflow.records import Annotation, ImageRecord, Provenance
+from workflow.tasks import TaskName
 
 CASES = SHARED / "label-studio-cases"
 CONVERTER = CASES / "sdk_converter" / "data"
@@ -108,8 +114,62 @@ def test_case_7_rotated_boxes_by_their_corners() -> None:
         assert corners == pytest.approx(np.array(case["expected_corners_tl_tr_br_bl"]), abs=1e-9)
 
 
-def _rectangle(value: dict) -> dict:
-    return {"type": "rectanglelabels", "value": value | {"rectanglelabels": ["a"]}}
+def test_case_7_what_is_no_rotated_box() -> None:
+    """Sizes come from the catalog, and no rotation is none; a box without a corner or side is refused."""
+    readings = [
+        from_result([_rectangle(value)], 597, 768, ME)
+        for value in _json(CASES / "sdk_expected.json")["yolo_obb_invalid_must_be_refused"]
+    ]
+    unsized, *_ = readings
+    assert [len(r.annotations) for r in readings] == [1, 1, 0, 0, 0, 0, 1, 0]
+    assert readings[1] == unsized and unsized.annotations[0].rotated_box is not None
+    assert readings[6].annotations[0].box is not None
+    assert all(r.lost == {"box without coordinates": 1} for r in readings if not r.annotations)
+
+
+def test_case_7_round_trips() -> None:
+    cases = _json(CASES / "sdk_expected.json")
+    value = cases["yolo_obb_roundtrip_2"]
+    (found,) = _read([_rectangle(value) | value]).annotations
+    (region,) = to_result([found], 1024, 768)
+    for key in ("x", "y", "width", "height", "rotation"):
+        assert region["value"][key] == pytest.approx(value[key], abs=1e-9)
+    case = cases["yolo_obb_roundtrip"]
+    flat = np.array(case["corners_flat"]) / 100
+    (found,), _ = from_lines(f"0 {' '.join(map(str, flat))}", *case["size"], ["a"], ME, "obb")
+    regions = to_result([found], *case["size"])
+    (again,) = from_result(regions, *case["size"], ME).annotations
+    corners = rotated_corners(again.rotated_box).reshape(-1)
+    assert np.abs(corners - flat * 10).max() <= case["tolerance_px"]
+
+
+def test_a_shape_whose_list_of_labels_is_empty() -> None:
+    shapes = [
+        {
+            "type": "rectanglelabels",
+            "value": {"x": 1, "y": 1, "width": 5, "height": 5, "rectanglelabels": []},
+        },
+        {"type": "keypointlabels", "value": {"x": 1, "y": 1, "width": 0.5, "keypointlabels": []}},
+    ]
+    assert _read(shapes) == Reading([], {"box without a label": 1, "keypoint without a label": 1})
+
+
+def test_case_8_a_label_keeps_the_number_of_its_category(tmp_path: Path) -> None:
+    case = _json(CASES / "sdk_expected.json")["coco_explicit_category_ids"]
+    classes = ("car", "person", "truck")
+    interface = read_interface(case["config"], "label_config.xml", "detection", classes)
+    assert interface.categories == case["expected_category_ids"]
+    boxes = tuple(Annotation(label, ME, box=(1, 1, 5, 5)) for label in case["result_labels"])
+    picture = Picture(ImageRecord("a", "a.png", 10, 10, "train"), tmp_path / "a.png", boxes)
+    writing = Writing("cars", "detection", classes, (), categories=interface.categories)
+    coco.write(tmp_path / "out.json", [picture], writing)
+    written = _json(tmp_path / "out.json")
+    assert {c["name"]: c["id"] for c in written["categories"]} == case["expected_category_ids"]
+    assert [a["category_id"] for a in written["annotations"]] == [10, 7]
+
+
+def _rectangle(value: dict, labels: Sequence[str] = ("a",)) -> dict:
+    return {"type": "rectanglelabels", "value": value | {"rectanglelabels": list(labels)}}
 
 
 def test_case_4_a_polygon_of_37_points() -> None:
@@ -193,3 +253,59 @@ def test_case_19_predicted_keypoints(number: int) -> None:
     assert {a.parent for a in points} == ({"bbox-0"} if number == 1 else {""})
     assert len(reading.annotations) - len(points) == (1 if number == 1 else 0)
     assert reading.lost == {"note on a region": len(reading.annotations)}
+
+
+FIFTYONE = {"Classification": 1, "Classifications": 2, "Detection": 1, "Polyline": 1, "Keypoint": 4}
+
+
+def test_case_21_regions_that_fiftyone_maps() -> None:
+    for case in _json(CASES / "fiftyone_labelstudio_cases.json")["label_mappings"]:
+        regions, wanted = case["labelstudio"], case["fiftyone"]
+        regions = regions if isinstance(regions, list) else [regions]
+        reading = from_result(regions, 600, 403, ME, controls=EVERYTHING)
+        found = reading.annotations
+        kind = wanted["_cls"]
+        if kind == "Regression":
+            assert (found, reading.lost) == ([], {"number region": 1})
+            continue
+        assert reading.lost == {}
+        places = [np.array(_numbers(a)).reshape(-1, 2) / (600, 403) for a in found]
+        if kind == "Detection":
+            x, y, w, h = wanted["bounding_box"]
+            assert places[0].reshape(-1) == pytest.approx([x, y, x + w, y + h], abs=1e-9)
+        elif kind in ("Polyline", "Keypoint"):
+            points = np.concatenate(places)
+            expected = wanted["points"][0] if kind == "Polyline" else wanted["points"]
+            assert points == pytest.approx(np.array(expected), abs=1e-9)
+        elif kind == "Keypoints":
+            said = [(a.label, *place[0]) for a, place in zip(found, places, strict=True)]
+            named = [(k["label"], *point) for k in wanted["keypoints"] for point in k["points"]]
+            assert [name for name, *_ in said] == [name for name, *_ in named]
+            assert [at for _, *at in said] == pytest.approx(np.array([at for _, *at in named]), abs=1e-9)
+        labels = {wanted["label"]} if "label" in wanted else {*wanted.get("labels", ())}
+        assert not labels or {a.label for a in found} == labels
+
+
+TASK_OF: dict[str, TaskName] = {
+    "classification": "classification",
+    "classifications": "multilabel-classification",
+    "detections": "detection",
+    "instances": "instance-segmentation",
+    "polygons": "instance-segmentation",
+    "segmentation": "semantic-segmentation",
+}
+
+
+def test_case_21_interfaces_that_fiftyone_makes() -> None:
+    """Each is a project's own interface as it is, or is refused for what the task needs besides."""
+    taken = 0
+    for case in _json(CASES / "fiftyone_labelstudio_cases.json")["label_configs"]:
+        ((name, schema),) = case["label_schema"].items()
+        task = TASK_OF.get(schema["type"])
+        if task is None or "classes" not in schema:
+            continue
+        interface = read_interface(case["expected_xml"], "theirs.xml", task, schema["classes"])
+        assert set(interface.controls.values()) == {name}
+        assert (interface.image, interface.data_key) == ("image", "image")
+        taken += 1
+    assert taken == 6

@@ -54,6 +54,14 @@ def test_its_own_names_are_used_both_ways_and_the_text_is_kept() -> None:
     assert reading.lost == {"choices region": 1}
 
 
+def test_categories_are_the_numbers_of_labels() -> None:
+    numbered = GOOD.replace('value="bar"', 'value="bar" category="10"')
+    assert read(numbered).categories == {"bar": 10}
+    assert problems(numbered.replace('"10"', '"ten"')) == ["mine.xml:7: category='ten' is no number"]
+    twice = numbered.replace('value="disk"', 'value="disk" category="10"')
+    assert problems(twice) == ["mine.xml:7: category='10' is there twice"]
+
+
 TO = 'box" toName="photo"'
 WRONG = [
     ("<Image", "<Imgae", ["4: <Imgae> is no tag of Label Studio; did you mean <Image>?"]),

@@ -8,6 +8,7 @@ not kept: 1 (hidden) and 2 (seen) are both a point, 0 is none.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def _points(page: Page, flat: Sequence[float], names: Sequence[str], parent: str
 def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
     """One file; sizes and coordinates are those of the upright images."""
     points = {"keypoints": list(writing.keypoints), "skeleton": []} if writing.keypoints else {}
-    ids = {name: number for number, name in enumerate(writing.classes, 1)}
+    ids = _category_ids(writing)
     categories = [{"id": number, "name": name} | points for name, number in ids.items()]
     images: list[Json] = []
     annotations: list[Json] = []
@@ -133,6 +134,13 @@ def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
     content = {"info": {"description": writing.name}, "licenses": [], "images": images}
     content |= {"annotations": annotations, "categories": categories}
     write_bytes(target, orjson.dumps(content))
+
+
+def _category_ids(writing: Writing) -> dict[str, int]:
+    """The numbers that classes were given, and for the others, in their order, those that are left."""
+    given = {name: writing.categories[name] for name in writing.classes if name in writing.categories}
+    left = (number for number in count(1) if number not in given.values())
+    return {name: given[name] if name in given else next(left) for name in writing.classes}
 
 
 def _bodies(picture: Picture, writing: Writing, ids: dict[str, int]) -> Iterator[Json]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, Literal
@@ -227,7 +227,10 @@ class Picture:
 
 @dataclass
 class Writing:
-    """What a project is, for a writer, and what was lost on the way."""
+    """What a project is, for a writer, and what was lost on the way.
+
+    `categories` are the numbers some classes have in files that number them.
+    """
 
     name: str
     task: TaskName
@@ -236,6 +239,7 @@ class Writing:
     masks: Masks = "brush"
     predictions: bool = False
     losses: Losses = field(default_factory=Losses)
+    categories: Mapping[str, int] = field(default_factory=dict)
 
 
 def clip(annotation: Annotation, width: int, height: int, lose: Callable[[str], None]) -> Annotation | None:

@@ -55,7 +55,8 @@ class Interface:
     """`controls` name the control of each type of region, `image` the object they belong to.
 
     `data_key` is where a task says which image that is. `stored` is the name under which the server keeps a
-    class, where that is another than the project's.
+    class, where that is another than the project's. `categories` are the numbers that labels are given by
+    their `category`, as in a COCO file.
     """
 
     config: str
@@ -63,6 +64,7 @@ class Interface:
     image: str = OBJECT
     data_key: str = "image"
     stored: Mapping[str, str] = field(default_factory=dict)
+    categories: Mapping[str, int] = field(default_factory=dict)
 
     def write(self, annotations: Iterable[Annotation], width: int, height: int) -> list[Region]:
         """Annotations as regions, by the names the server knows: see `labelstudio.to_result`."""
@@ -121,6 +123,7 @@ def read_interface(
     names = {e.attributes["name"]: e for e in elements if "name" in e.attributes}
     controls: dict[str, str] = {}
     stored: dict[str, str] = {}
+    categories: dict[str, int] = {}
     images: set[str] = set()
     for group in WANTED[task]:
         ours = [e for e in elements if e.tag in CONTROLS and e.tag.lower() in group]
@@ -134,8 +137,10 @@ def read_interface(
         images.add(control.attributes.get("toName", ""))
         own = keypoints if kind == "keypointlabels" else classes
         wrong, aliases = _labels(control, own, "keypoints" if kind == "keypointlabels" else "classes")
-        problems += wrong
+        numbers, doubtful = _categories(control)
+        problems += [*wrong, *doubtful]
         stored |= aliases
+        categories |= numbers
         problems += [
             (control.line, f"the label {name!r} needs alias={old!r}: so Label Studio keeps it")
             for name, old in (kept_as or {}).items()
@@ -146,7 +151,7 @@ def read_interface(
     if problems:
         at = [f"{where}:{line}: {what}" for line, what in sorted(problems)]
         raise ConfigError(at, f"edit {where}, or leave push.label_config out")
-    return Interface(text, controls, images.pop(), key, stored)
+    return Interface(text, controls, images.pop(), key, stored, categories)
 
 
 Problem = tuple[int, str]
@@ -242,6 +247,23 @@ def _labels(control: Element, names: Sequence[str], what: str) -> tuple[list[Pro
         if name not in values:
             problems.append((control.line, f"<{control.tag}> has no label for {name!r}"))
     return problems, stored
+
+
+def _categories(control: Element) -> tuple[dict[str, int], list[Problem]]:
+    """The numbers of labels that have one, and those that are none or are there twice."""
+    numbers: dict[str, int] = {}
+    problems: list[Problem] = []
+    for label in control.all():
+        number = label.attributes.get("category", "")
+        if not number:
+            continue
+        if not number.isdecimal():
+            problems.append((label.line, f"category={number!r} is no number"))
+        elif int(number) in numbers.values():
+            problems.append((label.line, f"category={number!r} is there twice"))
+        else:
+            numbers[label.attributes.get("value", "")] = int(number)
+    return numbers, problems
 
 
 def _flat(control: Element) -> list[tuple[int, str, str]]:

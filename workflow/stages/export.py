@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from workflow.errors import FormatError, StageError
+from workflow.exchange.interface import interface_of
 from workflow.formats.foreign import Picture, Writing, format_for
 from workflow.project import Project
 from workflow.records import Annotation, Sample, Split
@@ -46,6 +47,7 @@ def run(
         settings.keypoints,
         settings.push.masks,
         predictions is not None,
+        categories=interface_of(project).categories,
     )
     pictures = _pictures(project, split, predictions, writing)
     if writing.predictions and not row.scores:
