@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 LABEL_STUDIO := .venv-label-studio
 WORKFLOW := $(VENV)/bin/workflow
+# Two processes: one for all tests that start servers, one for the rest.
+PYTEST := $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 PIP_INSTALL := -m pip install -qq --no-compile --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -79,16 +81,16 @@ doctor: $(VENV)/ready  ## check this machine, and say what to type
 test:  ## all tests, with the real servers and a real browser
 	@$(MAKE) --no-print-directory -j2 setup
 	@$(MAKE) --no-print-directory browser
-	@$(VENV)/bin/python -m pytest
+	@$(PYTEST)
 
 fast: $(VENV)/ready  ## the tests that start no server, under two minutes
-	@$(VENV)/bin/python -m pytest -m "not services and not slow"
+	@$(PYTEST) -m "not services and not slow"
 
 check: $(VENV)/ready  ## lint, types, fast tests
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/python -m pytest -m "not services and not slow"
+	@$(PYTEST) -m "not services and not slow"
 
 clean: $(VENV)/ready  ## stop the servers; remove environments and caches, keep every project's data
 	@$(WORKFLOW) down

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -37,6 +38,19 @@ if _LABEL_STUDIO.exists():
 os.environ["PATH"] += os.pathsep + str(REPOSITORY / ".workflow" / "bin")
 for _name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "FIFTYONE_DATABASE_URI", "WORKFLOW_STATE"):
     os.environ.pop(_name, None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of several workers one runs all files that start servers, which fight for ports; else a file each."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneForServers(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            return "servers" if "mark.services" in (REPOSITORY / file).read_text() else file
+
+    return OneForServers(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -234,6 +234,7 @@ def test_a_model_without_any_class_of_the_project(letters: Project, here: Path) 
     )
 
 
+@pytest.mark.slow
 def test_changed_classes_while_labels_use_them(letters: Project, here: Path) -> None:
     _label(letters)
     assert workflow(here, "dataset").returncode == 0

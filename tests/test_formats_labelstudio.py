@@ -102,7 +102,7 @@ def _region(**value: object) -> dict:
             [],
             {"polygonlabels region": 1},
         ),
-        ({"id": "p", "type": "relation", "from_id": "a"}, [], {"relation without a value": 1}),
+        ({"type": "relation", "from_id": "a"}, [], {"relation of a region that is not carried": 1}),
     ],
 )
 def test_what_cannot_be_carried_is_counted(region: dict, boxes: list, lost: dict) -> None:

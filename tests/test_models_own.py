@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +303,29 @@ def test_it_is_closed_if_it_can_be(tmp_path: Path) -> None:
     )
     _load(tmp_path).close()
     assert (tmp_path / "closed").exists()
+
+
+SLOW = """
+import time
+from pathlib import Path
+
+
+class Model:
+    task = "detection"
+    names = ("a",)
+
+    def __init__(self, options):
+        with Path(__file__).with_name("said").open("a") as file:
+            file.write("in ")
+        time.sleep(0.1)
+        with Path(__file__).with_name("said").open("a") as file:
+            file.write("out ")
+"""
+
+
+def test_of_several_threads_one_loads_at_a_time(tmp_path: Path) -> None:
+    """As live help does, which has two models; see `models._ALONE`."""
+    (tmp_path / "my.py").write_text(SLOW)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: _load(tmp_path), range(4)))
+    assert (tmp_path / "said").read_text() == "in out " * 4

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -22,7 +23,7 @@ import pytest
 
 from workflow import services
 from workflow.errors import ServiceError
-from workflow.services import label_studio, mongod
+from workflow.services import label_studio, mongod, network
 from workflow.services.credentials import Credentials, create_credentials, read_credentials, redact
 from workflow.services.files import last_meaningful_line, write_private
 from workflow.services.network import choose_port, get, is_free, listeners
@@ -483,3 +484,18 @@ def test_a_busy_port_is_passed_by_and_named() -> None:
         assert f"(pid {os.getpid()})" in (services.probe_port(port) or "")
     assert is_free(port)
     assert services.probe_port(port) is None
+
+
+def test_each_listener_has_a_port_of_its_own() -> None:
+    """Of many that want one at once, as two processes may, each gets the next free one."""
+    first = choose_port(20_000)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: network.listen(first), range(16)))
+    assert len({listener.getsockname() for listener in found}) == 16
+    assert {listener.getsockname()[0] for listener in found} == {"127.0.0.1"}
+    port = found[0].getsockname()[1]
+    with pytest.raises(ServiceError, match=f"port {port} is taken -> leave --port out"):
+        network.listen(port, only=True)
+    for listener in found:
+        listener.close()
+    network.listen(port, only=True).close()

@@ -102,7 +102,11 @@ RANDOM: dict[str, TaskName] = {
 }
 CASES = (
     Case(
-        "ultralytics:base/printed-digits.pt", copy_printed_digits, names=DIGITS, options={"image_size": 384}
+        "ultralytics:base/printed-digits.pt",
+        copy_printed_digits,
+        names=DIGITS,
+        options={"image_size": 384},
+        slow=True,
     ),
     *(
         Case(f"ultralytics:tiny/{kind}.pt", partial(save, kind=kind), task=task, slow=True)

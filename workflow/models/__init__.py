@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -25,6 +26,9 @@ from workflow.records import Annotation
 from workflow.store import read_json
 from workflow.tasks import TASKS, TaskName
 
+# While transformers loads a model, it takes methods of its own classes away, for all threads. Of two that
+# load at once, the later puts back what the other had taken: weights are never tied again in this process.
+_ALONE = threading.RLock()
 Pixels = NDArray[np.uint8]
 Guesses = tuple[Annotation, ...]
 
@@ -305,4 +309,5 @@ def load(spec: str, project: Path, options: Options) -> Annotator:
         options = replace(options, log=project / "data" / "logs" / f"{slug(spec)}.log")
     options = replace(options, project=project)
     row = MODELS[family]
-    return getattr(row.module, row.place.partition(":")[2])(spec, checkpoint, options)
+    with _ALONE:
+        return getattr(row.module, row.place.partition(":")[2])(spec, checkpoint, options)

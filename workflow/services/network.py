@@ -57,6 +57,26 @@ def choose_port(preferred: int, taken: Collection[int] = ()) -> int:
     raise ServiceError(f"no port is free from {preferred} on", fix="stop what uses them, then make up")
 
 
+def listen(preferred: int, only: bool = False) -> socket.socket:
+    """A socket that listens on the preferred port, else on the next that is free.
+
+    ServiceError where none is, or where `only` the preferred will do.
+    """
+    while True:
+        port = choose_port(preferred)
+        if only and port != preferred:
+            raise ServiceError(f"port {preferred} is taken", fix="leave --port out, or stop what uses it")
+        found = socket.socket()
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            found.bind((LOOPBACK, port))
+            # Only who listens has it: before that another may be bound to the same port.
+            found.listen()
+            return found
+        except OSError:
+            found.close()
+
+
 def probe_port(port: int) -> str | None:
     """Who listens on a port, for people: None if no one, else the program as far as can be told."""
     if is_free(port):

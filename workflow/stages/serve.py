@@ -33,7 +33,7 @@ from workflow.project import Project
 from workflow.records import ImageRecord, Sample
 from workflow.rowfile import RowFile
 from workflow.runner import Runner, alone
-from workflow.services.network import LOOPBACK, choose_port, is_free
+from workflow.services.network import LOOPBACK, listen
 from workflow.stages import preannotate, pull
 from workflow.store import read_catalog, sample_from_row
 from workflow.tasks import TASKS
@@ -240,24 +240,20 @@ def _listening(help: Help, known: Credentials, port: int | None) -> Iterator[str
     """The HTTP server in a thread of its own; the address at which it answers."""
     import uvicorn
 
-    if port is not None and not is_free(port):
-        raise ServiceError(f"port {port} is taken", fix="leave --port out, or stop what uses it")
-    chosen = choose_port(PORT) if port is None else port
-    config = uvicorn.Config(
-        create_app(help, known), host=LOOPBACK, port=chosen, log_level="critical", access_log=False
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, name="http", daemon=True)
-    thread.start()
-    while not server.started:
-        thread.join(0.02)
-        if not thread.is_alive():
-            raise ServiceError(f"cannot listen on {LOOPBACK}:{chosen}", fix="workflow serve --port another")
-    try:
-        yield f"http://{LOOPBACK}:{chosen}"
-    finally:
-        server.should_exit = True
-        thread.join()
+    with listen(PORT if port is None else port, only=port is not None) as listener:
+        config = uvicorn.Config(create_app(help, known), log_level="critical", access_log=False)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listener],), name="http", daemon=True)
+        thread.start()
+        while not server.started:
+            thread.join(0.02)
+            if not thread.is_alive():
+                raise ServiceError("the HTTP server ended at once", fix="workflow serve --debug")
+        try:
+            yield f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @contextmanager
