@@ -24,9 +24,11 @@ ZIPCODES = REPOSITORY / "projects" / "zipcodes"
 EVERYTHING = f"{FIELDS},predictions,model_version,drafts"
 SHARED = REPOSITORY.parent / "shared" / "data"
 
-# Shared machines are slow at times; how long an example takes proves nothing.
-hypothesis.settings.register_profile("here", deadline=None)
-hypothesis.settings.load_profile("here")
+# Shared machines are slow at times; how long an example takes proves nothing. Where CI is set, examples are
+# the same each time, so that a failure is of the change; elsewhere each run looks further.
+hypothesis.settings.register_profile("here", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.register_profile("deep", deadline=None, max_examples=3000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "here"))
 
 # Before torch is imported: threads that spin while they wait are 12 times slower on a shared machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
