@@ -345,6 +345,45 @@ def test_labels_of_deleted_tasks_are_kept_until_they_are_dropped(tmp_path: Path,
     assert read_samples(project.labels)[first["data"]["image_id"]].state == "reviewed"
 
 
+def test_labels_of_an_image_that_is_away_are_there_when_it_is_back(tmp_path: Path, client: Client) -> None:
+    """Labeled before it left, and labeled anew, or for the first time, while it was away."""
+    project = make(tmp_path)
+    send(project, client)
+    kept, anew, late, waits, *_ = on_server(project, client)
+    for task in (kept, anew):
+        answer(client, task["id"], box())
+    pull.run(project, client)
+    away = [task["data"]["file"] for task in (kept, anew, late, waits)]
+    for name in away:
+        (project.images / name).rename(tmp_path / name)
+    catalog.run(project)
+    before = {row["image"]: row for row in read_rows(project.labels)}
+    answer(client, anew["id"], box("bar"))
+    answer(client, late["id"], box("tile"))
+    assert "2 labels kept whose images are not in the catalog" in pull.run(project, client).did
+    assert "deleted" not in pull.run(project, client, full=True).did
+    found = {row["image"]: row for row in read_rows(project.labels)}
+    assert found == {
+        image: row
+        for image, row in before.items()
+        if image not in (late["data"]["image_id"], waits["data"]["image_id"])
+    }
+    pull.run(project, client)
+    for name in away:
+        (tmp_path / name).rename(project.images / name)
+    catalog.run(project)
+    pull.run(project, client)
+    labels = read_samples(project.labels)
+    said = [labels[task["data"]["image_id"]] for task in (kept, anew, late, waits)]
+    assert [(s.state, [a.label for a in s.annotations]) for s in said] == [
+        ("reviewed", ["disk"]),
+        ("reviewed", ["bar"]),
+        ("reviewed", ["tile"]),
+        ("predicted", ["disk"]),
+    ]
+    assert pull.run(project, client, full=True).skipped
+
+
 def test_what_another_machine_pushed_is_fetched(tmp_path: Path, client: Client) -> None:
     project = make(tmp_path)
     send(project, client)

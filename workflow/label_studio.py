@@ -223,14 +223,14 @@ def _filter(column: str, operator: str, kind: str, value: Any) -> Json:
     return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
 
 
-def chunks(items: Iterable[Any], weight: Any = None) -> Iterator[list[Any]]:
-    """Lists of items that one request can carry: by their number, and by `weight`, their bytes, if given."""
+def chunks(items: Iterable[Any], most: int = CHUNK, weight: Any = None) -> Iterator[list[Any]]:
+    """Lists of items that one request can carry: `most`, and by `weight`, their bytes, if given."""
     part: list[Any] = []
     heavy = 0
     for item in items:
         part.append(item)
         heavy += weight(item) if weight else 0
-        if len(part) >= CHUNK or heavy >= CHUNK_BYTES:
+        if len(part) >= most or heavy >= CHUNK_BYTES:
             yield part
             part, heavy = [], 0
     if part:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -35,8 +36,10 @@ BATCH = 200
 class Harvest:
     """Takes tasks one by one; its files say afterwards what labels, ledger and disagreements should be."""
 
-    def __init__(self, project: Project, client: Client, number: int) -> None:
-        self.project, self.client, self.number = project, client, number
+    def __init__(
+        self, project: Project, client: Client, number: int, records: Mapping[str, ImageRecord]
+    ) -> None:
+        self.project, self.client, self.number, self.records = project, client, number, records
         self.settings = project.settings
         self.interface = interface_of(project)
         self.single = self.settings.task == "classification"
@@ -48,14 +51,19 @@ class Harvest:
         self.lost: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
         self.seen: set[int] = set()
+        # Image -> task where the image is not in the catalog: when it is back, its task must be asked for.
+        self.absent: dict[str, int] = {}
         self._waiting: list[tuple[ImageRecord, Json]] = []
 
-    def take(self, record: ImageRecord | None, task: Json) -> None:
+    def take(self, task: Json) -> None:
         """Turn one task into its image's lines, or let it wait for the predictions it needs."""
+        self.seen.add(task["id"])
+        image = str(task["data"].get("image_id"))
+        record = self.records.get(image)
         if record is None:
+            self.absent[image] = task["id"]
             self.lost["tasks whose image is not in the catalog"] += 1
             return
-        self.seen.add(task["id"])
         if self._knows_guesses(record, task):
             self._take(record, task, {})
             return
@@ -75,6 +83,24 @@ class Harvest:
         }
         for record, task in waiting:
             self._take(record, task, there.get(task["id"], {}))
+
+    def overlooked(self, absent: Mapping[str, int]) -> list[int]:
+        """Tasks of images that are back, `absent` before or without a line, which this pull has not seen."""
+        back = {task for image, task in absent.items() if image in self.records}
+        self.absent |= {image: task for image, task in absent.items() if image not in self.records}
+        unknown = self.records.keys() - set(self.labels)
+        pushed = {row["task"] for image in unknown if (row := self.pushed.row(image))}
+        return sorted((pushed | back) - self.seen)
+
+    def settle(self) -> None:
+        """A line for each image of the catalog; of others only what people decided is kept."""
+        for image in set(self.labels) - self.records.keys():
+            if (self.labels.row(image) or {})["state"] in DECIDED:
+                self.lost["labels kept whose images are not in the catalog"] += 1
+            else:
+                self.labels.drop(image)
+        for image in self.records.keys() - set(self.labels):
+            self.labels.put(image, sample_to_row(Sample(image, "unlabeled")))
 
     def look_for_deleted(self, drop: bool) -> None:
         """After a full sweep: images with labels whose task is gone from the server."""

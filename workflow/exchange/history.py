@@ -80,8 +80,8 @@ def restore(project: Project, number: int) -> int:
             state |= {row["image"]: row for row in _rows(change.path)}
         state = {image: with_names(row, change.renamed) for image, row in state.items()}
     _refuse_unknown(project, number, list(state.values()))
-    for record in read_catalog(project.catalog):
-        labels.put(record.id, state.get(record.id) or sample_to_row(Sample(record.id, "unlabeled")))
+    for image in {*(record.id for record in read_catalog(project.catalog)), *labels, *state}:
+        labels.put(image, state.get(image) or sample_to_row(Sample(image, "unlabeled")))
     changed = len(labels.changed())
     save(project, labels, f"restore {number}")
     return changed

@@ -16,14 +16,13 @@ from typing import Any
 
 from workflow.errors import StageError
 from workflow.exchange import history
-from workflow.exchange.harvest import FIELDS, Harvest
+from workflow.exchange.harvest import BATCH, FIELDS, Harvest
 from workflow.exchange.link import find_project
-from workflow.label_studio import Client
+from workflow.label_studio import Client, chunks
 from workflow.progress import progress
 from workflow.project import Project
-from workflow.records import Sample
 from workflow.runner import Outcome
-from workflow.store import read_catalog, read_json, sample_to_row, write_json
+from workflow.store import read_catalog, read_json, write_json
 from workflow.tasks import TASKS
 
 Json = dict[str, Any]
@@ -43,26 +42,29 @@ def run(project: Project, client: Client, full: bool = False, drop_deleted: bool
     number = find_project(project, client)
     if number is None:
         raise StageError(f"{client.url} has no project of {project.name}", "workflow push")
-    since = None if full or drop_deleted else _since(project, client.url, number)
+    state = _state(project, client.url, number)
+    since = None if full or drop_deleted or not state else datetime.fromisoformat(state["until"]) - OVERLAP
     now = client.server_time()
-    harvest = Harvest(project, client, number)
+    harvest = Harvest(project, client, number, records)
     with progress("pulling", len(records), "tasks") as advance:
         for task in client.tasks(number, FIELDS, since):
-            harvest.take(records.get(task["data"].get("image_id")), task)
+            harvest.take(task)
             advance()
+        # An image that left the catalog and is there again was passed over meanwhile.
+        late = harvest.overlooked(state.get("absent", {})) if since else []
+        for part in chunks(late, BATCH):
+            for task in client.tasks(number, FIELDS, numbers=part):
+                harvest.take(task)
         harvest.finish()
     harvest.refuse_unknown_labels()
     if since is None:
         harvest.look_for_deleted(drop_deleted)
-    for file in (harvest.labels, harvest.ledger, harvest.disputes):
-        for image in set(file) - records.keys():
-            file.drop(image)
-    for image in records.keys() - set(harvest.labels):
-        harvest.labels.put(image, sample_to_row(Sample(image, "unlabeled")))
+    harvest.settle()
     changed = history.save(project, harvest.labels, "pull")
     harvest.ledger.write()
     harvest.disputes.write()
-    write_json(state_path(project), {"url": client.url, "project": number, "until": now.isoformat()})
+    state = {"url": client.url, "project": number, "until": now.isoformat()}
+    write_json(state_path(project), state | ({"absent": harvest.absent} if harvest.absent else {}))
     did = _summary(project, harvest)
     return Outcome("pull", time.perf_counter() - start, did, skipped=not changed)
 
@@ -71,18 +73,17 @@ def state_path(project: Project) -> Path:
     return project.marks / "pull.json"
 
 
-def _since(project: Project, url: str, number: int) -> datetime | None:
-    """From when on changes are asked for; None where everything must be."""
+def _state(project: Project, url: str, number: int) -> Json:
+    """What the last pull wrote down; nothing where everything must be asked for."""
     state = read_json(state_path(project), {})
-    if not project.labels.exists() or state.get("url") != url or state.get("project") != number:
-        return None
-    return datetime.fromisoformat(state["until"]) - OVERLAP
+    same = state.get("url") == url and state.get("project") == number
+    return state if same and project.labels.exists() else {}
 
 
 def _summary(project: Project, harvest: Harvest) -> str:
     states: Counter[str] = Counter()
     found = empty = 0
-    for image in harvest.labels:
+    for image in harvest.records:
         row = harvest.labels.row(image) or {}
         states[row["state"]] += 1
         if row["state"] == "reviewed":

@@ -59,6 +59,6 @@ def _exchange(project: Project, stage: str) -> tuple[str, str]:
         tasks = {row["image"] for row in read_rows(project.pushed)}
         state = "missing" if not tasks else "done" if images <= tasks else "stale"
         return state, f"{len(images & tasks)} of {len(images)} images in Label Studio"
-    states = Counter(row["state"] for row in read_rows(project.labels))
+    states = Counter(row["state"] for row in read_rows(project.labels) if row["image"] in images)
     counts = ", ".join(f"{states[s]} {s}" for s in ("reviewed", "skipped", "predicted", "unlabeled"))
     return ("done", counts) if project.labels.exists() else ("missing", "workflow pull")
