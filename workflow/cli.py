@@ -169,7 +169,7 @@ def history(
     """
     from workflow.stages import history as stage
 
-    found = _project(project)
+    found = _project(project, alone=restore is not None)
     print(stage.describe(found) if restore is None else stage.restore(found, restore))
 
 
