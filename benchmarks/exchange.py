@@ -18,6 +18,7 @@ and the peak memory of push and pull in processes of their own, at a tenth of th
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -39,6 +40,7 @@ from workflow.records import Annotation, ImageRecord, Provenance, Sample
 from workflow.stages import preannotate, pull, push
 from workflow.store import sample_to_row, write_rows
 
+REPOSITORY = Path(__file__).parents[1]
 BOXES = 7
 ONE_BY_ONE = 200
 WIDTH, HEIGHT = 1920, 1080
@@ -55,6 +57,8 @@ def main() -> None:
     if sys.argv[1:2] == ["--memory"]:
         return peak(*sys.argv[2:])
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    # What `make setup` installed; the server's state lies elsewhere.
+    os.environ.setdefault("LABEL_STUDIO_BIN", str(REPOSITORY / ".venv-label-studio/bin/label-studio"))
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder) / "state"
         services.up(state, ["label-studio"], print, connection.served_root(state))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from workflow.exchange.blind import chance
-from workflow.records import Annotation
 
 Scores = Mapping[str, float]
 
 
-def sureness(annotations: tuple[Annotation, ...]) -> float | None:
-    """How sure a model is of an image: of the guess it is least sure of; None where it says nothing."""
-    return min((a.score for a in annotations if a.score is not None), default=None)
+def sureness(scores: Iterable[float | None]) -> float | None:
+    """How sure a model is of an image, by its guesses' `scores`: of the least sure one; None of none."""
+    return min((score for score in scores if score is not None), default=None)
 
 
 def spread(images: list[str], known: Scores) -> Scores:

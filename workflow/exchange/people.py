@@ -85,11 +85,12 @@ def decide(opinions: Sequence[Opinion], policy: Pull, single: bool = False) -> V
         return _agreed(opinions, policy, single)
     if policy.annotators == "all" and submitted:
         regions = [(o.person, a) for o in submitted for a in o.annotations]
-        return _merged(regions, Names(regions), submitted)
+        names = Names(regions)
+        return _verdict(names.of(regions), names, submitted)
     latest = (submitted or opinions)[-1]
     if latest.skipped:
         return Verdict("skipped", of=(latest,))
-    return _merged([(latest.person, a) for a in latest.annotations], lambda who, name: name, [latest])
+    return _verdict(latest.annotations, lambda who, name: name, [latest])
 
 
 def disagreements(opinions: Sequence[Opinion], policy: Pull, single: bool = False) -> list[Row]:
@@ -132,7 +133,8 @@ def _agreed(opinions: Sequence[Opinion], policy: Pull, single: bool) -> Verdict:
             regions.append((person, annotation))
             twins |= {(who, a.id): f"{person}/{annotation.id}" for who, a in place.said.items() if a.id}
     # A point whose person's own box lost against another's belongs to that one.
-    return _merged(regions, Names(regions, twins), submitted, lambda n: _enough(n, len(submitted), policy))
+    names = Names(regions, twins)
+    return _verdict(names.of(regions), names, submitted, lambda n: _enough(n, len(submitted), policy))
 
 
 def _enough(votes: int, of: int, policy: Pull) -> bool:
@@ -210,18 +212,23 @@ class Names:
         owner, _, name = self._twins.get((person, region), f"{person}/{region}").partition("/")
         return f"{owner}/{name}" if self._shared[name] > 1 else name
 
+    def of(self, regions: Sequence[tuple[str, Annotation]]) -> tuple[Annotation, ...]:
+        """The regions by those names."""
+        return tuple(
+            replace(a, id=a.id and self(who, a.id), parent=a.parent and self(who, a.parent))
+            for who, a in regions
+        )
 
-def _merged(
-    regions: Sequence[tuple[str, Annotation]],
+
+def _verdict(
+    annotations: tuple[Annotation, ...],
     names: Callable[[str, str], str],
     of: Sequence[Opinion],
     enough: Callable[[int], bool] = bool,
 ) -> Verdict:
-    """Regions of several people as one, with the relations between them that `enough` of them said."""
-    annotations = tuple(
-        replace(a, id=a.id and names(who, a.id), parent=a.parent and names(who, a.parent))
-        for who, a in regions
-    )
+    """The annotations that count, with the relations between them that `enough` people said."""
+    if not any(opinion.relations for opinion in of):
+        return Verdict("reviewed", annotations, tuple(of))
     ids = {a.id for a in annotations}
     said: dict[bytes, list[Row]] = defaultdict(list)
     severed = 0

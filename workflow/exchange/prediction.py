@@ -39,7 +39,7 @@ def as_prediction(
     taken = labelstudio.acceptable(annotations, *size, lose)
     shown = interface.fit(taken, *size, lose, STAIRS)
     result = interface.write(shown, *size)
-    score = sureness(sample.annotations) or 0.0
+    score = sureness(a.score for a in sample.annotations) or 0.0
     row = {"image": record.id, "version": version(sample), "score": score, "result": result}
     return row | ({"blind": blind} if blind else {})
 

@@ -20,7 +20,7 @@ from workflow.exchange.difference import Difference, ServerTask, Tasks, data_of
 from workflow.exchange.interface import interface_of
 from workflow.exchange.link import Sending
 from workflow.exchange.prediction import as_prediction
-from workflow.exchange.sent import Sent, version
+from workflow.exchange.sent import Sent, version_of_row
 from workflow.label_studio import Client, chunks
 from workflow.progress import progress
 from workflow.project import Project
@@ -59,9 +59,9 @@ class Sender:
         said: dict[str, str] = {}
         sure: dict[str, float] = {}
         for image in self.records.keys() & set(self.guesses):
-            sample = self._sample(image)
-            said[image] = version(sample)
-            if (score := order.sureness(sample.annotations)) is not None:
+            guesses = (self.guesses.row(image) or {}).get("annotations", [])
+            said[image] = version_of_row(guesses)
+            if (score := order.sureness(a.get("score") for a in guesses)) is not None:
                 sure[image] = score
         self.latest = latest = next((name for name in said.values() if name), "")
         if self.settings.order == "uncertain":

@@ -7,7 +7,7 @@ ledger still knows what a person started from when the prediction itself was rep
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import orjson
@@ -27,6 +27,14 @@ def version(sample: Sample) -> str:
         return ""
     provenance = sample.annotations[0].provenance
     return version_of(provenance.name, provenance.revision)
+
+
+def version_of_row(annotations: Sequence[Row]) -> str:
+    """The same of the annotations in a line of a file: ten thousand lines are read for nothing else."""
+    if not annotations:
+        return ""
+    provenance = annotations[0]["provenance"]
+    return version_of(provenance["name"], provenance.get("revision", ""))
 
 
 def version_of(name: str, revision: str) -> str:

@@ -68,14 +68,14 @@ class Interface:
 
     def write(self, annotations: Iterable[Annotation], width: int, height: int) -> list[Region]:
         """Annotations as regions, by the names the server knows: see `labelstudio.to_result`."""
-        named = [replace(a, label=self.stored.get(a.label, a.label)) for a in annotations]
+        named = _renamed(annotations, self.stored)
         return labelstudio.to_result(named, width, height, controls=self.controls, to_name=self.image)
 
     def read(self, result: Sequence[Region], width: int, height: int, provenance: Provenance) -> Reading:
         """Regions as annotations, by the names of the project: see `labelstudio.from_result`."""
         reading = labelstudio.from_result(result, width, height, provenance, controls=self.controls)
         names = {stored: name for name, stored in self.stored.items()}
-        reading.annotations = [replace(a, label=names.get(a.label, a.label)) for a in reading.annotations]
+        reading.annotations = _renamed(reading.annotations, names)
         return reading
 
     def fit(
@@ -88,6 +88,10 @@ class Interface:
     ) -> list[Annotation]:
         """Annotations as the controls can show them: see `labelstudio.fit`."""
         return labelstudio.fit(annotations, self.controls, width, height, lose, tolerance)
+
+
+def _renamed(annotations: Iterable[Annotation], names: Mapping[str, str]) -> list[Annotation]:
+    return [replace(a, label=names[a.label]) if a.label in names else a for a in annotations]
 
 
 @dataclass
