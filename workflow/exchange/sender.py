@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +110,12 @@ class Sender:
             self.client.delete(f"api/tasks/{number}/")
         self._move(difference.outdated)
         before = self._counts()
-        # Guesses become regions while the server makes tasks, and the next ones while it takes these.
         rows = map(self._row, difference.to_predict)
-        parts = ahead(chunks(rows, weight=lambda row: len(row["result"])))
-        numbers = self._send_tasks(difference.new)
-        removed = self._send_predictions(parts, len(difference.to_predict), numbers)
+        # Guesses become regions while the server makes tasks, and the next ones while it takes these. Before,
+        # two threads of Python would only wait for each other.
+        start = cache(lambda: ahead(chunks(rows, weight=lambda row: len(row["result"]))))
+        numbers = self._send_tasks(difference.new, start)
+        removed = self._send_predictions(start(), len(difference.to_predict), numbers)
         self._show_latest_model()
         self._check(before, numbers, removed)
         self._write_pushed()
@@ -164,14 +166,19 @@ class Sender:
     def _number(self, image: str) -> int:
         return min(self.tasks[image], key=lambda task: task.worth).number
 
-    def _send_tasks(self, records: list[ImageRecord]) -> dict[str, int]:
-        """Create tasks, the unsure first where that is wanted; their numbers by image."""
+    def _send_tasks(self, records: list[ImageRecord], meanwhile: Callable[[], object]) -> dict[str, int]:
+        """Create tasks, the unsure first where that is wanted; their numbers by image.
+
+        `meanwhile` is called when the server is about to work.
+        """
         numbers: dict[str, int] = {}
         records = sorted(records, key=lambda r: self.scores.get(r.id, 0.0))
         with progress("pushing tasks", len(records), "tasks") as advance:
             for part in chunks(records):
+                tasks = [{"data": self._data(r)} for r in part]
                 with self._sending(len(part), "task_number"):
-                    made = self.client.import_tasks(self.number, [{"data": self._data(r)} for r in part])
+                    meanwhile()
+                    made = self.client.import_tasks(self.number, tasks)
                 numbers |= zip((r.id for r in part), made, strict=True)
                 advance(len(part))
         return numbers
