@@ -123,6 +123,12 @@ def test_an_earlier_state_comes_back_by_todays_names(project: Project) -> None:
     )
     assert project.labels.read_bytes() == before
     project = changed(project, ["hoop", "tile", "bar"])
+    # What only a model said was no label that could be lost.
+    guessed = RowFile(project.labels)
+    some = read_catalog(project.catalog)[3].id
+    guessed.put(some, sample_to_row(Sample(some, "predicted", (Annotation("gone", ME),))))
+    history.save(project, guessed, "pull")
+    history.restore(project, 5)
     for number in (1, 2):
         history.restore(project, number)
         assert labels(project) == ["bar", "hoop", "hoop"]

@@ -58,10 +58,11 @@ class Harvest:
     def take(self, task: Json) -> None:
         """Turn one task into its image's lines, or let it wait for the predictions it needs."""
         self.seen.add(task["id"])
-        image = str(task["data"].get("image_id"))
+        image = task["data"].get("image_id", "")
         record = self.records.get(image)
         if record is None:
-            self.absent[image] = task["id"]
+            if image:
+                self.absent[image] = task["id"]
             self.lost["tasks whose image is not in the catalog"] += 1
             return
         if self._knows_guesses(record, task):

@@ -96,7 +96,8 @@ def with_names(row: Row, renamed: Mapping[str, str]) -> Row:
 
 
 def _refuse_unknown(project: Project, number: int, rows: Sequence[Row]) -> None:
-    used = Counter(a["label"] for row in rows for a in row["annotations"])
+    reviewed = (row for row in rows if row["state"] == "reviewed")
+    used = Counter(a["label"] for row in reviewed for a in row["annotations"])
     if unknown := {name: n for name, n in sorted(used.items()) if name not in project.settings.labels}:
         named = ", ".join(f"{name!r} ({n})" for name, n in unknown.items())
         what = f"change {number} has labels that are no class of {project.name} any more: {named}"
