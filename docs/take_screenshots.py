@@ -1,7 +1,7 @@
 """Take the README's pictures of a finished project: python docs/take_screenshots.py projects/zipcodes
 
 Needs the project's servers to run (make up) and its loop to be finished (make demo). Writes
-docs/images/label-studio.png, tasks.png, fiftyone.png and report.png.
+docs/images/label-studio.png, tasks.png, fiftyone.png and report.png; and team.png where people disagree.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ def main() -> None:
     with new_page() as page:
         save("label-studio", label_studio(page, project))
         save("tasks", tasks(page, project))
+        if disputed := next(read_rows(project.disagreements), None):
+            save("team", team(page, project, disputed["task"]))
     with new_page() as page:
         save("fiftyone", fiftyone(page, project))
     with new_page() as page:
@@ -79,6 +81,17 @@ def tasks(page: Any, project: Project) -> bytes:
     page.goto(f"{url}/projects/{link.link(project)['project']}/data")
     page.get_by_text("Label All Tasks").wait_for()
     page.wait_for_timeout(4000)
+    return page.screenshot()
+
+
+def team(page: Any, project: Project, task: int) -> bytes:
+    """What several people said of one image, behind the same login."""
+    url = services.label_studio_access(state_folder(project.workspace)).url
+    page.goto(f"{url}/projects/{link.link(project)['project']}/data?task={task}")
+    page.wait_for_selector(".konvajs-content canvas")
+    page.wait_for_timeout(2000)
+    page.get_by_text("Compare All").click()
+    page.wait_for_timeout(3000)
     return page.screenshot()
 
 
