@@ -111,6 +111,12 @@ def test_relations_go_along_where_the_format_has_any(tmp_path: Path) -> None:
     left_out = {one["label"]: ""}
     result = import_.run(third, "label-studio", tmp_path / "ls.json", project.images, class_map=left_out)
     assert any(line.startswith("1 relations of regions that are not carried") for line in result.lines)
+    guessed = json.loads((tmp_path / "ls.json").read_text())
+    for task in guessed:
+        task["predictions"] = task.pop("annotations")
+    (tmp_path / "guessed.json").write_text(json.dumps(guessed))
+    result = import_.run(copy, "label-studio", tmp_path / "guessed.json", project.images, "predictions")
+    assert any(line.startswith("1 relations, which predictions have none of") for line in result.lines)
     dataset.run(copy)
     assert read_json(copy.dataset / "dataset.json")["lost"] == {
         "relations, for which a dataset has no column": 1

@@ -191,3 +191,10 @@ def test_a_relation_to_what_does_not_count_is_counted() -> None:
     said = replace(related("1", ("l", "r"), ("l", "gone")), annotations=(box("1", "cat", LEFT, "l"),))
     verdict = decide([said], policy("latest"))
     assert (verdict.relations, verdict.severed) == ((), 2)
+
+
+def test_a_relation_drawn_twice_is_one_persons_word() -> None:
+    said = [related("1", ("l", "r"), ("l", "r")), related("2", at="2"), related("3", at="3")]
+    verdict = decide(said, policy("agreement"))
+    assert len(verdict.annotations) == 2
+    assert (verdict.relations, verdict.severed) == ((), 1)

@@ -230,7 +230,8 @@ def _verdict(
     if not any(opinion.relations for opinion in of):
         return Verdict("reviewed", annotations, tuple(of))
     ids = {a.id for a in annotations}
-    said: dict[bytes, list[Row]] = defaultdict(list)
+    # A relation -> who said it: drawn twice by one person, it is one person's all the same.
+    said: dict[bytes, dict[str, Row]] = defaultdict(dict)
     severed = 0
     for opinion in of:
         own = {a.id for a in opinion.annotations}
@@ -241,9 +242,9 @@ def _verdict(
                 "to_id": names(opinion.person, last),
             }
             if first and last and {renamed["from_id"], renamed["to_id"]} <= ids:
-                said[orjson.dumps(renamed, option=orjson.OPT_SORT_KEYS)].append(renamed)
+                said[orjson.dumps(renamed, option=orjson.OPT_SORT_KEYS)][opinion.person] = renamed
             else:
                 severed += 1
-    relations = tuple(rows[0] for rows in said.values() if enough(len(rows)))
+    relations = tuple(next(iter(rows.values())) for rows in said.values() if enough(len(rows)))
     severed += sum(len(rows) for rows in said.values() if not enough(len(rows)))
     return Verdict("reviewed", annotations, tuple(of), relations, severed)

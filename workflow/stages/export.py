@@ -50,12 +50,7 @@ def run(
         categories=interface_of(project).categories,
     )
     pictures = _pictures(project, split, predictions, writing)
-    if writing.predictions and not row.scores:
-        scores = sum(a.score is not None for p in pictures for a in p.annotations)
-        writing.losses.add(f"scores, for which {name} has no place", count=scores)
-    if not row.relations:
-        relations = sum(len(p.relations) for p in pictures)
-        writing.losses.add(f"relations, for which {name} has no place", count=relations)
+    _count_what_has_no_place(name, pictures, writing)
     fresh = target.with_name(f".{target.name}.partial")
     _remove(fresh)
     try:
@@ -70,6 +65,16 @@ def run(
     empty = sum(not p.annotations for p in pictures)
     did = f"{len(pictures)} images ({found} {TASKS[settings.task].noun}, {empty} empty) as {name} to {target}"
     return Outcome("export", time.perf_counter() - start, did), writing.losses.lines()
+
+
+def _count_what_has_no_place(name: str, pictures: list[Picture], writing: Writing) -> None:
+    row = format_for(name, writing.task)
+    if writing.predictions and not row.scores:
+        scores = sum(a.score is not None for p in pictures for a in p.annotations)
+        writing.losses.add(f"scores, for which {name} has no place", count=scores)
+    if not row.relations:
+        relations = sum(len(p.relations) for p in pictures)
+        writing.losses.add(f"relations, for which {name} has no place", count=relations)
 
 
 def _pictures(

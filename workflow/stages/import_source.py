@@ -114,17 +114,27 @@ def _entries(pages: Sequence[Page], finder: Finder, reading: Reading) -> list[En
                 # Without what was lost it would say that there is nothing to see.
                 page.lose("images left out, as none of their labels can be carried")
                 continue
-            ids = {a.id for a in annotations if a.id}
-            relations = [r for r in page.relations if all(labelstudio.ends(r, ids))]
-            # They are of what is left: without them the labels still say all there is to see.
-            reading.losses.add(
-                "relations of regions that are not carried", page.name, len(page.relations) - len(relations)
-            )
+            relations = _relations(page, annotations)
             entry = Entry(image, file_digest(image.path), annotations, page.split, relations)
             known = entries.setdefault(entry.id, entry)
             if known.rows() != entry.rows():
                 page.lose("images labeled twice, in two ways (the first counts)")
     return list(entries.values())
+
+
+def _relations(page: Page, annotations: Sequence[Annotation]) -> list[Row]:
+    """A page's relations between what is carried; the others are counted.
+
+    They make no page `lost`: without them its labels still say all there is to see.
+    """
+    losses, there = page.reading.losses, len(page.relations)
+    if page.reading.predictions:
+        losses.add("relations, which predictions have none of", page.name, there)
+        return []
+    ids = {a.id for a in annotations if a.id}
+    kept = [r for r in page.relations if all(labelstudio.ends(r, ids))]
+    losses.add("relations of regions that are not carried", page.name, there - len(kept))
+    return kept
 
 
 def _turned(annotations: list[Annotation], page: Page, image: Measured) -> list[Annotation] | None:
