@@ -171,7 +171,10 @@ def project(tmp_path: Path) -> Project:
 def test_the_settings_name_it(project: Project) -> None:
     assert interface_of(project).controls == {"rectanglelabels": "box"}
     (project.folder / "mine.xml").unlink()
-    with pytest.raises(ConfigError, match=r"push.label_config: .*mine.xml cannot be read"):
+    with pytest.raises(
+        ConfigError,
+        match=r"push.label_config: .*mine.xml cannot be read \(No such file or directory\) -> put the file",
+    ):
         interface_of(project)
 
 

@@ -19,7 +19,9 @@ def interface_of(project: Project) -> Interface:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError([f"push.label_config: {path} cannot be read ({error})"]) from None
+            reason = getattr(error, "strerror", None) or error
+            what = f"push.label_config: {path} cannot be read ({reason})"
+            raise ConfigError([what], "put the file there, or leave push.label_config out") from None
         return read_interface(text, path.name, settings.task, settings.classes, settings.keypoints, stored)
     config = labelstudio.label_config(
         settings.classes, settings.task, settings.keypoints, push.masks, push.smart, stored
