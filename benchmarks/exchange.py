@@ -31,14 +31,15 @@ from typing import Any
 import httpx
 import orjson
 
-from workflow import connection, services
-from workflow.exchange import link
-from workflow.exchange.sender import Sender
-from workflow.label_studio import Client
-from workflow.project import Project, load_project
+from workflow import services
+from workflow.labelstudio import connection
+from workflow.labelstudio.client import Client
+from workflow.labelstudio.project import find_project, link_path
+from workflow.labelstudio.push.sender import Sender
+from workflow.project.paths import Project, load_project
+from workflow.project.rows import sample_to_row, write_rows
 from workflow.records import Annotation, ImageRecord, Provenance, Sample
 from workflow.stages import preannotate, pull, push
-from workflow.store import sample_to_row, write_rows
 
 REPOSITORY = Path(__file__).parents[1]
 BOXES = 7
@@ -76,7 +77,7 @@ def measure(folder: Path, state: Path, count: int) -> None:
     bodies = payload(large, served, client, folder)
     rates = {"push": rate("push", count, lambda: push.run(large, client, served))}
     rates |= raw_imports(client, large, bodies)
-    number = link.find_project(large, client) or 0
+    number = find_project(large, client) or 0
     print("  a person submits every guess as it is")
     accept = {"selectedItems": {"all": True, "excluded": []}}
     client.post(f"api/dm/actions?id=predictions_to_annotations&project={number}", accept)
@@ -150,7 +151,7 @@ def payload(project: Project, served: str, client: Client, folder: Path) -> list
 
 
 def raw_imports(client: Client, project: Project, bodies: list[Any]) -> dict[str, float]:
-    config = (client.project(link.find_project(project, client) or 0) or {})["label_config"]
+    config = (client.project(find_project(project, client) or 0) or {})["label_config"]
     new = [client.create_project(f"Raw {n}", "raw", {"label_config": config})["id"] for n in range(3)]
 
     def in_two() -> None:
@@ -181,13 +182,13 @@ def export(access: services.LabelStudioAccess, number: int) -> None:
 def memory(state: Path, client: Client, large: Project, small: Project) -> None:
     """Peak memory of a first push (into a new project) and of a full pull, a process each."""
     push.run(small, client, serve(state, small))
-    number = link.find_project(small, client) or 0
+    number = find_project(small, client) or 0
     accept = {"selectedItems": {"all": True, "excluded": []}}
     client.post(f"api/dm/actions?id=predictions_to_annotations&project={number}", accept)
     for what in ("pull", "push"):
         for project in (small, large):
             if what == "push":
-                link.link_path(project).unlink()
+                link_path(project).unlink()
             command = [sys.executable, __file__, "--memory", what, str(project.folder), str(state)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             print(f"  {what} of {project.name} peaks at {int(done.stdout.split()[-1]) / 1024:.0f} MiB")

@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 from transformers.utils import logging
 
-from workflow import images, metrics, models
-from workflow.formats import huggingface
+from workflow import metrics, models
+from workflow.dataset import parquet
+from workflow.images import decode
 from workflow.models import classifier
 from workflow.models.device import pick_device, training_precision
 from workflow.records import Annotation, ImageRecord, Provenance
@@ -166,7 +167,7 @@ def measure(made: Trained, test: dict[str, list[Path]], classes: Sequence[str]) 
     for label, paths in test.items():
         for first in range(0, len(paths), 32):
             some = paths[first : first + 32]
-            pixels = [images.load(path) for path in some]
+            pixels = [decode.from_file(path) for path in some]
             answers = annotator.annotate(pixels, [()] * len(some), classes)
             for path, picture, guesses in zip(some, pixels, answers, strict=True):
                 name = f"{label}/{path.name}"
@@ -180,13 +181,13 @@ def write_dataset(folder: Path, files: dict[str, list[Path]], classes: Sequence[
     def rows() -> Iterator[Any]:
         for label, paths in files.items():
             for path in paths:
-                height, width = images.load(path).shape[:2]
+                height, width = decode.from_file(path).shape[:2]
                 record = ImageRecord(f"{label}-{path.stem}", path.name, width, height, "train")
                 labels = [Annotation(label, PERSON)]
-                yield huggingface.to_row(record, path.read_bytes(), labels, "classification", classes)
+                yield parquet.to_row(record, path.read_bytes(), labels, "classification", classes)
 
-    schema = huggingface.features("classification", classes)
-    huggingface.write(folder / "data" / "train.parquet", rows(), schema)
+    schema = parquet.features("classification", classes)
+    parquet.write(folder / "data" / "train.parquet", rows(), schema)
 
 
 def write_noise(folder: Path, count: int) -> None:

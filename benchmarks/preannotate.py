@@ -20,11 +20,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from workflow import images, models
-from workflow.project import Project, find_project, load_project
+from workflow import models
+from workflow.guesses.annotate import BATCH, annotate_all
+from workflow.images import decode
+from workflow.project.paths import Project, find_project, load_project
+from workflow.project.rows import read_catalog
 from workflow.records import ImageRecord
-from workflow.stages.preannotate import BATCH, annotate_all
-from workflow.store import read_catalog
 
 ROUNDS = 7
 COUNT = 32
@@ -53,7 +54,7 @@ def measure(project: Project, annotator: models.Annotator, folder: Path) -> dict
     records = [enlarged(project, record, folder) for record in read_catalog(project.catalog)[:COUNT]]
     classes = project.settings.classes
     paths = [Path(record.path) for record in records]
-    decoded = [images.load(path) for path in paths]
+    decoded = [decode.from_file(path) for path in paths]
     place = project.settings.images.model_copy(update={"folder": str(folder)})
     large = dataclasses.replace(project, settings=project.settings.model_copy(update={"images": place}))
 
@@ -68,7 +69,7 @@ def measure(project: Project, annotator: models.Annotator, folder: Path) -> dict
 
     def in_turn() -> None:
         for start in range(0, COUNT, BATCH):
-            part = [images.load(path) for path in paths[start : start + BATCH]]
+            part = [decode.from_file(path) for path in paths[start : start + BATCH]]
             annotator.annotate(part, [()] * len(part), classes)
 
     ways: dict[str, Callable[[], None]] = {"limit": limit, "ours": ours, "in turn": in_turn}
@@ -83,7 +84,7 @@ def measure(project: Project, annotator: models.Annotator, folder: Path) -> dict
 
 
 def enlarged(project: Project, record: ImageRecord, folder: Path) -> ImageRecord:
-    picture = Image.fromarray(images.load(project.image_path(record.path)))
+    picture = Image.fromarray(decode.from_file(project.image_path(record.path)))
     path = folder / f"{record.id}.jpg"
     picture.resize((WIDTH, WIDTH * picture.height // picture.width)).save(path, quality=90)
     return dataclasses.replace(record, path=str(path))

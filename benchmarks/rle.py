@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from label_studio_sdk.converter import brush as sdk
 
-from workflow.formats.labelstudio_brush import mask_to_rle, rle_to_alpha
+from workflow.labelstudio.regions.brush import mask_to_rle, rle_to_alpha
 
 ROUNDS = 5
 

@@ -18,11 +18,11 @@ from PIL import Image
 from playwright.sync_api import TimeoutError, sync_playwright
 
 from workflow import services
-from workflow.connection import state_folder
-from workflow.exchange import link
-from workflow.project import Project, find_project, load_project
+from workflow.labelstudio import project as link
+from workflow.labelstudio.connection import state_folder
+from workflow.project.paths import Project, find_project, load_project
+from workflow.project.rows import read_json, read_rows
 from workflow.stages import evaluate
-from workflow.store import read_json, read_rows
 
 IMAGES = Path(__file__).parent / "images"
 SIZE = {"width": 1400, "height": 860}

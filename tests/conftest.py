@@ -12,10 +12,11 @@ import hypothesis
 import pytest
 
 from tests.drawing import run_draw
-from workflow import connection, services
-from workflow.exchange.harvest import FIELDS
-from workflow.label_studio import Client
-from workflow.project import Project, load_project
+from workflow import services
+from workflow.labelstudio import connection
+from workflow.labelstudio.client import Client
+from workflow.labelstudio.pull.harvest import FIELDS
+from workflow.project.paths import Project, load_project
 
 pytest_plugins = ("tests.browser",)
 REPOSITORY = Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""Masks for the tests: what has gone wrong elsewhere, by name, and any others as sums of rectangles.
+"""MaskStyle for the tests: what has gone wrong elsewhere, by name, and any others as sums of rectangles.
 
 And the images of the example projects.
 """

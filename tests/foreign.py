@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from workflow.formats.foreign import FORMATS, Losses, Page, Picture, Reading, Writing
-from workflow.formats.labelstudio_config import Masks
-from workflow.images import SUFFIXES
-from workflow.project import Project, load_project
+from workflow.commands import import_
+from workflow.formats.page import FORMATS, Losses, Page, Picture, Reading, Writing
+from workflow.images.decode import SUFFIXES
+from workflow.project.paths import Project, load_project
+from workflow.project.rows import read_catalog, read_rows, read_samples, sample_to_row, write_rows
+from workflow.project.settings import MaskStyle
 from workflow.records import Annotation, ImageRecord, Kind, Provenance, Sample
-from workflow.stages import catalog, import_
-from workflow.store import read_catalog, read_rows, read_samples, sample_to_row, write_rows
+from workflow.stages import catalog
 from workflow.tasks import TaskName
 
 
@@ -74,7 +75,7 @@ def there_and_back(
     size: tuple[int, int],
     folder: Path,
     keypoints: Sequence[str] = (),
-    masks: Masks = "brush",
+    masks: MaskStyle = "brush",
 ) -> tuple[list[Annotation], Losses, Losses]:
     """Annotations of classes cat and dog through a format; what writing and what reading lost."""
     image = folder / "x.png"

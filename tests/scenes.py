@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageDraw
 
-from workflow import masks
-from workflow.geometry import rotated_corners
 from workflow.records import Annotation, Provenance, RotatedBox
+from workflow.shapes import masks
+from workflow.shapes.geometry import rotated_corners
 
 ANN, MODEL = Provenance("person", "ann"), Provenance("model", "m", "r1")
 SIZE = (320, 240)

@@ -16,14 +16,14 @@ import pytest
 from PIL import Image
 
 from tests.conftest import EVERYTHING, ZIPCODES
-from workflow import connection, services
-from workflow.exchange import link
-from workflow.formats import labelstudio
-from workflow.label_studio import Client
-from workflow.project import Project, load_project
+from workflow import services
+from workflow.labelstudio import connection, regions
+from workflow.labelstudio.client import Client
+from workflow.labelstudio.project import find_project
+from workflow.project.paths import Project, load_project
+from workflow.project.rows import read_catalog, read_rows, sample_to_row, write_rows
 from workflow.records import Annotation, Provenance, Sample
 from workflow.stages import preannotate, pull, push
-from workflow.store import read_catalog, read_rows, sample_to_row, write_rows
 
 TOML = """name = "letters"
 title = "Letters"
@@ -397,9 +397,9 @@ def test_a_label_that_is_no_class_stops_the_pull(
 ) -> None:
     push.run(letters, client, str(connection.serve(letters)))
     pull.run(letters, client)
-    number = link.find_project(letters, client) or 0
+    number = find_project(letters, client) or 0
     task = next(client.tasks(number, EVERYTHING))
-    zebra = labelstudio.to_result([Annotation("zebra", ME, box=(0, 0, 9, 9))], 64, 48)
+    zebra = regions.to_result([Annotation("zebra", ME, box=(0, 0, 9, 9))], 64, 48)
     client.annotate(task["id"], {"result": zebra, "was_cancelled": False, "lead_time": 1})
     before = _files(letters.data)
     for options in ([], ["--full"]):

@@ -22,15 +22,16 @@ from PIL import Image, ImageColor
 from tests.browser import CANVAS, IMAGE, REGIONS, canvas_box, wait_until
 from tests.conftest import copy_project
 from workflow import services
-from workflow.app_dataset import COLOURS
-from workflow.connection import connect
-from workflow.exchange import link
-from workflow.images import load
-from workflow.label_studio import Client
-from workflow.project import Project
+from workflow.commands import reviewer
+from workflow.images.decode import from_file
+from workflow.labelstudio.client import Client
+from workflow.labelstudio.connection import connect
+from workflow.labelstudio.project import find_project
+from workflow.project.paths import Project
+from workflow.project.rows import read_catalog, read_rows, read_samples, write_rows
 from workflow.records import ImageRecord
-from workflow.stages import catalog, dataset, evaluate, preannotate, pull, push, review, train
-from workflow.store import read_catalog, read_rows, read_samples, write_rows
+from workflow.shown.app import COLOURS
+from workflow.stages import catalog, dataset, evaluate, preannotate, pull, push, train
 
 pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.services
@@ -69,7 +70,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory, envelopes: Path, state: Path)
         preannotate.run(project)
         client, served = connect(project)
         push.run(project, client, served)
-        number = link.find_project(project, client)
+        number = find_project(project, client)
         assert number is not None
         yield Loop(project, client, number, push.pushed_tasks(project), read_catalog(project.catalog))
 
@@ -82,7 +83,7 @@ def _turn(project: Project, record: ImageRecord) -> None:
     with Image.open(project.image_path(record.path)) as image:
         turned = image.transpose(Image.Transpose.ROTATE_90)
         turned.save(project.images / name, quality=95, exif=exif)
-    truth = review.truth_file(project)
+    truth = reviewer.truth_file(project)
     rows = list(read_rows(truth))
     same = next(row for row in rows if row["file"] == record.path)
     write_rows(truth, [*rows, same | {"file": name}])
@@ -146,7 +147,7 @@ def test_a_pushed_task_shows_its_image_and_its_boxes(page, person, loop: Loop, f
     page.evaluate("() => Htx.annotationStore.selected.regionStore.toggleVisibility()")
     wait_until(lambda: outlined(drawn(page), pushed, colours) <= 0.3)
     seen = drawn(page)
-    image = Image.fromarray(load(loop.project.image_path(record.path)))
+    image = Image.fromarray(from_file(loop.project.image_path(record.path)))
     expected = np.asarray(image.resize((seen.shape[1], seen.shape[0]))).astype(int)
     assert np.abs(seen - expected).mean() < 10
 
@@ -211,7 +212,7 @@ def test_a_correction_by_hand_comes_back_as_just_that(page, person, loop: Loop) 
 @pytest.fixture(scope="module")
 def evaluated(loop: Loop) -> Loop:
     """The rest of the loop: the simulated reviewer, one epoch, and the evaluation."""
-    review.run(loop.project, loop.client)
+    reviewer.run(loop.project, loop.client)
     pull.run(loop.project, loop.client)
     dataset.run(loop.project)
     train.run(loop.project)

@@ -11,10 +11,10 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from workflow.cli import app
+from workflow.commands import new
 from workflow.models import MODELS
-from workflow.project import load_project
-from workflow.settings import Settings
-from workflow.stages import new
+from workflow.project.paths import load_project
+from workflow.project.settings import Settings
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()

@@ -13,19 +13,19 @@ import pytest
 
 from tests.conftest import EVERYTHING
 from tests.proxy import losing
-from tests.shapes import draw_project
-from workflow import connection, services
-from workflow.connection import serve
+from tests.samples import draw_project
+from workflow import services
 from workflow.errors import LabelStudioError, LostAnswer
-from workflow.exchange import link
-from workflow.formats import labelstudio
-from workflow.label_studio import Client
-from workflow.project import Project
+from workflow.labelstudio import connection, regions
+from workflow.labelstudio import project as link
+from workflow.labelstudio.client import Client
+from workflow.labelstudio.connection import serve
+from workflow.project.paths import Project
+from workflow.project.rows import read_catalog, read_rows, sample_to_row, write_rows
 from workflow.records import Annotation, ImageRecord, Provenance, Sample
 from workflow.services import processes
 from workflow.services.service import LABEL_STUDIO
 from workflow.stages import catalog, preannotate, pull, push
-from workflow.store import read_catalog, read_rows, sample_to_row, write_rows
 
 pytestmark = [pytest.mark.services, pytest.mark.slow]
 ALL_TRAIN = "[split]\nvalidation = 0\ntest = 0\n"
@@ -68,7 +68,7 @@ def check(project: Project, client: Client) -> list[Json]:
 
 def answer(client: Client, task: int, who: int, label: str = "disk") -> int:
     person = Annotation(label, Provenance("person", "me"), box=BOX, id="g")
-    body = {"result": labelstudio.to_result([person], 96, 72), "lead_time": 1.0, "was_cancelled": False}
+    body = {"result": regions.to_result([person], 96, 72), "lead_time": 1.0, "was_cancelled": False}
     return client.post(f"api/tasks/{task}/annotations/", body | {"completed_by": who})["id"]
 
 
@@ -192,8 +192,8 @@ def test_three_annotators_post_while_a_push_runs(tmp_path: Path, client: Client,
 def test_a_server_that_dies_in_the_middle_of_a_pull(
     tmp_path: Path, client: Client, servers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workflow.label_studio.PAGE", 3)
-    monkeypatch.setattr("workflow.label_studio.READ_TRIES", 1)
+    monkeypatch.setattr("workflow.labelstudio.client.PAGE", 3)
+    monkeypatch.setattr("workflow.labelstudio.client.READ_TRIES", 1)
     project = make(tmp_path, 10)
     push.run(project, client, str(serve(project)))
     tasks = on_server(project, client)

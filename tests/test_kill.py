@@ -22,16 +22,17 @@ import pytest
 
 from tests.conftest import EVERYTHING, ZIPCODES, MakeProject
 from tests.training_jobs import make_job, write_dataset
-from workflow import connection, services
-from workflow.exchange import link
-from workflow.label_studio import Client
+from workflow import services
+from workflow.labelstudio import connection
+from workflow.labelstudio.client import Client
+from workflow.labelstudio.project import ensure_project, find_project, sending_path
 from workflow.models.ultralytics import environment
-from workflow.project import Project
+from workflow.project.paths import Project
+from workflow.project.rows import read_catalog, read_json, read_rows
 from workflow.records import Annotation, Provenance
 from workflow.services import processes
 from workflow.services.service import LABEL_STUDIO
 from workflow.stages import catalog, preannotate, push
-from workflow.store import read_catalog, read_json, read_rows
 from workflow.training import Job, yolo
 
 SEED = 20
@@ -40,8 +41,8 @@ STAGES = ("catalog", "preannotate", "push", "review", "pull", "dataset", "train"
 DRIVER = """
 import sys
 from pathlib import Path
-from workflow.connection import connect
-from workflow.project import load_project
+from workflow.labelstudio.connection import connect
+from workflow.project.paths import load_project
 from workflow.stages import catalog, dataset, preannotate, pull, push, review, train
 
 def begin(stage):
@@ -219,7 +220,7 @@ def _lasting(value: Any) -> Any:
 
 def _on_server(project: Project, client: Client) -> list[tuple]:
     """What the server holds of each image, having checked that nothing is there twice."""
-    number = link.find_project(project, client)
+    number = find_project(project, client)
     assert number is not None
     tasks = list(client.tasks(number, EVERYTHING))
     assert sorted(t["data"]["image_id"] for t in tasks) == sorted(r.id for r in read_catalog(project.catalog))
@@ -249,14 +250,14 @@ def test_a_server_killed_in_the_middle_of_a_push(
     catalog.run(project)
     preannotate.run(project, device="cpu")
     served = str(connection.serve(project))
-    link.ensure_project(project, client, served)
+    ensure_project(project, client, served)
     sender = subprocess.Popen(
         [sys.executable, "-m", "workflow", "push", str(project.folder)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-    _wait_until(link.sending_path(project).exists, 60)
+    _wait_until(sending_path(project).exists, 60)
     for process in processes.find(servers)[LABEL_STUDIO]:
         process.kill()
     _, problem = sender.communicate(timeout=60)
@@ -267,7 +268,7 @@ def test_a_server_killed_in_the_middle_of_a_push(
     services.up(servers, [LABEL_STUDIO], lambda line: None, connection.served_root(servers))
     assert connection.connect(project)[0].url == client.url
     push.run(project, client, served)
-    tasks = list(client.tasks(link.find_project(project, client) or 0, EVERYTHING))
+    tasks = list(client.tasks(find_project(project, client) or 0, EVERYTHING))
     assert sorted(t["data"]["image_id"] for t in tasks) == sorted(r.id for r in read_catalog(project.catalog))
     guessed = {r["image"] for r in read_rows(preannotate.predictions_path(project)) if r["annotations"]}
     blind = {r.id for r in read_catalog(project.catalog) if r.split == "test"}

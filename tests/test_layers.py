@@ -1,92 +1,78 @@
-"""Imports point down, and the command line answers without the heavy libraries."""
+"""Which room may import which, as docs/architecture.md has it; and a command line without heavy libraries."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "workflow"
-LAYERS = {
-    "workflow": 0,
-    "workflow.errors": 0,
-    "workflow.records": 0,
-    "workflow.geometry": 0,
-    "workflow.masks": 0,
-    "workflow.tasks": 0,
-    "workflow.overlap": 1,
-    "workflow.store": 1,
-    "workflow.settings": 1,
-    "workflow.project": 1,
-    "workflow.runner": 1,
-    "workflow.progress": 1,
-    "workflow.worker": 1,
-    "workflow.probes": 1,
-    "workflow.ahead": 1,
-    "workflow.rowfile": 1,
-    "workflow.formats": 2,
-    "workflow.models": 2,
-    "workflow.images": 2,
-    "workflow.label_studio": 2,
-    "workflow.services": 2,
-    "workflow.metrics": 2,
-    "workflow.ledger": 2,
-    "workflow.matching": 1,
-    "workflow.training": 3,
-    "workflow.app_dataset": 3,
-    "workflow.figures": 3,
-    "workflow.report": 3,
-    "workflow.connection": 3,
-    "workflow.exchange": 3,
-    "workflow.backend": 3,
-    "workflow.stages": 4,
-    "workflow.cli": 5,
-    "workflow.__main__": 5,
-}
-# Records and geometry are both of L0, as errors are; store, runner and project build on each other within L1;
-# the report is drawn by its figures. Everything else imports from strictly below, or from its own folder.
-WITHIN_LAYER = {0, 1, 4, 5}
-NEIGHBOURS = {("workflow.report", "workflow.figures")}
+ARCHITECTURE = Path(__file__).parents[1] / "docs" / "architecture.md"
+FILES = sorted(PACKAGE.rglob("*.py"))
+# The rooms every room may import from.
+GROUND = {"errors", "records", "tasks", "schema"}
+
+
+def _table() -> dict[str, set[str]]:
+    """Room -> rooms it may import from, by the table of docs/architecture.md."""
+    rows = re.findall(r"^\| `([\w.]+)` \|([^|]*)\| [^|]+ \|$", ARCHITECTURE.read_text(), re.M)
+    rooms = {room: set(re.findall(r"\w+", below)) - {"the", "ground"} for room, below in rows}
+    return {room: below | (set() if room in GROUND else GROUND) for room, below in rooms.items()}
+
+
+ROOMS = _table()
+# Arrows that are on their way out: a file of the first room still imports from the second.
+LEAVING = {("labels", "labelstudio")}
 
 
 def _room(module: str) -> str:
-    """The entry of LAYERS a module belongs to: itself, or its folder."""
-    parts = module.split(".")
-    return ".".join(parts[:2]) if len(parts) > 1 else module
+    """workflow.labels.ledger -> labels"""
+    return module.split(".")[1] if "." in module else ""
 
 
 def _imports(path: Path) -> set[str]:
-    """The modules of ours that a file imports, at its top or within functions."""
-    found = set()
+    """The rooms of ours that a file imports from, at its top or within functions."""
+    modules = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {name.name for name in node.names}
+            modules |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{name.name}" for name in node.names} | {node.module}
-    rooms = {_room(name) for name in found if name.split(".")[0] == "workflow"}
-    return {room for room in rooms if room in LAYERS and room != "workflow"}
+            modules |= {f"{node.module}.{name.name}" for name in node.names}
+    return {_room(name) for name in modules if name.split(".")[0] == "workflow"} - {"", "__version__"}
 
 
-FILES = sorted(PACKAGE.rglob("*.py"))
+def _room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def test_every_file_has_its_layer() -> None:
-    names = {_room(".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts)) for p in FILES}
-    assert {name.removesuffix(".__init__") for name in names} == set(LAYERS)
+def test_every_room_is_in_the_table() -> None:
+    assert {_room_of(path) for path in FILES} - {"__init__", "templates"} == set(ROOMS)
+
+
+def test_rooms_are_drawn_from_the_ground_up() -> None:
+    order = list(ROOMS)
+    assert list(TopologicalSorter(ROOMS).static_order())
+    for room, below in ROOMS.items():
+        assert all(order.index(other) < order.index(room) for other in below), room
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_point_down(path: Path) -> None:
-    module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
-    room = _room(module)
-    for other in _imports(path) - {room}:
-        allowed = LAYERS[other] < LAYERS[room] or (
-            LAYERS[other] == LAYERS[room] and LAYERS[room] in WITHIN_LAYER
-        )
-        assert allowed or (room, other) in NEIGHBOURS, f"{module} imports {other}, which is not below it"
+def test_rooms_import_only_what_the_table_allows(path: Path) -> None:
+    room = _room_of(path)
+    if room != "__init__":
+        strangers = _imports(path) - {room} - ROOMS[room] - {new for old, new in LEAVING if old == room}
+        assert not strangers, f"{path.relative_to(PACKAGE)} imports from {sorted(strangers)}"
+
+
+def test_every_arrow_of_the_table_is_walked() -> None:
+    walked = {(_room_of(path), other) for path in FILES for other in _imports(path)}
+    idle = {(room, other) for room, below in ROOMS.items() for other in below - GROUND} - walked
+    assert not idle
 
 
 HEAVY = "torch, fiftyone, datasets, transformers, ultralytics, numpy, httpx, pydantic"

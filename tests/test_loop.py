@@ -11,17 +11,18 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import EVERYTHING, MakeProject, copy_project
-from workflow.connection import serve
+from workflow.commands import demo, reviewer, status
 from workflow.errors import ConfigError, LabelStudioError, StageError
-from workflow.exchange import link
-from workflow.exchange.sent import version
-from workflow.formats import labelstudio
-from workflow.label_studio import Client
-from workflow.ledger import ACTIONS
-from workflow.project import Project, load_project
+from workflow.labels.ledger import ACTIONS
+from workflow.labelstudio import project as link
+from workflow.labelstudio import regions
+from workflow.labelstudio.client import Client
+from workflow.labelstudio.connection import serve
+from workflow.labelstudio.pushed import version
+from workflow.project.paths import Project, load_project
+from workflow.project.rows import read_catalog, read_json, read_rows, read_samples
 from workflow.records import Annotation, Provenance
-from workflow.stages import catalog, dataset, demo, evaluate, preannotate, pull, push, review, status, train
-from workflow.store import read_catalog, read_json, read_rows, read_samples
+from workflow.stages import catalog, dataset, evaluate, preannotate, pull, push, train
 
 pytestmark = pytest.mark.services
 ME = Provenance("person", "me")
@@ -81,7 +82,7 @@ def test_push_sends_each_image_once_and_the_test_split_blind(pushed: Project, cl
             (prediction,) = task["predictions"]
             assert prediction["model_version"] == version(sample)
             model = sample.annotations[0].provenance
-            back = labelstudio.from_result(prediction["result"], record.width, record.height, model)
+            back = regions.from_result(prediction["result"], record.width, record.height, model)
             assert back.lost == {}
             for was, now in zip(sample.annotations, back.annotations, strict=True):
                 assert (now.label, now.id, now.score) == (was.label, was.id, was.score)
@@ -122,9 +123,9 @@ def test_human_work_on_a_doubled_task_is_never_deleted(pushed: Project, client: 
 
 
 def test_the_review_ends_at_the_truth(pushed: Project, client: Client) -> None:
-    outcome = review.run(pushed, client)
+    outcome = reviewer.run(pushed, client)
     assert "48 tasks reviewed" in outcome.did
-    assert review.run(pushed, client).skipped
+    assert reviewer.run(pushed, client).skipped
     pull.run(pushed, client)
     truth = _truth(pushed)
     labels = read_samples(pushed.labels)
@@ -154,7 +155,7 @@ def test_empty_skipped_and_unlabeled_are_three_things(pushed: Project, client: C
     empty, skipped, untouched, boxed = train_images[:4]
     client.annotate(by_image[empty.id], {"result": [], "was_cancelled": False, "lead_time": 1})
     client.annotate(by_image[skipped.id], {"result": [], "was_cancelled": True, "lead_time": 1})
-    box = labelstudio.to_result([Annotation("7", ME, box=(1, 2, 30, 40))], boxed.width, boxed.height)
+    box = regions.to_result([Annotation("7", ME, box=(1, 2, 30, 40))], boxed.width, boxed.height)
     client.annotate(by_image[boxed.id], {"result": box, "was_cancelled": False, "lead_time": 1})
     pull.run(pushed, client)
     labels = read_samples(pushed.labels)
@@ -179,7 +180,7 @@ def test_empty_skipped_and_unlabeled_are_three_things(pushed: Project, client: C
 
 
 def test_pull_is_incremental_and_follows_changes_of_mind(pushed: Project, client: Client) -> None:
-    review.run(pushed, client, limit=5)
+    reviewer.run(pushed, client, limit=5)
     assert not pull.run(pushed, client).skipped
     before = pushed.labels.stat().st_mtime_ns
     assert pull.run(pushed, client).skipped
@@ -207,12 +208,12 @@ def test_drafts_are_nobodys_decision(pushed: Project, client: Client) -> None:
 
 
 def test_an_unknown_label_stops_the_pull_and_loses_nothing(pushed: Project, client: Client) -> None:
-    review.run(pushed, client, limit=3)
+    reviewer.run(pushed, client, limit=3)
     pull.run(pushed, client)
     before = pushed.labels.read_bytes()
     task = next(t for t in _tasks(pushed, client) if not t["annotations"])
     record = next(r for r in read_catalog(pushed.catalog) if r.id == task["data"]["image_id"])
-    box = labelstudio.to_result([Annotation("zebra", ME, box=(0, 0, 9, 9))], record.width, record.height)
+    box = regions.to_result([Annotation("zebra", ME, box=(0, 0, 9, 9))], record.width, record.height)
     client.annotate(task["id"], {"result": box, "was_cancelled": False, "lead_time": 1})
     with pytest.raises(LabelStudioError) as error:
         pull.run(pushed, client)
@@ -223,7 +224,7 @@ def test_an_unknown_label_stops_the_pull_and_loses_nothing(pushed: Project, clie
 
 
 def test_classes_are_locked_once_labels_use_them(pushed: Project, client: Client) -> None:
-    review.run(pushed, client, limit=8)
+    reviewer.run(pushed, client, limit=8)
     pull.run(pushed, client)
     dataset.run(pushed)
     toml = pushed.folder / "project.toml"
@@ -240,7 +241,7 @@ def test_classes_are_locked_once_labels_use_them(pushed: Project, client: Client
 
 
 def test_the_whole_loop(pushed: Project, client: Client) -> None:
-    review.run(pushed, client)
+    reviewer.run(pushed, client)
     for stage in (lambda: pull.run(pushed, client), lambda: dataset.run(pushed)):
         stage()
     train.run(pushed, device="cpu")
@@ -291,7 +292,7 @@ def test_the_demo_waits_until_a_person_has_dealt_with_every_task(
     pushed: Project, client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with ThreadPoolExecutor(1) as pool:
-        person = pool.submit(review.run, pushed, client)
+        person = pool.submit(reviewer.run, pushed, client)
         outcome = demo._wait_for_person(pushed, client)
         assert "48 tasks reviewed by a simulated reviewer, 1 of them skipped" in person.result().did
     assert outcome.did == "48 tasks reviewed by you"

@@ -11,10 +11,10 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.drawing import run_draw
 from workflow import models
-from workflow.project import load_project
+from workflow.project.paths import load_project
+from workflow.project.rows import read_catalog
 from workflow.records import SPLITS
 from workflow.stages import catalog, train
-from workflow.store import read_catalog
 from workflow.training import trainer
 
 PROJECTS = sorted(path.parent.name for path in (REPOSITORY / "projects").glob("*/project.toml"))

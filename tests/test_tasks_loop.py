@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.shapes import CLASSES, HEIGHT, KEYPOINTS, UNREADABLE, WIDTH, draw_project
+from tests.samples import CLASSES, HEIGHT, KEYPOINTS, UNREADABLE, WIDTH, draw_project
 from tests.tiny import CASES, DIGITS
 from workflow import metrics, models
-from workflow.connection import serve
-from workflow.formats import huggingface, labelstudio
-from workflow.label_studio import Client
+from workflow.commands import reviewer, status
+from workflow.dataset import parquet
+from workflow.labelstudio import regions
+from workflow.labelstudio.client import Client
+from workflow.labelstudio.connection import serve
 from workflow.models import Options
-from workflow.project import Project, load_project
+from workflow.project.paths import Project, load_project
+from workflow.project.rows import annotation_from_row, read_catalog, read_json, read_rows, read_samples
 from workflow.records import SPLITS, Annotation
-from workflow.stages import catalog, dataset, evaluate, preannotate, pull, push, review, status, train
-from workflow.store import annotation_from_row, read_catalog, read_json, read_rows, read_samples
+from workflow.stages import catalog, dataset, evaluate, preannotate, pull, push, train
 from workflow.tasks import TASKS, TaskName
 
 pytestmark = [pytest.mark.services, pytest.mark.slow]
@@ -86,7 +88,7 @@ def test_from_raw_images_to_an_evaluated_model(loop: Loop, tmp_path: Path, clien
     outcome = push.run(project, client, str(serve(project)))
     assert "16 new tasks, 0 unchanged" in outcome.did
     assert push.run(project, client, str(serve(project))).skipped
-    assert review.run(project, client).did == "16 tasks reviewed by a simulated reviewer, 1 of them skipped"
+    assert reviewer.run(project, client).did == "16 tasks reviewed by a simulated reviewer, 1 of them skipped"
     pull.run(project, client)
     _check_labels(project)
     _check_ledger(project)
@@ -135,7 +137,7 @@ def _check_ledger(project: Project) -> None:
             continue
         actions = Counter(a["action"] for a in entry["actions"])
         guesses = [] if entry["blind"] else samples[entry["image"]].annotations
-        guessed = len(labelstudio.acceptable(guesses, WIDTH, HEIGHT, refused.append))
+        guessed = len(regions.acceptable(guesses, WIDTH, HEIGHT, refused.append))
         assert entry["blind"] == (entry["split"] == "test")
         assert sum(actions.values()) - actions["added"] == guessed
         assert sum(actions.values()) - actions["deleted"] == len(truth[paths[entry["image"]]])
@@ -149,7 +151,7 @@ def _check_dataset(project: Project) -> None:
     rows = {
         row["file"]: annotations
         for split in SPLITS
-        for row, annotations in huggingface.read(
+        for row, annotations in parquet.read(
             project.dataset, split, settings.task, settings.classes, settings.keypoints
         )
     }

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from workflow import masks
-from workflow.formats import huggingface
+from workflow.dataset import parquet
 from workflow.records import Annotation, ImageRecord, Provenance
+from workflow.shapes import masks
 from workflow.tasks import TaskName
 from workflow.training import Augment, Job, Recipe
 
@@ -64,10 +64,10 @@ def write_dataset(
             Image.fromarray(pixels).save(buffer, "PNG")
             height, width = pixels.shape[:2]
             record = ImageRecord(f"{split}-{number}", f"{split}-{number}.png", width, height, split, "")  # type: ignore[arg-type]
-            row = huggingface.to_row(record, buffer.getvalue(), annotations, task, classes)
+            row = parquet.to_row(record, buffer.getvalue(), annotations, task, classes)
             assert row is not None
             rows.append(row)
-        huggingface.write(folder / "data" / f"{split}.parquet", rows, huggingface.features(task, classes))
+        parquet.write(folder / "data" / f"{split}.parquet", rows, parquet.features(task, classes))
 
 
 def make_job(folder: Path, task: TaskName, family: str, base: Path, **settings: Any) -> Job:

@@ -11,8 +11,8 @@ import typer
 from workflow.errors import ConfigError
 
 if TYPE_CHECKING:
-    from workflow.project import Project
-    from workflow.runner import Outcome
+    from workflow.project.paths import Project
+    from workflow.running.runner import Outcome
 
 app = typer.Typer(
     help="Raw images to a fine-tuned, evaluated vision model: pre-annotate, correct, train, repeat.\n\n"
@@ -65,7 +65,7 @@ def push(
 
     Example: workflow push zipcodes --dry-run
     """
-    from workflow.connection import connect
+    from workflow.labelstudio.connection import connect
     from workflow.stages import push as stage
 
     found = _project(project, alone=not dry_run)
@@ -82,8 +82,8 @@ def review(
 
     Example: workflow review zipcodes --limit 10
     """
-    from workflow.connection import connect
-    from workflow.stages import review as stage
+    from workflow.commands import reviewer as stage
+    from workflow.labelstudio.connection import connect
 
     # It works on the server only, as any annotator does, so it may do so while a demo waits for one.
     found = _project(project, alone=False)
@@ -102,7 +102,7 @@ def pull(
 
     Example: workflow pull zipcodes --full
     """
-    from workflow.connection import connect
+    from workflow.labelstudio.connection import connect
     from workflow.stages import pull as stage
 
     found = _project(project)
@@ -131,8 +131,8 @@ def serve(
 
     Example: workflow serve street --connect --interactive sam2 --model run:street-1 --device cuda:0
     """
-    from workflow import connection
-    from workflow.stages import serve as stage
+    from workflow.commands import serve as stage
+    from workflow.labelstudio import connection
 
     # It takes the project's lock for each pull only: the other commands work while it serves.
     found = _project(project, alone=False)
@@ -149,7 +149,7 @@ def ledger(
 
     Example: workflow ledger zipcodes --json
     """
-    from workflow.stages import ledger as stage
+    from workflow.commands import ledger as stage
 
     found = _project(project, alone=False)
     account = stage.run(found)
@@ -167,7 +167,7 @@ def history(
 
     Example: workflow history zipcodes && workflow history zipcodes --restore 3
     """
-    from workflow.stages import history as stage
+    from workflow.commands import history as stage
 
     found = _project(project, alone=restore is not None)
     print(stage.describe(found) if restore is None else stage.restore(found, restore))
@@ -195,7 +195,7 @@ def import_(
 
     Example: workflow import coco instances.json zipcodes --images ~/photos --class-map number=digit
     """
-    from workflow.stages import import_ as stage
+    from workflow.commands import import_ as stage
 
     found = _project(project)
     names = stage.parse_class_map(class_map or [])
@@ -224,7 +224,7 @@ def export(
 
     Example: workflow export yolo out zipcodes --split train
     """
-    from workflow.stages import export as stage
+    from workflow.commands import export as stage
 
     outcome, lines = stage.run(_project(project), format, target, split, predictions, force)
     _show(outcome)
@@ -306,7 +306,7 @@ def predict(
 
     Example: workflow predict street.jpg --model grounding-dino --model sam2 --classes bus,person --save out
     """
-    from workflow.stages import predict as stage
+    from workflow.commands import predict as stage
 
     folder = _project(project).folder if project else Path.cwd()
     wanted = [name.strip() for name in classes.split(",") if name.strip()]
@@ -328,7 +328,7 @@ def models(
 
     Example: workflow models
     """
-    from workflow.stages import families as stage
+    from workflow.commands import models as stage
 
     tables = (stage.as_markdown(), stage.trainers_as_markdown())
     print("\n\n".join(tables) if markdown else stage.describe())
@@ -340,7 +340,7 @@ def status(project: Name = None) -> None:
 
     Example: workflow status zipcodes
     """
-    from workflow.stages import status as stage
+    from workflow.commands import status as stage
 
     print(stage.describe(_project(project, alone=False)))
 
@@ -357,7 +357,7 @@ def demo(
 
     Example: workflow demo zipcodes --reviewer me
     """
-    from workflow.stages import demo as stage
+    from workflow.commands import demo as stage
 
     stage.run(_project(project), reviewer, device)
 
@@ -368,7 +368,8 @@ def up(names: Service = None) -> None:
 
     Example: workflow up label-studio
     """
-    from workflow import connection, services
+    from workflow import services
+    from workflow.labelstudio import connection
 
     state = connection.state_folder(_workspace())
     services.up(state, names or services.SERVICES, print, connection.served_root(state))
@@ -380,7 +381,8 @@ def down(names: Service = None) -> None:
 
     Example: workflow down
     """
-    from workflow import connection, services
+    from workflow import services
+    from workflow.labelstudio import connection
 
     services.down(connection.state_folder(_workspace()), names or services.SERVICES, print)
 
@@ -391,7 +393,7 @@ def new(name: str) -> None:
 
     Example: workflow new street
     """
-    from workflow.stages import new as stage
+    from workflow.commands import new as stage
 
     folder = stage.run(Path.cwd(), name)
     print(f"made {folder}: put images into data/images, edit project.toml, then: make catalog P={name}")
@@ -403,7 +405,7 @@ def doctor(project: Name = None) -> None:
 
     Example: workflow doctor
     """
-    from workflow.stages import doctor as stage
+    from workflow.commands import doctor as stage
 
     try:
         found = _project(project, alone=False)
@@ -419,11 +421,11 @@ _locks: list[Any] = []
 
 def _project(name: str | None, alone: bool = True) -> Project:
     """Load a project; unless it is only looked at, no other command may work on it meanwhile."""
-    from workflow.project import find_project, load_project
+    from workflow.project.paths import find_project, load_project
 
     project = load_project(find_project(name, Path.cwd()))
     if alone:
-        from workflow import runner
+        from workflow.running import runner
 
         _locks.append(runner.alone(project.marks, project.name))
     return project

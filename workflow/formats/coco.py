@@ -14,12 +14,12 @@ from typing import Any
 
 import orjson
 
-from workflow import masks, overlap
 from workflow.errors import FormatError
-from workflow.formats.foreign import Page, Picture, Reading, Writing, poses
-from workflow.geometry import polygon_area, xyxy_to_xywh
+from workflow.formats.page import Page, Picture, Reading, Writing, poses
+from workflow.project.rows import write_bytes
 from workflow.records import Annotation, Mask
-from workflow.store import write_bytes
+from workflow.shapes import masks, overlap
+from workflow.shapes.geometry import polygon_area, xyxy_to_xywh
 
 Json = dict[str, Any]
 

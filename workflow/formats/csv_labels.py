@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from workflow.errors import FormatError
-from workflow.formats.foreign import Page, Picture, Reading, Writing
-from workflow.store import write_bytes
+from workflow.formats.page import Page, Picture, Reading, Writing
+from workflow.project.rows import write_bytes
 
 IMAGE = ("image", "file", "filename", "file_name", "image_name", "path")
 LABEL = ("label", "class", "category", "class_name")

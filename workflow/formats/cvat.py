@@ -14,10 +14,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from workflow import masks
-from workflow.formats.foreign import SPLITS, Page, Picture, Reading, Writing
-from workflow.formats.foreign_files import exact, parse_xml, write_xml
+from workflow.formats.files import exact, parse_xml, write_xml
+from workflow.formats.page import SPLITS, Page, Picture, Reading, Writing
 from workflow.records import Annotation, Point, RotatedBox
+from workflow.shapes import masks
 
 # CVAT's word for no group.
 NO_GROUP = (None, "", "0")

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from workflow import masks
 from workflow.errors import FormatError
-from workflow.geometry import rotated_corners
 from workflow.records import Annotation, Provenance, RotatedBox
+from workflow.shapes import masks
+from workflow.shapes.geometry import rotated_corners
 
 IMPORTED = Provenance("import", "fiftyone")
 # FiftyOne's own `id` is its database key, so ours goes by another name.

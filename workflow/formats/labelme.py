@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import orjson
 
-from workflow import masks
-from workflow.formats.foreign import Page, Picture, Reading, Writing
-from workflow.formats.foreign_files import copy_images, parse_json
+from workflow.formats.files import copy_images, parse_json
+from workflow.formats.page import Page, Picture, Reading, Writing
+from workflow.project.rows import write_bytes
 from workflow.records import Annotation
-from workflow.store import write_bytes
+from workflow.shapes import masks
 
 Json = dict[str, Any]
 VERSION = "5.5.0"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from workflow.formats.foreign import Page, Picture, Reading, Writing
-from workflow.formats.foreign_files import copy_images, exact, parse_xml, write_xml
+from workflow.formats.files import copy_images, exact, parse_xml, write_xml
+from workflow.formats.page import Page, Picture, Reading, Writing
 
 # Marks of an object that no annotation has.
 MARKS = ("difficult", "truncated", "occluded")

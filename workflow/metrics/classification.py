@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from workflow.errors import FormatError
-from workflow.matching import Errors, above, score_of
 from workflow.metrics.common import (
     Column,
     Confusion,
@@ -23,6 +22,7 @@ from workflow.metrics.common import (
     tupled,
 )
 from workflow.records import Annotation
+from workflow.shapes.matching import Errors, above, score_of
 
 # With five classes or fewer, one of the best five is always right.
 TOP = 5

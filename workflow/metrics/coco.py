@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workflow.geometry import xyxy_to_xywh
-from workflow.matching import score_of
 from workflow.metrics.common import Labels, Sizes
-from workflow.overlap import as_box, iou
 from workflow.records import Annotation
+from workflow.shapes.geometry import xyxy_to_xywh
+from workflow.shapes.matching import score_of
+from workflow.shapes.overlap import as_box, iou
 
 # linspace, as cocoeval.py: the last digit of .29 or .6 decides a tie, and i / 100 gives another mAP.
 IOUS = tuple(np.linspace(0.5, 0.95, 10).tolist())

@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 
 from workflow.errors import FormatError, StageError
-from workflow.matching import Errors
 from workflow.records import Annotation
+from workflow.shapes.matching import Errors
 from workflow.tasks import TASKS
 
 NONE = "(none)"

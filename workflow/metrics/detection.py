@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from workflow.matching import Errors, Match, above, count_errors, match, objects, score_of
 from workflow.metrics.coco import coco_sweep
 from workflow.metrics.common import (
     Column,
@@ -29,8 +28,9 @@ from workflow.metrics.common import (
     tupled,
 )
 from workflow.metrics.keypoints import near_points, oks_sweep
-from workflow.overlap import as_mask
 from workflow.records import Annotation
+from workflow.shapes.matching import Errors, Match, above, count_errors, match, objects, score_of
+from workflow.shapes.overlap import as_mask
 from workflow.tasks import TASKS
 
 METRIC = {

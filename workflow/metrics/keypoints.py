@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from workflow.errors import FormatError
-from workflow.geometry import box_area
-from workflow.matching import match, objects
 from workflow.metrics.coco import Floats, Sweep, coco_sweep
 from workflow.metrics.common import Labels, Sizes, share
-from workflow.overlap import iou
 from workflow.records import Annotation, Point
+from workflow.shapes.geometry import box_area
+from workflow.shapes.matching import match, objects
+from workflow.shapes.overlap import iou
 
 AREA = 0.53
 NEAR = 0.1

@@ -13,20 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workflow import masks
-from workflow.matching import Errors
-from workflow.metrics.common import (
-    Column,
-    Confusion,
-    Headline,
-    Labels,
-    Sizes,
-    check,
-    mean_of,
-    share,
-    tupled,
-)
+from workflow.metrics.common import Column, Confusion, Headline, Labels, Sizes, check, mean_of, share, tupled
 from workflow.records import Annotation
+from workflow.shapes import masks
+from workflow.shapes.matching import Errors
 
 
 @dataclass(frozen=True, slots=True)

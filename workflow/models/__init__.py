@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workflow.errors import ModelError
+from workflow.project.rows import read_json
 from workflow.records import Annotation
-from workflow.store import read_json
 from workflow.tasks import TASKS, TaskName
 
 # While transformers loads a model, it takes methods of its own classes away, for all threads. Of two that

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow import masks, models
+from workflow import models
 from workflow.errors import ModelError
 from workflow.models import Annotator, Guesses, Options, Pixels
 from workflow.models.boxes import THRESHOLD, without_orphans
-from workflow.overlap import as_box, as_mask
+from workflow.project.rows import digest
 from workflow.records import Annotation, Provenance
-from workflow.store import digest
+from workflow.shapes import masks
+from workflow.shapes.overlap import as_box, as_mask
 from workflow.tasks import TASKS, TaskName
 
 # What draws things one by one must be a quarter sure of each, unless somebody says otherwise.

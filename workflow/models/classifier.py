@@ -17,8 +17,8 @@ from workflow.models import Guesses, Options, Pixels, efficientnet_lite0, hub
 from workflow.models.boxes import known_labels
 from workflow.models.device import autocast, pick_device, upload
 from workflow.models.labels import probabilities, to_labels
+from workflow.project.rows import digest, read_json
 from workflow.records import Provenance
-from workflow.store import digest, read_json
 from workflow.tasks import TaskName
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from workflow.models.detr import same_size_batches
 from workflow.models.device import autocast, pick_device, upload
 from workflow.models.prompts import sentences
 from workflow.models.segments import class_masks
+from workflow.project.rows import digest, read_json
 from workflow.records import Provenance
-from workflow.store import digest, read_json
 from workflow.tasks import TaskName
 
 if TYPE_CHECKING:

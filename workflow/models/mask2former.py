@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workflow import masks
 from workflow.errors import ModelError
 from workflow.models import Guesses, Options, Pixels, hub
 from workflow.models.boxes import THRESHOLD, known_labels
 from workflow.models.detr import same_size_batches
 from workflow.models.device import autocast, pick_device, upload
 from workflow.models.segments import AT_ONCE, best_of_each_place, class_masks, without_background
+from workflow.project.rows import digest
 from workflow.records import Annotation, Provenance
-from workflow.store import digest
+from workflow.shapes import masks
 from workflow.tasks import TaskName
 
 if TYPE_CHECKING:

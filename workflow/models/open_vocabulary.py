@@ -18,8 +18,8 @@ from workflow.models.boxes import THRESHOLD, best_of_each_place, clip_rows, to_g
 from workflow.models.detr import same_size_batches
 from workflow.models.device import autocast, pick_device, upload
 from workflow.models.prompts import sentences
+from workflow.project.rows import digest
 from workflow.records import Provenance
-from workflow.store import digest
 from workflow.tasks import TaskName
 
 GROUNDED = {"grounding-dino", "mm-grounding-dino"}

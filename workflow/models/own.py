@@ -16,12 +16,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from workflow import masks
 from workflow.errors import ModelError, WorkflowError
 from workflow.models import Guesses, Options, Pixels
 from workflow.models.boxes import known_labels, without_orphans
+from workflow.project.rows import digest, file_digest
 from workflow.records import Annotation, Provenance, RotatedBox
-from workflow.store import digest, file_digest
+from workflow.shapes import masks
 from workflow.tasks import TASKS
 
 LOCAL = "put a Python file into the project folder and name it, as in own:my_model.py"

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from workflow import masks
 from workflow.models import Guesses, Options, Pixels, hub
 from workflow.models.device import autocast, pick_device, upload
 from workflow.models.segments import AT_ONCE
-from workflow.overlap import as_box
+from workflow.project.rows import digest
 from workflow.records import Annotation, Point, Provenance
-from workflow.store import digest
+from workflow.shapes import masks
+from workflow.shapes.overlap import as_box
 from workflow.tasks import TaskName
 
 KINDS = {"sam", "sam_hq", "sam2", "sam2_video"}

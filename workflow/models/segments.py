@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workflow import masks
 from workflow.models import Guesses
 from workflow.models.boxes import SAME_PLACE
-from workflow.overlap import iou
 from workflow.records import Annotation, Provenance
+from workflow.shapes import masks
+from workflow.shapes.overlap import iou
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,8 +11,8 @@ from workflow.models.boxes import known_labels
 from workflow.models.detr import same_size_batches
 from workflow.models.device import autocast, pick_device, upload
 from workflow.models.segments import class_masks, softmax, without_background
+from workflow.project.rows import digest
 from workflow.records import Provenance
-from workflow.store import digest
 from workflow.tasks import TaskName
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workflow import masks
 from workflow.models import Guesses, Options, Pixels
 from workflow.models import torchvision_weights as weights
 from workflow.models.boxes import THRESHOLD, best_of_each_place, clip_rows, known_labels, to_guesses
 from workflow.models.device import autocast, pick_device, upload
 from workflow.models.labels import probabilities, to_labels
+from workflow.project.rows import digest
 from workflow.records import Annotation, Provenance
-from workflow.store import digest
+from workflow.shapes import masks
 from workflow.tasks import TaskName
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from workflow.errors import ModelError
 from workflow.models import hub
-from workflow.store import digest, file_digest
+from workflow.project.rows import digest, file_digest
 from workflow.tasks import TaskName
 
 LOCAL = "name a file of weights, as in torchvision:models/resnet18-mine.pth"

@@ -1,7 +1,7 @@
 """YOLO of every task through ultralytics (AGPL-3.0), in a process of its own.
 
 The library replaces `PIL.Image.open`, pins torch's threads, installs packages by itself and unpickles
-code; `workflow.worker` keeps all that out of our process, and the environment below switches it off.
+code; `workflow.running.worker` keeps all that out of our process, and the environment below switches it off.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from workflow import overlap
 from workflow.errors import ModelError
 from workflow.models import Guesses, Options, Pixels, fetched_folder
 from workflow.models import ultralytics_worker as child
 from workflow.models.boxes import SAME_PLACE, THRESHOLD, known_labels
 from workflow.models.labels import to_labels
 from workflow.models.prompts import sentences
+from workflow.project.rows import digest, file_digest
 from workflow.records import Annotation, Provenance
-from workflow.store import digest, file_digest
+from workflow.running.worker import Worker
+from workflow.shapes import overlap
 from workflow.tasks import TaskName
-from workflow.worker import Worker
 
 # Read at import, so they are set before it: no network, no self-installed packages, no code in
 # checkpoints, and threads that sleep while they wait (spinning ones are 12 times slower when shared).

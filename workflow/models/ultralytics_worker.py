@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from workflow import masks
 from workflow.errors import ModelError
 from workflow.models import Pixels
 from workflow.models.boxes import clip_rows
 from workflow.models.device import pick_device
 from workflow.records import RotatedBox
+from workflow.shapes import masks
 
 # As ultralytics draws them: below this a point is taken for hidden.
 VISIBLE = 0.5

@@ -17,8 +17,8 @@ from workflow.models.classifier import same_size_inputs
 from workflow.models.device import autocast, pick_device, upload
 from workflow.models.labels import probabilities, to_labels
 from workflow.models.prompts import sentences
+from workflow.project.rows import digest, read_json
 from workflow.records import Provenance
-from workflow.store import digest, read_json
 from workflow.tasks import TaskName
 
 if TYPE_CHECKING:

@@ -12,12 +12,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from workflow.errors import ServiceError
-from workflow.services.credentials import (
-    Credentials,
-    create_credentials,
-    credentials_path,
-    read_credentials,
-)
+from workflow.services.credentials import Credentials, create_credentials, credentials_path, read_credentials
 from workflow.services.files import make_private
 from workflow.services.network import get
 from workflow.services.processes import find, listening_port

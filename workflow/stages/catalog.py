@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from workflow import images
 from workflow.errors import ImageError, StageError
-from workflow.progress import progress
-from workflow.project import Project
+from workflow.images import decode
+from workflow.project.paths import Project
+from workflow.project.rows import Row, append_rows, appending, digest, drop_half_line, read_rows, write_rows
+from workflow.project.settings import SplitRule
 from workflow.records import ImageRecord, Split
-from workflow.runner import Outcome, Plan, Runner
-from workflow.settings import SplitRule
-from workflow.store import Row, append_rows, appending, digest, drop_half_line, read_rows, write_rows
+from workflow.running.progress import progress
+from workflow.running.runner import Outcome, Plan, Runner
 
 
 def plan(project: Project) -> Plan:
@@ -34,7 +34,7 @@ def run(project: Project, workers: int | None = None, force: bool = False) -> Ou
 def _catalog(project: Project, workers: int | None) -> str:
     listing = _listing(project.images)
     if not listing:
-        formats = " ".join(sorted(images.SUFFIXES))
+        formats = " ".join(sorted(decode.SUFFIXES))
         raise StageError(
             f"{project.images} holds no images ({formats})", "put images there, or set images.folder"
         )
@@ -58,7 +58,7 @@ def _listing(folder: Path) -> list[tuple[str, int, int]]:
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in names:
             path = Path(root, name)
-            if path.suffix.lower() in images.SUFFIXES and not name.startswith(".") and path.is_file():
+            if path.suffix.lower() in decode.SUFFIXES and not name.startswith(".") and path.is_file():
                 status = path.stat()
                 found.append((path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns))
     return sorted(found)
@@ -91,7 +91,7 @@ def _measure_one(folder: Path, stat: tuple[str, int, int], limit: float) -> Row:
     row: Row = {"stat": list(stat), "limit": limit, "path": stat[0]}
     path = folder / stat[0]
     try:
-        height, width = images.load(path, limit).shape[:2]
+        height, width = decode.from_file(path, limit).shape[:2]
     except ImageError as error:
         return row | {"reason": error.reason, "problem": error.problem}
     with path.open("rb") as file:

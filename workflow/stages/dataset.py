@@ -13,15 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from workflow.dataset import parquet
+from workflow.dataset.card import dataset_card
 from workflow.errors import StageError
-from workflow.exchange.schema import lock_schema
-from workflow.formats import huggingface
-from workflow.formats.huggingface_card import dataset_card
-from workflow.progress import progress
-from workflow.project import Project
-from workflow.records import SPLITS, Annotation, ImageRecord, Sample, Split
-from workflow.runner import Outcome, Plan, Runner
-from workflow.store import (
+from workflow.labels.renames import lock_schema
+from workflow.project.paths import Project
+from workflow.project.rows import (
     Row,
     annotation_to_row,
     digest,
@@ -30,6 +27,9 @@ from workflow.store import (
     read_samples,
     write_json,
 )
+from workflow.records import SPLITS, Annotation, ImageRecord, Sample, Split
+from workflow.running.progress import progress
+from workflow.running.runner import Outcome, Plan, Runner
 from workflow.tasks import TASKS
 
 # What of the settings decides what the columns mean.
@@ -88,18 +88,18 @@ def _build(project: Project, scratch: Path) -> str:
     fresh = scratch / "dataset"
     shutil.rmtree(fresh, ignore_errors=True)
     settings = project.settings
-    schema = huggingface.features(settings.task, settings.classes, settings.keypoints)
+    schema = parquet.features(settings.task, settings.classes, settings.keypoints)
     written = _Written(project, samples)
     with progress("writing the dataset", len(reviewed)) as advance:
         for split in SPLITS:
             mine = [r for r in reviewed if r.split == split]
             if mine:
                 rows = written.rows(split, mine, advance)
-                huggingface.write(fresh / "data" / f"{split}.parquet", rows, schema)
+                parquet.write(fresh / "data" / f"{split}.parquet", rows, schema)
     _drop_empty(fresh / "data", written)
     done = set(reviewed)
     others = [_unreviewed(r, samples) for r in records if r not in done]
-    huggingface.write(fresh / "unreviewed" / "unreviewed.parquet", others, huggingface.unreviewed_features())
+    parquet.write(fresh / "unreviewed" / "unreviewed.parquet", others, parquet.unreviewed_features())
     card = _schema(project) | {"splits": written.splits, "lost": +written.lost}
     card["states"] = Counter(samples[r.id].state if r.id in samples else "unlabeled" for r in records)
     card["version"] = digest([_schema(project), _labels_digest(project), [r.id for r in reviewed]])
@@ -130,11 +130,11 @@ class _Written:
             annotations = self.samples[record.id].annotations
             relations = self.samples[record.id].meta.get("relations", ())
             self.lost["relations, for which a dataset has no column"] += len(relations)
-            row = huggingface.to_row(record, path.read_bytes(), annotations, *schema, self.lost)
+            row = parquet.to_row(record, path.read_bytes(), annotations, *schema, self.lost)
             advance()
             if row is None:
                 continue
-            held = len(huggingface.from_row(row, *schema))
+            held = len(parquet.from_row(row, *schema))
             counts["images"] += 1
             counts["annotations"] += held
             counts["empty"] += not held

@@ -10,28 +10,23 @@ from typing import Any
 
 from PIL import Image
 
-from workflow import images, ledger, metrics, models, report, services
-from workflow.app_dataset import TRUTH, dataset_url
-from workflow.app_dataset import publish as publish_dataset
-from workflow.connection import state_folder
+from workflow import metrics, models, services
+from workflow.dataset import parquet
 from workflow.errors import ModelError, StageError
-from workflow.formats import huggingface
+from workflow.guesses.ask import THRESHOLDS, Labels, Said, ask, ask_base, read_labels
+from workflow.images import decode
+from workflow.labels import ledger
+from workflow.labels.ledger.account import cost_model, look, thresholds
+from workflow.labelstudio.connection import state_folder
 from workflow.metrics import Metrics
-from workflow.project import Project
+from workflow.project.paths import Project
+from workflow.project.rows import Row, read_catalog, read_json, read_rows, write_json, write_rows
 from workflow.records import SPLITS, Annotation, ImageRecord
-from workflow.runner import Outcome, Plan, Runner
+from workflow.running.runner import Outcome, Plan, Runner
+from workflow.shown import report
+from workflow.shown.app import TRUTH, dataset_url
+from workflow.shown.app import publish as publish_dataset
 from workflow.stages import dataset, train
-from workflow.stages import ledger as ledger_stage
-from workflow.stages.ask import THRESHOLDS, Labels, Said, ask, ask_base, read_labels
-from workflow.stages.review import cost_model
-from workflow.store import (
-    Row,
-    read_catalog,
-    read_json,
-    read_rows,
-    write_json,
-    write_rows,
-)
 from workflow.tasks import TASKS
 
 MODELS = ("base", "tuned")
@@ -53,7 +48,7 @@ def plan(project: Project) -> Plan:
     settings["threshold"] = THRESHOLDS[project.settings.task]
     # The report tells the ledger's seconds, and which thresholds would spare some.
     settings["costs"] = asdict(cost_model(project.settings.review))
-    settings["thresholds"] = ledger_stage.thresholds(project.settings)
+    settings["thresholds"] = thresholds(project.settings)
     asked = {"model", "image_size", "class_map", "prompts", "templates", "trust"}
     settings |= project.settings.preannotate.model_dump(include=asked)
     inputs: dict[str, Path | str] = {"dataset": dataset.version(project), "run": folder / "run.json"}
@@ -133,7 +128,7 @@ def _evaluate(project: Project, scratch: Path, device: str) -> str:
             f"the dataset's {settings.evaluate.split} split holds no image",
             "label some of it, pull, workflow dataset",
         )
-    said = {"base": ask_base(project, records, scratch, device)}
+    said = {"base": ask_base(project, train.base_spec(project), records, scratch, device)}
     said["tuned"] = ask(project, (f"run:{folder.name}",), records, scratch, device)
     truth = _truth(project, (settings.evaluate.split,))
     sizes = {r.id: (r.width, r.height) for r in records}
@@ -174,7 +169,7 @@ def _listed(words: list[str]) -> str:
 
 def _rows(project: Project, split: str) -> Iterator[tuple[Row, list[Annotation]]]:
     settings = project.settings
-    return huggingface.read(project.dataset, split, settings.task, settings.classes, settings.keypoints)
+    return parquet.read(project.dataset, split, settings.task, settings.classes, settings.keypoints)
 
 
 def _records(project: Project, split: str) -> list[ImageRecord]:
@@ -213,7 +208,7 @@ def _report_data(
 ) -> report.ReportData:
     card = train.read_run(project, folder.name)
     people = ledger.summarise(read_rows(project.ledger), cost_model(project.settings.review))
-    account = ledger_stage.look(project)
+    account = look(project)
     paths = {r.id: project.image_path(r.path) for r in records}
     limit = project.settings.images.max_megapixels
     provenance = {
@@ -241,7 +236,7 @@ def _report_data(
         truth=truth,
         base_predictions=said["base"].labels or {},
         tuned_predictions=said["tuned"].labels or {},
-        load=lambda image: Image.fromarray(images.load(paths[image], limit)),
+        load=lambda image: Image.fromarray(decode.from_file(paths[image], limit)),
         names={r.id: r.path for r in records},
         settings=card["settings"],
         dataset_version=card["dataset"],

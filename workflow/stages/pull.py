@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from workflow.errors import StageError
-from workflow.exchange import history
-from workflow.exchange.harvest import BATCH, FIELDS, Harvest
-from workflow.exchange.link import find_project
-from workflow.label_studio import Client, chunks
-from workflow.progress import progress
-from workflow.project import Project
-from workflow.runner import Outcome
-from workflow.store import read_catalog, read_json, write_json
+from workflow.labels import history
+from workflow.labelstudio.client import Client, chunks
+from workflow.labelstudio.project import find_project
+from workflow.labelstudio.pull.harvest import BATCH, FIELDS, Harvest
+from workflow.project.paths import Project
+from workflow.project.rows import read_catalog, read_json, write_json
+from workflow.running.progress import progress
+from workflow.running.runner import Outcome
 from workflow.tasks import TASKS
 
 Json = dict[str, Any]

@@ -11,15 +11,15 @@ from collections import Counter
 from pathlib import Path
 
 from workflow.errors import LostAnswer, StageError
-from workflow.exchange.addresses import check_storage
-from workflow.exchange.link import ensure_project, find_project, let_land
-from workflow.exchange.schema import lock_schema
-from workflow.exchange.sender import Sender
-from workflow.label_studio import Client
-from workflow.project import Project
-from workflow.runner import Outcome
+from workflow.labels.renames import lock_schema
+from workflow.labelstudio.client import Client
+from workflow.labelstudio.project import ensure_project, find_project, let_land
+from workflow.labelstudio.push.addresses import check_storage
+from workflow.labelstudio.push.sender import Sender
+from workflow.project.paths import Project
+from workflow.project.rows import read_rows
+from workflow.running.runner import Outcome
 from workflow.stages.preannotate import predictions_path
-from workflow.store import read_rows
 
 # How often a push looks again what arrived and goes on, when the server's answers get lost.
 TRIES = 4

@@ -10,12 +10,12 @@ from typing import Any
 
 from workflow import __version__, models, training
 from workflow.errors import StageError
-from workflow.progress import progress
-from workflow.project import Project
-from workflow.runner import Outcome, Plan, Runner
-from workflow.settings import Train
+from workflow.project.paths import Project
+from workflow.project.rows import file_digest, read_json, write_json
+from workflow.project.settings import Train
+from workflow.running.progress import progress
+from workflow.running.runner import Outcome, Plan, Runner
 from workflow.stages import dataset
-from workflow.store import file_digest, read_json, write_json
 from workflow.training import PRESETS, Augment, Epoch, Job, Recipe, Trained
 
 

@@ -18,15 +18,16 @@ import numpy as np
 import torch
 from torchvision import tv_tensors
 
-from workflow import images, masks
+from workflow.dataset.parquet import ROW_GROUP, from_row
 from workflow.errors import ModelError
-from workflow.formats import huggingface
+from workflow.images import decode
 from workflow.metrics import Metrics, measure
 from workflow.models import Guesses, Pixels
 from workflow.models.device import pick_device
-from workflow.overlap import as_box, as_mask
+from workflow.project.rows import atomic
 from workflow.records import Annotation
-from workflow.store import atomic
+from workflow.shapes import masks
+from workflow.shapes.overlap import as_box, as_mask
 from workflow.tasks import TASKS, TaskName
 from workflow.training import Job, Trained
 from workflow.training.augment import Example, vary
@@ -57,13 +58,17 @@ class Samples:
 
     def __getitem__(self, number: int) -> Example:
         row = self._row(number)
-        pixels = images.decode(row["image"]["bytes"], row["image_id"])
+        pixels = decode.from_bytes(row["image"]["bytes"], row["image_id"])
         return to_example(row["image_id"], pixels, self._annotations(row), self.task, self.classes)
 
     def picture(self, number: int) -> tuple[str, Pixels, list[Annotation]]:
         """An image's id, upright pixels and annotations, as an annotator and the metrics take them."""
         row = self._row(number)
-        return row["image_id"], images.decode(row["image"]["bytes"], row["image_id"]), self._annotations(row)
+        return (
+            row["image_id"],
+            decode.from_bytes(row["image"]["bytes"], row["image_id"]),
+            self._annotations(row),
+        )
 
     def _row(self, number: int) -> dict[str, Any]:
         part = bisect_right(self._ends, number)
@@ -71,7 +76,7 @@ class Samples:
         return self._parts[part].slice(number - first, 1).to_pylist()[0]
 
     def _annotations(self, row: dict[str, Any]) -> list[Annotation]:
-        return huggingface.from_row(row, self.task, self.classes, self._keypoints)
+        return from_row(row, self.task, self.classes, self._keypoints)
 
 
 def splits(job: Job) -> tuple[Samples, Samples]:
@@ -209,7 +214,7 @@ def _mapped(parquet: Path, unpacked: Path) -> list[Any]:
     if not unpacked.exists():
         source = pq.ParquetFile(parquet)
         with atomic(unpacked) as file, pa.ipc.new_file(file, source.schema_arrow) as writer:
-            for part in source.iter_batches(huggingface.ROW_GROUP):
+            for part in source.iter_batches(ROW_GROUP):
                 writer.write_batch(part)
     reader = pa.ipc.open_file(pa.memory_map(str(unpacked)))
     return [reader.get_batch(number) for number in range(reader.num_record_batches)]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from workflow.errors import ModelError
 from workflow.models.device import autocast, peak_memory_mb, training_autocast, training_precision
-from workflow.store import atomic
+from workflow.project.rows import atomic
 from workflow.training import Epoch, Job, Report
 
 WEIGHT_DECAY = 0.01

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from workflow.store import atomic
+from workflow.project.rows import atomic
 from workflow.training import Job
 from workflow.training.augment import IGNORE, Example, vary
 from workflow.training.data import Samples, splits

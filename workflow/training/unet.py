@@ -17,8 +17,8 @@ from torch.nn.functional import cross_entropy
 from workflow.models import Guesses, Options, Pixels
 from workflow.models.device import upload
 from workflow.models.unet import Unet
+from workflow.project.rows import read_json, write_json
 from workflow.records import Annotation
-from workflow.store import read_json, write_json
 from workflow.tasks import BACKGROUND
 from workflow.training import Job, Report, Trained, data, lora
 from workflow.training.augment import IGNORE, Example, refuse

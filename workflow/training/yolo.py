@@ -13,7 +13,7 @@ from typing import Any
 
 from workflow.errors import ModelError
 from workflow.models.ultralytics import start_worker
-from workflow.store import atomic
+from workflow.project.rows import atomic
 from workflow.training import Epoch, Job, Recipe, Report, Trained, yolo_worker
 from workflow.training.yolo_data import Exported, export, flipped
 

@@ -15,14 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workflow import images
+from workflow.dataset import parquet
 from workflow.errors import ModelError
-from workflow.formats import huggingface, yolo
+from workflow.formats.yolo.lines import Kind, to_lines
+from workflow.images import decode
+from workflow.project.rows import write_bytes
 from workflow.records import Annotation
-from workflow.store import write_bytes
 from workflow.training import Job
 
-KINDS: dict[str, yolo.Kind] = {
+KINDS: dict[str, Kind] = {
     "detection": "detect",
     "instance-segmentation": "segment",
     "oriented-detection": "obb",
@@ -57,7 +58,7 @@ def export(job: Job) -> Exported:
     made = Exported(folder if classifies else folder / "data.yaml")
     for split in SPLITS:
         made.images[split] = made.objects[split] = 0
-        for row, annotations in huggingface.read(job.dataset, split, job.task, job.classes, job.keypoints):
+        for row, annotations in parquet.read(job.dataset, split, job.task, job.classes, job.keypoints):
             if classifies:
                 _put_in_class_folder(row, annotations, folder / SPLITS[split], job.classes)
             else:
@@ -101,7 +102,7 @@ def _put_beside_labels(
 ) -> int:
     """Write an image and its label file; the objects in it."""
     size = (row["width"], row["height"])
-    text, losses = yolo.to_lines(annotations, *size, job.classes, KINDS[job.task], job.keypoints)
+    text, losses = to_lines(annotations, *size, job.classes, KINDS[job.task], job.keypoints)
     told = text.splitlines(keepends=True)
     # ultralytics drops lines that are there already.
     lines = list(dict.fromkeys(told))
@@ -122,7 +123,7 @@ def _write_png(row: dict[str, Any], folder: Path) -> None:
     from PIL import Image
 
     buffer = io.BytesIO()
-    pixels = images.decode(row["image"]["bytes"], row["image_id"])
+    pixels = decode.from_bytes(row["image"]["bytes"], row["image_id"])
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
     write_bytes(folder / f"{row['image_id']}.png", buffer.getvalue())
 

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import SHARED
+from workflow.errors import ImageError
+from workflow.images import decode
+
+# A 3 x 2 picture of distinct pixels, and where each EXIF orientation puts it upright (TIFF 6.0, tag 274).
+PIXELS = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 10
+UPRIGHT = {
+    1: PIXELS,
+    2: PIXELS[:, ::-1],
+    3: PIXELS[::-1, ::-1],
+    4: PIXELS[::-1],
+    5: PIXELS.transpose(1, 0, 2),
+    6: PIXELS.transpose(1, 0, 2)[:, ::-1],
+    7: PIXELS.transpose(1, 0, 2)[::-1, ::-1],
+    8: PIXELS.transpose(1, 0, 2)[::-1],
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_every_exif_orientation_comes_upright(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(PIXELS).save(tmp_path / "a.png", exif=exif)
+    assert (decode.from_file(tmp_path / "a.png") == UPRIGHT[orientation]).all()
+
+
+@pytest.mark.parametrize(
+    ("picture", "pixel"),
+    [
+        (Image.new("L", (2, 2), 100), (100, 100, 100)),
+        (Image.new("RGBA", (2, 2), (255, 0, 0, 0)), (255, 255, 255)),
+        (Image.new("RGBA", (2, 2), (10, 20, 30, 255)), (10, 20, 30)),
+        (Image.fromarray(np.full((2, 2), 65535, np.uint16)), (255, 255, 255)),
+        (Image.fromarray(np.full((2, 2), 4095, np.uint16)), (255, 255, 255)),
+        (Image.fromarray(np.full((2, 2), 200, np.uint16)), (200, 200, 200)),
+        (Image.new("1", (2, 2), 1), (255, 255, 255)),
+        (Image.new("P", (2, 2), 0), (0, 0, 0)),
+    ],
+    ids=["gray", "transparent", "opaque", "16-bit", "12-bit", "8 of 16 bits", "bilevel", "palette"],
+)
+def test_every_mode_becomes_rgb(tmp_path: Path, picture: Image.Image, pixel: tuple) -> None:
+    picture.save(tmp_path / "a.png")
+    found = decode.from_file(tmp_path / "a.png")
+    assert found.shape == (2, 2, 3)
+    assert found.dtype == np.uint8
+    assert tuple(found[0, 0]) == pixel
+
+
+def _jpeg() -> bytes:
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "empty-file"), (b"hello", "not-an-image"), (_jpeg()[:2000], "truncated")],
+    ids=["empty", "text", "truncated"],
+)
+def test_what_is_no_good_says_why(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    with pytest.raises(ImageError) as error:
+        decode.from_file(path)
+    assert error.value.reason == reason
+    assert str(path) in error.value.problem
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    Image.new("1", (2000, 1000)).save(tmp_path / "a.png")
+    with pytest.raises(ImageError) as error:
+        decode.from_file(tmp_path / "a.png", max_megapixels=1.5)
+    assert str(error.value) == (
+        f"{tmp_path / 'a.png'}: 2 megapixels, more than 1.5 -> raise images.max_megapixels if that is meant"
+    )
+
+
+def test_awkward_files_of_other_projects_load_as_pillow_says() -> None:
+    """../shared/data/nasty-images: what Pillow loads we load, at the upright size; what not, we refuse."""
+    manifest = SHARED / "nasty-images" / "manifest.csv"
+    if not manifest.exists():
+        pytest.skip(f"{manifest} is not on this machine")
+    with manifest.open() as file:
+        rows = list(csv.DictReader(file))
+    loaded = 0
+    for row in rows:
+        path = manifest.parent / row["path"]
+        if not path.exists():
+            continue
+        if not row["transpose_rgb"].startswith("ok"):
+            with pytest.raises(ImageError):
+                decode.from_file(path)
+            continue
+        width, height = map(int, row["transpose_rgb"].removeprefix("ok ").split("x"))
+        try:
+            assert decode.from_file(path).shape == (height, width, 3), path
+            loaded += 1
+        except ImageError as error:
+            assert error.reason == "too-large", path
+    assert loaded > 30

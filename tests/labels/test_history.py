@@ -1,0 +1,107 @@
+"""Every state the labels have been in, and the way back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.samples import draw_project
+from workflow.commands import history as stage
+from workflow.errors import StageError
+from workflow.labels import history
+from workflow.project.paths import Project
+from workflow.project.rowfile import RowFile
+from workflow.project.rows import read_catalog, read_rows, sample_to_row
+from workflow.records import Annotation, Provenance, Sample
+from workflow.stages import catalog
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    project = draw_project(tmp_path, "classification", 4)
+    catalog.run(project)
+    return project
+
+
+def label(project: Project, number: int, name: str, by: str = "pull") -> bytes:
+    """Let one image be labeled so, the others be as they are; what labels.jsonl says then."""
+    labels = RowFile(project.labels)
+    for at, record in enumerate(read_catalog(project.catalog)):
+        if at == number:
+            said = (Annotation(name, Provenance("person", "1")),)
+            labels.put(record.id, sample_to_row(Sample(record.id, "reviewed", said)))
+        elif record.id not in labels:
+            labels.put(record.id, sample_to_row(Sample(record.id, "unlabeled")))
+    history.save(project, labels, by)
+    return project.labels.read_bytes()
+
+
+def test_every_state_can_be_had_again(project: Project) -> None:
+    states = [label(project, 0, "disk"), label(project, 1, "bar"), label(project, 0, "tile")]
+    assert [(c.number, c.by, c.images) for c in history.changes(project)] == [
+        (1, "pull", 4),
+        (2, "pull", 1),
+        (3, "pull", 1),
+    ]
+    for number, state in enumerate(states, 1):
+        history.restore(project, number)
+        assert project.labels.read_bytes() == state
+    # Going back is itself a change, which can be undone.
+    assert [c.by for c in history.changes(project)][3:] == ["restore 1", "restore 2", "restore 3"]
+
+
+def test_no_change_is_written_down_twice(project: Project) -> None:
+    label(project, 0, "disk")
+    before = project.labels.stat().st_mtime_ns
+    label(project, 0, "disk")
+    assert len(history.changes(project)) == 1
+    assert project.labels.stat().st_mtime_ns == before
+    # Killed between the history and the labels, the same pull says the same again.
+    old = project.labels.read_bytes()
+    label(project, 1, "bar")
+    project.labels.write_bytes(old)
+    label(project, 1, "bar")
+    assert len(history.changes(project)) == 2
+
+
+def test_labels_of_a_time_before_the_history_are_kept_in_it(project: Project) -> None:
+    state = label(project, 0, "disk")
+    for path in (project.data / "history").iterdir():
+        path.unlink()
+    label(project, 0, "bar")
+    assert [c.by for c in history.changes(project)] == ["as found", "pull"]
+    history.restore(project, 1)
+    assert project.labels.read_bytes() == state
+
+
+def test_what_is_no_change_is_refused(project: Project) -> None:
+    with pytest.raises(StageError) as error:
+        stage.restore(project, 1)
+    assert str(error.value) == "classification has no change 1: there is none -> workflow history"
+    label(project, 0, "disk")
+    with pytest.raises(StageError, match="has no change 2: there is 1 to 1"):
+        stage.restore(project, 2)
+
+
+def test_it_is_shown_in_lines(project: Project) -> None:
+    assert stage.describe(project) == "classification: no labels were pulled or imported yet"
+    label(project, 0, "disk")
+    label(project, 1, "bar", by="import coco")
+    head, first, second = stage.describe(project).splitlines()
+    assert head.split() == ["change", "when", "(UTC)", "images", "by"]
+    assert (first.split()[0], first.split()[3:]) == ("1", ["4", "pull"])
+    assert (second.split()[0], second.split()[3:]) == ("2", ["1", "import", "coco"])
+    assert stage.restore(project, 1).startswith("history: 1 images are labeled as after change 1")
+
+
+def test_images_that_came_later_are_unlabeled_after_going_back(project: Project) -> None:
+    label(project, 0, "disk")
+    extra = draw_project(project.folder.parent / "more", "classification", 6)
+    for path in extra.images.iterdir():
+        (project.images / path.name).write_bytes(path.read_bytes())
+    catalog.run(project)
+    label(project, 5, "bar")
+    history.restore(project, 1)
+    states = [row["state"] for row in read_rows(project.labels)]
+    assert sorted(states) == ["reviewed"] + ["unlabeled"] * 5

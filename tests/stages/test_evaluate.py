@@ -1,0 +1,171 @@
+"""Evaluation of every task: before and after in numbers, in a report and in the App, and no before at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.scenes import scene
+from workflow import services
+from workflow.metrics import from_json, measure
+from workflow.project.paths import Project, load_project
+from workflow.project.rows import read_catalog, read_json, read_samples, sample_to_row, write_json, write_rows
+from workflow.records import Sample
+from workflow.stages import catalog, dataset, evaluate, train
+from workflow.tasks import TASKS
+
+# A model in a Python file of the project that says what a drawn scene has it say.
+MODEL = """
+import numpy as np
+from tests.scenes import scene
+
+class Model:
+    task = "{task}"
+    {names}
+
+    def __init__(self, options):
+        drawn = scene(self.task)
+        self.said = {{np.asarray(p).tobytes(): drawn.{side}[n] for n, p in drawn.images.items()}}
+
+    def annotate(self, images, prior, classes):
+        return [self.said[image.tobytes()] for image in images]
+"""
+SETTINGS = """
+name = "drawn"
+title = "Drawn scenes"
+task = "{task}"
+classes = ["disc", "square", "star"]
+{points}
+[preannotate]
+model = "own:{guess}.py"
+trust = true
+[train]
+base = "own:{base}.py"
+[split]
+validation = 0.1
+test = 0.6
+"""
+
+
+def make_project(root: Path, task: str, base: str = "base", guess: str = "base") -> Project:
+    """A reviewed and built scene, and a finished run; `foreign` is a model of other classes."""
+    drawn = scene(task)
+    folder = root / "projects" / "drawn"
+    (folder / "data" / "images").mkdir(parents=True)
+    for name, picture in drawn.images.items():
+        picture.save(folder / "data" / "images" / f"{name}.png")
+    points = 'keypoints = ["left", "right"]' if task == "keypoints" else ""
+    text = SETTINGS.format(task=task, points=points, base=base, guess=guess)
+    (folder / "project.toml").write_text(text)
+    (folder / "base.py").write_text(MODEL.format(task=task, side="base", names=""))
+    (folder / "foreign.py").write_text(MODEL.format(task=task, side="base", names='names = ("zebra",)'))
+    project = load_project(folder)
+    catalog.run(project)
+    truth = ((r.id, drawn.truth[Path(r.path).stem]) for r in read_catalog(project.catalog))
+    write_rows(project.labels, [sample_to_row(Sample(i, "reviewed", tuple(found))) for i, found in truth])
+    dataset.run(project)
+    run = train.run_folder(project, train.plan(project))
+    run.mkdir(parents=True)
+    (run / "model.py").write_text(MODEL.format(task=task, side="tuned", names=""))
+    card = {"family": "own", "checkpoint": "model.py", "metric": "accuracy", "device": "cpu", "workflow": "0"}
+    card |= {"base": {"spec": "own:base.py", "digest": "0"}, "settings": {}}
+    card |= {"curves": [{"epoch": 1, "loss": 1.0, "score": 0.5}], "dataset": dataset.version(project)}
+    write_json(run / "run.json", card)
+    return project
+
+
+def expected(project: Project, side: str):
+    """What a scene's model is worth on the test images."""
+    drawn = scene(project.settings.task)
+    tested = {r.id: Path(r.path).stem for r in read_catalog(project.catalog) if r.split == "test"}
+    assert 2 < len(tested) < 8
+    truth, said = (
+        {i: labels[name] for i, name in tested.items()} for labels in (drawn.truth, getattr(drawn, side))
+    )
+    sizes = {i: drawn.sizes[name] for i, name in tested.items()}
+    return measure(drawn.task, sizes, truth, said, drawn.classes, drawn.keypoints)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_before_and_after_of_every_task(tmp_path, task):
+    project = make_project(tmp_path, task)
+    outcome = evaluate.run(project, device="cpu")
+    found = evaluate.result(project)
+    before, after = expected(project, "base"), expected(project, "tuned")
+    assert (found.base, found.tuned) == (before, after)
+    line = after.headlines[0]
+    assert f"{line.name} {before.headlines[0].value:.3f} -> {line.value:.3f}" in outcome.did
+    card = read_json(found.report.parent / "metrics.json")
+    assert (card["task"], card["before"], card["no_before"]) == (task, "own:base.py", "")
+    assert from_json(card["tuned"]) == after
+    report = found.report.read_text()
+    assert f"{after.score:.3f}" in report
+    assert report.count("data:image/jpeg") >= 2
+    said = read_samples(found.report.parent / "predictions" / "tuned.jsonl")
+    assert len(said) == after.images
+    summary = evaluate.summary_of(after)
+    assert (summary["metric"], summary["score"]) == (after.metric, after.score)
+    assert set(summary["per_class"]) == {"disc", "square", "star"}
+    assert evaluate.run(project, device="cpu").skipped
+
+
+WHY = "model 'own:foreign.py': none of its classes (zebra, ...) is one of the project's"
+
+
+def test_a_base_of_other_classes_gives_way_to_the_preannotators(tmp_path):
+    project = make_project(tmp_path, "classification", base="foreign")
+    evaluate.run(project, device="cpu")
+    found = evaluate.result(project)
+    assert found.base == expected(project, "base")
+    assert read_json(found.report.parent / "metrics.json")["before"] == "own:base.py"
+
+
+def test_without_any_model_before_the_report_says_why(tmp_path):
+    project = make_project(tmp_path, "classification", base="foreign", guess="foreign")
+    outcome = evaluate.run(project, device="cpu")
+    found = evaluate.result(project)
+    after = expected(project, "tuned")
+    assert (found.base, found.tuned) == (None, after)
+    assert f"accuracy {after.accuracy:.3f}" in outcome.did
+    assert outcome.did.endswith(f"; no model before to compare with: {WHY}")
+    report = found.report.read_text()
+    assert f'The model reaches an <span class="nobreak">accuracy</span> of {after.accuracy:.3f}' in report
+    assert "no model before to compare with: model &#39;own:foreign.py&#39;" in report
+    assert sorted(p.name for p in (found.report.parent / "predictions").iterdir()) == ["tuned.jsonl"]
+
+
+def published(state: Path, root: Path) -> dict:
+    """In a process of its own, because one process speaks with one database for life."""
+    import os
+
+    os.environ["WORKFLOW_STATE"] = str(state)
+    project = make_project(root, "semantic-segmentation")
+    evaluate.run(project, device="cpu")
+    outcomes = [evaluate.publish(project), evaluate.publish(project)]
+    import fiftyone as fo
+
+    shown = fo.load_dataset("drawn")
+    return {
+        "did": outcomes[0].did,
+        "skipped": [o.skipped for o in outcomes],
+        "runs": shown.list_evaluations(),
+        "miou": shown.load_evaluation_results("eval_tuned").metrics()["miou"],
+        "files": {Path(p).is_file() for p in shown.values("tuned.mask_path")},
+        "score": evaluate.result(project).tuned.score,
+    }
+
+
+@pytest.mark.services
+def test_the_app_shows_what_is_painted(state, tmp_path):
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    assert services.fiftyone_environment(state)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        got = pool.submit(published, state, tmp_path).result(timeout=120)
+    assert got["did"] == "8 images with truth, base and tuned in the FiftyOne dataset 'drawn'"
+    assert got["skipped"] == [False, True]
+    assert got["runs"] == ["eval_base", "eval_tuned"]
+    assert got["miou"] == pytest.approx(got["score"], abs=1e-12)
+    assert got["files"] == {True}

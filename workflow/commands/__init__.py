@@ -1,0 +1,1 @@
+"""What is no stage, one command a file: import, export, predict, ledger, history, serve, demo and others."""

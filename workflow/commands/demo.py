@@ -1,0 +1,187 @@
+"""The demo: the whole loop in one go, from raw images to a fine-tuned, evaluated model.
+
+This page is the product in order: read it from top to bottom.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from workflow import models, services
+from workflow.commands import reviewer as review
+from workflow.errors import ConfigError, StageError
+from workflow.labels import ledger
+from workflow.labels.ledger.account import cost_model
+from workflow.labelstudio import project as link
+from workflow.labelstudio.connection import connect, served_root, state_folder
+from workflow.project.paths import Project
+from workflow.project.rows import read_rows, write_json
+from workflow.running.runner import Outcome
+from workflow.stages import catalog, dataset, evaluate, preannotate, pull, push, train
+
+Summary = dict[str, Any]
+
+
+def run(project: Project, reviewer: str = "simulated", device: str = "auto") -> Summary:
+    """Run every stage, print a table, and write data/summary.json, whose content is returned.
+
+    `reviewer` is "simulated", or "me" to stop and wait for a person in Label Studio.
+    """
+    if reviewer not in ("simulated", "me"):
+        raise ConfigError([f"reviewer {reviewer!r} is neither simulated nor me"], "make demo REVIEWER=me")
+    start = time.perf_counter()
+    outcomes: list[Outcome] = []
+
+    def do(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        mark = "unchanged" if outcome.skipped else f"{outcome.seconds:.1f} s"
+        print(f"{outcome.stage}: {outcome.did} [{mark}]", flush=True)
+
+    _say_what_stands_in(project)
+    with ThreadPoolExecutor(1) as pool:
+        # A fresh Label Studio takes most of a minute to migrate its database: meanwhile, look at images.
+        servers = pool.submit(_start_servers, project)
+        do(_draw(project))
+        do(catalog.run(project))
+        do(preannotate.run(project, device))
+        do(_wait_for(servers))
+    client, served = connect(project)
+    do(push.run(project, client, served))
+    do(review.run(project, client) if reviewer == "simulated" else _wait_for_person(project, client))
+    do(pull.run(project, client))
+    do(dataset.run(project))
+    do(train.run(project, device))
+    do(evaluate.run(project, device))
+    do(evaluate.publish(project))
+    summary = _summarise(project, outcomes, client.url)
+    write_json(project.data / "summary.json", summary)
+    print(_table(project, summary, time.perf_counter() - start))
+    return summary
+
+
+def _say_what_stands_in(project: Project) -> None:
+    """Which models guess, and where each comes from: nobody should wonder whether a hub was used."""
+    for spec in project.settings.preannotate.models:
+        family, checkpoint = models.resolve(spec, project.folder)
+        where = "a local file; no model hub is used"
+        if isinstance(checkpoint, str):
+            here = checkpoint in models.MODELS[family].module.on_this_machine()
+            where = "on this machine; no model hub is used" if here else "fetched from its publisher, once"
+        print(f"{project.settings.title}: pre-annotating with {spec}, {where}", flush=True)
+
+
+def _draw(project: Project) -> Outcome:
+    """Let the project's own script draw its raw images, once."""
+    script = project.settings.demo.images
+    if script is None:
+        return Outcome("images", 0.0, f"{project.images}, as they are", skipped=True)
+    start, before = time.perf_counter(), catalog.plan(project).inputs
+    command = [sys.executable, str(project.folder / script), "--out", str(project.data)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode:
+        last = (made.stderr.strip().splitlines() or ["no message"])[-1]
+        raise StageError(f"{script} failed: {last}", f"{' '.join(command)}")
+    same = catalog.plan(project).inputs == before
+    return Outcome("images", time.perf_counter() - start, made.stdout.strip().splitlines()[-1], same)
+
+
+def _start_servers(project: Project) -> Outcome:
+    start = time.perf_counter()
+    state = state_folder(project.workspace)
+    before = {s.name for s in services.status(state) if s.state == "running"}
+    quiet: Callable[[str], None] = lambda line: None  # noqa: E731 - the table says it once
+    urls = services.up(state, services.SERVICES, quiet, served_root(state))
+    did = ", ".join(f"{name} at {url}" for name, url in urls.items() if name != "mongod")
+    return Outcome("servers", time.perf_counter() - start, did, skipped=before >= set(urls))
+
+
+def _wait_for(servers: Future[Outcome]) -> Outcome:
+    if not servers.done():
+        print("waiting for Label Studio, which sets up its database the first time", flush=True)
+    return servers.result()
+
+
+def _wait_for_person(project: Project, client: Any) -> Outcome:
+    """Wait until a person in Label Studio has dealt with every task; a message now and then says how many."""
+    start = time.perf_counter()
+    number = link.find_project(project, client)
+    access = services.label_studio_access(state_folder(project.workspace))
+    print(f"\nReview the images at {client.url}/projects/{number}/data?labeling=1", flush=True)
+    if access.managed:
+        print(f"  login {access.email}  password {access.password}")
+    print("  this goes on by itself when no task is left; Ctrl-C stops, make demo REVIEWER=me goes on\n")
+    waiting = -1
+    while True:
+        state = client.project(number) if number else None
+        if state is None:
+            raise StageError(
+                f"{client.url} has no project of {project.name} any more", "make demo REVIEWER=me"
+            )
+        skipped = state.get("skipped_annotations_number", 0)
+        left = state["task_number"] - state["num_tasks_with_annotations"] - skipped
+        if left <= 0:
+            return Outcome(
+                "review", time.perf_counter() - start, f"{state['task_number']} tasks reviewed by you"
+            )
+        if left != waiting:
+            print(f"  {left} tasks wait", flush=True)
+        waiting = left
+        time.sleep(5)
+
+
+def _summarise(project: Project, outcomes: list[Outcome], label_studio: str) -> Summary:
+    state = state_folder(project.workspace)
+    urls = {s.name: s.url for s in services.status(state) if s.url}
+    urls["label-studio"] = f"{label_studio}/projects/{link.link(project)['project']}"
+    if "fiftyone-app" in urls:
+        urls["fiftyone-app"] = evaluate.app_url(project, urls["fiftyone-app"])
+    people = ledger.summarise(read_rows(project.ledger), cost_model(project.settings.review))
+    found = evaluate.result(project)
+    stages = [
+        {"name": o.stage, "seconds": round(o.seconds, 2), "did": o.did, "skipped": o.skipped}
+        for o in outcomes
+    ]
+    return {
+        "stages": stages,
+        "ledger": people,
+        "base": found.base and evaluate.summary_of(found.base),
+        "tuned": evaluate.summary_of(found.tuned),
+        "urls": urls,
+        "report": str(found.report),
+    }
+
+
+def _table(project: Project, summary: Summary, seconds: float) -> str:
+    """What `make demo` leaves on the screen. The password goes here and into no file."""
+    access = services.label_studio_access(state_folder(project.workspace))
+    people = summary["ledger"]
+    lines = ["", f"{'stage':<12} {'seconds':>8}  did"]
+    for row in summary["stages"]:
+        shown = "unchanged" if row["skipped"] else f"{row['seconds']:.1f}"
+        lines.append(f"{row['name']:<12} {shown:>9} {row['did']}")
+    lines += ["", f"people       {', '.join(f'{people[a]} {a}' for a in ledger.ACTIONS)}"]
+    spent, spared_from = people["reviewer_seconds"], people["seconds_from_nothing"]
+    lines.append(
+        f"             {spent:.0f} s of reviewing against {spared_from:.0f} s of labeling from nothing,"
+    )
+    lines.append("             by the cost model of project.toml ([review])")
+    for name, after in summary["tuned"]["headlines"].items():
+        before = summary["base"]["headlines"].get(name) if summary["base"] else None
+        numbers = [
+            f"{value:.3f} {when}"
+            for value, when in ((before, "before"), (after, "after"))
+            if value is not None
+        ]
+        lines.append(f"{name:<12} {', '.join(numbers)}")
+    lines.append("")
+    login = f"   login {access.email}  password {access.password}" if access.managed else ""
+    lines.append(f"Label Studio {summary['urls']['label-studio']}{login}")
+    lines.append(f"FiftyOne     {summary['urls'].get('fiftyone-app', 'not running: make up')}")
+    lines.append(f"report       {summary['report']}")
+    lines.append(f"\n{seconds:.0f} s in all; make down stops the servers")
+    return "\n".join(lines)

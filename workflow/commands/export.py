@@ -1,0 +1,129 @@
+"""Export reviewed labels, or an annotator's predictions, as another tool's file or folder.
+
+What the format cannot carry is counted. The target appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from workflow.errors import FormatError, StageError
+from workflow.formats.page import Picture, Writing, format_for
+from workflow.labelstudio.project_interface import interface_of
+from workflow.project.paths import Project
+from workflow.project.rows import read_catalog, read_samples
+from workflow.records import Annotation, Sample, Split
+from workflow.running.runner import Outcome
+from workflow.tasks import TASKS
+
+
+def run(
+    project: Project,
+    name: str,
+    target: Path,
+    split: Split | None = None,
+    predictions: str | None = None,
+    force: bool = False,
+) -> tuple[Outcome, list[str]]:
+    """Write the format `name` to `target`; what was done, and a line for each reason of a loss.
+
+    `predictions` names a file of predictions/ to be written instead of the labels. StageError where the
+    target exists and `force` does not replace it, or where there is nothing to write.
+    """
+    start = time.perf_counter()
+    settings = project.settings
+    row = format_for(name, settings.task)
+    target = target.expanduser().resolve()
+    if target.exists() and not force:
+        raise StageError(f"{target} exists", "name another, or --force to replace it")
+    if target.is_dir() and (project.folder.is_relative_to(target) or target.is_relative_to(project.data)):
+        raise StageError(f"{target} belongs to the project", "name another folder")
+    writing = Writing(
+        project.name,
+        settings.task,
+        settings.classes,
+        settings.keypoints,
+        settings.push.masks,
+        predictions is not None,
+        categories=interface_of(project).categories,
+    )
+    pictures = _pictures(project, split, predictions, writing)
+    _count_what_has_no_place(name, pictures, writing)
+    fresh = target.with_name(f".{target.name}.partial")
+    _remove(fresh)
+    try:
+        fresh.parent.mkdir(parents=True, exist_ok=True)
+        row.load().write(fresh, pictures, writing)
+        if target.is_dir() or fresh.is_dir():
+            _remove(target)
+        fresh.replace(target)
+    finally:
+        _remove(fresh)
+    found = sum(len(p.annotations) for p in pictures)
+    empty = sum(not p.annotations for p in pictures)
+    did = f"{len(pictures)} images ({found} {TASKS[settings.task].noun}, {empty} empty) as {name} to {target}"
+    return Outcome("export", time.perf_counter() - start, did), writing.losses.lines()
+
+
+def _count_what_has_no_place(name: str, pictures: list[Picture], writing: Writing) -> None:
+    row = format_for(name, writing.task)
+    if writing.predictions and not row.scores:
+        scores = sum(a.score is not None for p in pictures for a in p.annotations)
+        writing.losses.add(f"scores, for which {name} has no place", count=scores)
+    if not row.relations:
+        relations = sum(len(p.relations) for p in pictures)
+        writing.losses.add(f"relations, for which {name} has no place", count=relations)
+
+
+def _pictures(
+    project: Project, split: Split | None, predictions: str | None, writing: Writing
+) -> list[Picture]:
+    samples = _samples(project, predictions)
+    pictures = []
+    for record in read_catalog(project.catalog):
+        if record.id not in samples or split not in (None, record.split):
+            continue
+        path = project.image_path(record.path)
+        if not path.exists():
+            raise StageError(f"{path} is gone, but is labeled", "put it back, or run workflow catalog")
+        annotations = []
+        for annotation in samples[record.id].annotations:
+            if TASKS[writing.task].takes(annotation):
+                annotations.append(annotation)
+            else:
+                writing.losses.add(f"annotations that are none of {writing.task}", record.path)
+        _check(annotations, writing, record.path)
+        relations = tuple(samples[record.id].meta.get("relations", ()))
+        pictures.append(Picture(record, path, tuple(annotations), relations))
+    if not pictures:
+        what = f"of {split} " if split else ""
+        raise StageError(f"no image {what}has labels to export", "workflow pull, or workflow import")
+    return pictures
+
+
+def _samples(project: Project, predictions: str | None) -> dict[str, Sample]:
+    if predictions is None:
+        samples = read_samples(project.labels)
+        return {image: sample for image, sample in samples.items() if sample.state == "reviewed"}
+    folder = project.data / "predictions"
+    known = sorted(path.stem for path in folder.glob("*.jsonl"))
+    if predictions not in known:
+        raise StageError(f"no predictions {predictions!r}", f"one of: {', '.join(known) or 'none yet'}")
+    return read_samples(folder / f"{predictions}.jsonl")
+
+
+def _check(annotations: list[Annotation], writing: Writing, where: str) -> None:
+    """FormatError for a label that is no class any more: formats number them."""
+    for annotation in annotations:
+        names = writing.keypoints if annotation.keypoints else writing.classes
+        if annotation.label not in names:
+            raise FormatError(f"{where}: label {annotation.label!r} is no class", "add it to project.toml")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,219 @@
+"""Import labels that other tools wrote: their images into the project, their labels as reviewed ones.
+
+Or as predictions. What a person labeled here is never replaced, what an earlier import did is. All that is
+wrong with a source is said at once, before anything is written, and all that cannot be carried is counted.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from workflow.commands.import_source import Entry, read_source, resolve
+from workflow.errors import FormatError
+from workflow.formats.page import Losses
+from workflow.labels import history
+from workflow.labels.renames import lock_schema
+from workflow.labelstudio import regions
+from workflow.project.paths import Project
+from workflow.project.rowfile import RowFile
+from workflow.project.rows import (
+    Row,
+    atomic,
+    digest,
+    file_digest,
+    read_catalog,
+    read_rows,
+    sample_to_row,
+    write_rows_if_changed,
+)
+from workflow.records import ImageRecord, Provenance, Sample
+from workflow.running.progress import progress
+from workflow.running.runner import Outcome
+from workflow.stages import catalog
+from workflow.tasks import TASKS
+
+Target = Literal["labels", "predictions"]
+
+
+@dataclass
+class Result:
+    """What an import did: `lines` say, a reason each, what could not be carried."""
+
+    outcome: Outcome
+    lines: list[str] = field(default_factory=list)
+
+
+def run(
+    project: Project,
+    name: str,
+    source: Path,
+    images: Path | None = None,
+    target: Target = "labels",
+    class_map: Mapping[str, str] | None = None,
+    dry_run: bool = False,
+) -> Result:
+    """Bring the labels at `source`, of the format `name`, into labels.jsonl or predictions/import-*.jsonl.
+
+    Images are looked for below `images`, beside the source, and in the project; those that are not in the
+    project are copied there. `class_map` renames the source's classes; one that it leads to "" is left out.
+    FormatError where the source is broken, has other classes or does not fit the task: then nothing is done.
+    """
+    start = time.perf_counter()
+    labels = target == "labels"
+    source = resolve(project, name, source)
+    title = name if labels else _title(name, source)
+    provenance = Provenance("import" if labels else "model", title)
+    entries, losses = read_source(project, name, source, images, provenance, class_map or {})
+    copied = 0
+    if not dry_run:
+        lock_schema(project)
+        copied = _copy(project, entries, losses)
+        catalog.run(project)
+        entries = _readable(entries, read_catalog(project.catalog), losses)
+    revision = source.name if labels else digest([e.rows() for e in entries])
+    provenance = replace(provenance, revision=revision, at=datetime.now(UTC).isoformat(timespec="seconds"))
+    samples = {e.id: _sample(e, title, labels, provenance) for e in entries}
+    path = project.labels if labels else project.data / "predictions" / f"{title}.jsonl"
+    left = _left_to_people(project, samples) if labels else set()
+    did = _summary(project, [s for image, s in samples.items() if image not in left], len(left))
+    by = f"import {name}" if labels else ""
+    changed = dry_run or _write(project, path, _rows(project, samples, left, labels), by)
+    did = f"would be {did}" if dry_run else f"{did}, {copied} images copied; in {path}"
+    outcome = Outcome("import", time.perf_counter() - start, did, skipped=not changed)
+    return Result(outcome, losses.lines() + _unused(project, entries))
+
+
+def parse_class_map(pairs: Sequence[str]) -> dict[str, str]:
+    """old=new, as the command line has it. FormatError where there is no `=`."""
+    if wrong := [pair for pair in pairs if "=" not in pair]:
+        raise FormatError(f"--class-map {wrong[0]!r} is no OLD=NEW")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _title(name: str, source: Path) -> str:
+    """What imported predictions are called: their file, and the annotator."""
+    return "import-" + re.sub(r"[^a-z0-9]+", "-", f"{name} {source.stem}".lower()).strip("-")
+
+
+def _copy(project: Project, entries: Sequence[Entry], losses: Losses) -> int:
+    """Put the images that are not there yet into the project, under names that are free; how many."""
+    there = set()
+    if project.catalog.exists():
+        there = {r.id for r in read_catalog(project.catalog) if project.image_path(r.path).exists()}
+    copied = 0
+    with progress("copying images", len(entries)) as advance:
+        for entry in entries:
+            advance()
+            path = entry.image.path
+            if entry.id in there or path.is_relative_to(project.images):
+                continue
+            name = PurePosixPath(entry.image.name)
+            target = project.images / name
+            if target.exists() and file_digest(target) != entry.id:
+                losses.add("images renamed, as another has their name", str(name))
+                target = target.with_stem(f"{target.stem}-{entry.id}")
+            if not target.exists():
+                with atomic(target) as file, path.open("rb") as original:
+                    shutil.copyfileobj(original, file)
+                copied += 1
+    return copied
+
+
+def _readable(entries: list[Entry], catalogued: list[ImageRecord], losses: Losses) -> list[Entry]:
+    """The entries whose images the catalog could read."""
+    records = {r.id: r for r in catalogued}
+    for entry in entries:
+        if entry.id not in records:
+            losses.add("images that cannot be read: see quarantine.jsonl", entry.image.name)
+        elif entry.split and entry.split != records[entry.id].split:
+            losses.add("images whose split here is another than in the source", entry.image.name)
+    return [entry for entry in entries if entry.id in records]
+
+
+def _sample(entry: Entry, name: str, labels: bool, provenance: Provenance) -> Sample:
+    """Name every region, the same on every run, so that the ledger can follow it."""
+    given = {a.id: digest([entry.id, name, n])[:10] for n, a in enumerate(entry.annotations) if a.id}
+    annotations = tuple(
+        replace(
+            a,
+            id=given.get(a.id) or digest([entry.id, name, n])[:10],
+            parent=given.get(a.parent, ""),
+            provenance=provenance,
+        )
+        for n, a in enumerate(entry.annotations)
+    )
+    if not labels:
+        return Sample(entry.id, "predicted", annotations)
+    meta: Row = {"imported": name, "at": provenance.at}
+    if entry.relations:
+        meta["relations"] = [_between(given, relation) for relation in entry.relations]
+    return Sample(entry.id, "reviewed", annotations, meta)
+
+
+def _between(given: Mapping[str, str], relation: Row) -> Row:
+    """A relation between regions by the names they are given here."""
+    first, last = regions.ends(relation, given)
+    return relation | {"from_id": given[first], "to_id": given[last]}
+
+
+def _left_to_people(project: Project, samples: Mapping[str, Sample]) -> set[str]:
+    """Of the images, those that a person labeled or skipped in Label Studio."""
+    decided = (row for row in read_rows(project.labels) if row["state"] in ("reviewed", "skipped"))
+    return {row["image"] for row in decided if "imported" not in row} & samples.keys()
+
+
+def _rows(project: Project, samples: Mapping[str, Sample], left: set[str], labels: bool) -> list[Row]:
+    """The lines to be written: all predictions, or the labels merged into those that are there."""
+    fresh = {image: sample_to_row(sample) for image, sample in samples.items() if image not in left}
+    if not labels:
+        return list(fresh.values())
+    images = [record.id for record in read_catalog(project.catalog)]
+    unlabeled = {image: sample_to_row(Sample(image, "unlabeled")) for image in images}
+    rows = unlabeled | {row["image"]: row for row in read_rows(project.labels)} | fresh
+    return [row for _, row in sorted(rows.items())]
+
+
+def _write(project: Project, path: Path, rows: list[Row], by: str) -> bool:
+    """Replace the file, but not a line that would say only when it was imported again.
+
+    Labels, changed `by` that import, go into their history too.
+    """
+    old = {row["image"]: row for row in read_rows(path)}
+    said = {image: _without_time(row) for image, row in old.items()}
+    kept = [old[r["image"]] if said.get(r["image"]) == _without_time(r) else r for r in rows]
+    if not by:
+        return write_rows_if_changed(path, kept)
+    file = RowFile(path)
+    for row in kept:
+        file.put(row["image"], row)
+    return history.save(project, file, by)
+
+
+def _without_time(row: Row) -> str:
+    """A name of what a line says, whenever it was imported."""
+    annotations = [
+        a | {"provenance": {k: v for k, v in a["provenance"].items() if k != "at"}}
+        for a in row["annotations"]
+    ]
+    return digest({k: v for k, v in row.items() if k != "at"} | {"annotations": annotations})
+
+
+def _summary(project: Project, samples: Sequence[Sample], left: int) -> str:
+    found = sum(len(s.annotations) for s in samples)
+    empty = sum(not s.annotations for s in samples)
+    did = f"{len(samples)} images ({found} {TASKS[project.settings.task].noun}, {empty} empty)"
+    return f"{did}, {left} left as people labeled them" if left else did
+
+
+def _unused(project: Project, entries: Sequence[Entry]) -> list[str]:
+    """Classes the source never has: of its images, the project now believes that they show none."""
+    used = {a.label for e in entries for a in e.annotations}
+    unused = [name for name in project.settings.labels if name not in used]
+    return [f"no image shows {', '.join(unused)}: true only if the source labels them"] if unused else []

@@ -1,0 +1,151 @@
+"""Ledger: what people did to the guesses, in figures, and which thresholds would spare them work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from workflow.errors import StageError
+from workflow.labels.ledger import ACTIONS
+from workflow.labels.ledger.account import Account, look
+from workflow.labels.ledger.figures import FATES, Figures, Share, Tallies
+from workflow.labels.ledger.lead_time import FEW, STATISTICS, LeadTime
+from workflow.labels.ledger.thresholds import FEW as FEW_GUESSES
+from workflow.labels.ledger.thresholds import Suggestion
+from workflow.project.paths import Project
+from workflow.project.settings import Settings
+
+KEYPOINTS = "none are suggested for keypoints: an object's points go with its box, at costs unknown here"
+
+
+def run(project: Project) -> Account:
+    """The figures of ledger.jsonl. StageError where nothing was pulled, or nobody has decided anything."""
+    if not project.ledger.exists():
+        raise StageError(f"{project.ledger} does not exist: nothing was pulled", "workflow pull")
+    account = look(project)
+    if account is None:
+        raise StageError(
+            f"{project.ledger} is empty: nobody has decided on any image",
+            "review in Label Studio, then workflow pull",
+        )
+    return account
+
+
+def as_json(project: Project, account: Account) -> str:
+    """All figures as JSON; shares as {count, of, share, low, high}, None where there is nothing to share."""
+    told: dict[str, Any] = {"project": project.name} | account.figures.to_json()
+    told["thresholds"] = {"model": account.model, "classes": [s.to_json() for s in account.suggestions]}
+    return orjson.dumps(told, option=orjson.OPT_INDENT_2).decode()
+
+
+def describe(project: Project, account: Account) -> str:
+    found = account.figures
+    lines = [
+        f"{project.name}: {found.decisions} decisions on images with guesses, {found.skipped} of them"
+        f" skipped; {found.blind} on blind images, {found.control} of them the control share",
+        "In percent of the guesses, with the 95 % interval; added: in percent of the objects people left.",
+        "",
+    ]
+    # A task knows only some of the words.
+    words = [action for action in ACTIONS if found.all.counts[action]]
+    groups = {"class": found.classes, "score": found.scores}
+    groups |= {"model": found.models} if len(found.models) < len(found.rounds) else {}
+    groups |= {"round": _numbered(found.rounds), "person": found.persons}
+    lines += _table(found, groups, words)
+    lines += ["", *_lead_time(found.lead_time)]
+    if found.probes:
+        lines += ["", *_probes(found)]
+    return "\n".join([*lines, "", *_suggestions(project.settings, account)])
+
+
+def _numbered(rounds: Tallies) -> Tallies:
+    return {f"{number} {name}": tally for number, (name, tally) in enumerate(rounds.items(), 1)}
+
+
+def _table(found: Figures, groups: dict[str, Tallies], words: Sequence[str]) -> Iterator[str]:
+    width = max(len(name) for tallies in groups.values() for name in [*tallies, ""]) + 2
+    heads = ("guesses", *words, "precision", "recall")
+    yield " " * max(width, 9) + "".join(f"{head:>15}" for head in heads)
+    for title, tallies in {"": {"all": found.all}, **groups}.items():
+        if title:
+            yield f"by {title}"
+        for name, tally in tallies.items():
+            known = words if tally.missed is not None else [w for w in words if w in FATES]
+            cells = {word: _share(tally.share(word)) for word in known}
+            cells |= {"guesses": str(tally.guesses), "precision": _share(tally.precision)}
+            cells["recall"] = _share(tally.recall)
+            indent = "  " if title else ""
+            yield f"{indent + name:<{max(width, 9)}}" + "".join(f"{cells.get(h, '-'):>15}" for h in heads)
+
+
+def _share(share: Share | None) -> str:
+    """Percent and interval, as "78 (75-81)"."""
+    if share is None or share.value is None or share.interval is None:
+        return "-"
+    low, high = share.interval
+    return f"{100 * share.value:.0f} ({100 * low:.0f}-{100 * high:.0f})"
+
+
+def _lead_time(times: LeadTime) -> Iterator[str]:
+    yield f"seconds an image, with guesses ({len(times.guessed)}) and without ({len(times.blind)})"
+    for name in STATISTICS:
+        guessed, blind, saved = *times.of(name), times.saved(name)
+        interval = times.intervals.get(name)
+        shown = f"  saved {saved:.1f}" if saved is not None else ""
+        shown += f" ({interval[0]:.1f} to {interval[1]:.1f})" if interval else ""
+        yield f"  {name:<7}{_seconds(guessed):>8}{_seconds(blind):>8}{shown}"
+    if times.p is None:
+        yield f"  too few to say more: {FEW} of each are needed"
+    else:
+        yield f"  p = {times.p:.2g} that guesses make no difference (Mann-Whitney)"
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _probes(found: Figures) -> Iterator[str]:
+    yield "planted wrong guesses that people caught"
+    for person, share in (found.probes | {"all": found.all_probes}).items():
+        yield f"  {person:<7}{share.count:>4} of {share.of}: {_share(share)} %"
+
+
+def _suggestions(settings: Settings, account: Account) -> Iterator[str]:
+    yield f"thresholds by the costs of [review], on the guesses of {account.model}"
+    if settings.task == "keypoints":
+        yield f"  {KEYPOINTS}"
+        return
+    if not account.suggestions:
+        yield "  no guess has a score"
+        return
+    width = max(len("class"), *(len(s.label) for s in account.suggestions)) + 2
+    heads = "".join(f"{head:>8}" for head in ("guesses", "lowest", "now", "best"))
+    yield f"  {'class':<{width}}{heads}  seconds saved per 100 images"
+    for s in account.suggestions:
+        numbers = f"{s.guesses:>8}{s.lowest:>8.2f}{_threshold(s.now):>8}{_threshold(s.best):>8}"
+        few = f" (of fewer than {FEW_GUESSES} guesses)" if s.guesses < FEW_GUESSES else ""
+        yield f"  {s.label:<{width}}{numbers}{s.saved:>8.1f}{few}"
+    own = "own: the model's own threshold. " if any(s.now is None for s in account.suggestions) else ""
+    yield f"  {own}What scores below the lowest was never shown, and is unknown."
+    if wanted := [s for s in account.suggestions if s.worthwhile]:
+        yield "  To take them over, put this into project.toml, in place of its thresholds:"
+        yield ""
+        yield from as_toml(settings, wanted)
+
+
+def _threshold(value: float | None) -> str:
+    return "own" if value is None else f"{value:g}"
+
+
+def as_toml(settings: Settings, wanted: Iterable[Suggestion]) -> list[str]:
+    """The section [preannotate.thresholds] with the suggestions, and whatever else it holds today."""
+    thresholds = settings.preannotate.thresholds | {s.label: s.best for s in wanted}
+    lines = [
+        f"{json.dumps(label, ensure_ascii=False)} = {thresholds[label]}"
+        for label in settings.classes
+        if label in thresholds
+    ]
+    return ["[preannotate.thresholds]", *lines]

@@ -1,0 +1,178 @@
+"""Predict: try any model on any picture, without a project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from PIL import Image, ImageDraw, ImageFont
+
+from workflow import models
+from workflow.errors import ImageError, ModelError
+from workflow.images import decode
+from workflow.models import Annotator, Guesses, Options, Pixels
+from workflow.models.chain import load_chain
+from workflow.records import Annotation
+from workflow.shapes import masks
+from workflow.shapes.geometry import rotated_corners
+from workflow.shapes.overlap import as_box
+
+BATCH = 8
+COLOURS = ("#e69f00", "#0072b2", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
+
+Found = list[tuple[Path, Guesses]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which models, in a row, named as seen from `folder`, are asked for which classes: their own where
+    none is named. Without a `threshold`, what draws must be a quarter sure, and what names may say all."""
+
+    models: Sequence[str]
+    folder: Path
+    classes: Sequence[str] = ()
+    threshold: float | None = None
+    top: int | None = None
+    image_size: int | None = None
+    device: str = "auto"
+    trust: bool = False
+
+
+def run(paths: Sequence[Path], ask: Question) -> tuple[Found, list[str]]:
+    """What the model says of each picture, and a line for each that is broken. ModelError if it cannot."""
+    for spec in ask.models:
+        models.fetch(spec, ask.folder)
+    options = Options(
+        threshold=ask.threshold,
+        image_size=ask.image_size,
+        device=ask.device,
+        trust=ask.trust,
+        log=models.fetched_folder().parent / "logs" / f"{models.slug(' '.join(ask.models))}.log",
+    )
+    annotator = load_chain(ask.models, ask.folder, None, options)
+    found: Found = []
+    problems: list[str] = []
+    try:
+        classes = _classes(annotator, ask.classes)
+        for good, pixels in _decoded(paths, problems):
+            guesses = annotator.annotate(pixels, [()] * len(good), classes)
+            found += [(path, said[: ask.top]) for path, said in zip(good, guesses, strict=True)]
+    finally:
+        annotator.close()
+    return found, problems
+
+
+def _classes(annotator: Annotator, wanted: Sequence[str]) -> Sequence[str]:
+    if not annotator.names and not wanted:
+        raise ModelError(f"model {annotator.name!r} finds what it is told", "name it: --classes a,b,c")
+    unknown = sorted(set(wanted) - set(annotator.names))
+    if annotator.names and unknown:
+        known = ", ".join(annotator.names[:12]) + (", ..." if len(annotator.names) > 12 else "")
+        raise ModelError(f"model {annotator.name!r} knows no {', '.join(unknown)}", f"it knows {known}")
+    return wanted or annotator.names
+
+
+def _decoded(paths: Sequence[Path], problems: list[str]) -> Iterator[tuple[list[Path], list[Pixels]]]:
+    """Batches of the readable pictures; a line goes to `problems` for each of the others."""
+    for start in range(0, len(paths), BATCH):
+        good: list[Path] = []
+        pixels: list[Pixels] = []
+        for path in paths[start : start + BATCH]:
+            try:
+                pixels.append(decode.from_file(path))
+                good.append(path)
+            except ImageError as error:
+                problems.append(str(error))
+        if good:
+            yield good, pixels
+
+
+def as_json(found: Found) -> str:
+    """[{image, predictions: [{label, score, box?, mask?, ...}]}], best first; the mask is COCO's RLE."""
+    rows = [{"image": str(path), "predictions": [_row(a) for a in guesses]} for path, guesses in found]
+    return orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode()
+
+
+def _row(a: Annotation) -> dict[str, Any]:
+    row: dict[str, Any] = {"label": a.label, "score": round(a.score or 0.0, 4)}
+    if a.rotated_box is not None:
+        r = a.rotated_box
+        row["rotated_box"] = [round(v, 2) for v in (r.cx, r.cy, r.width, r.height, r.angle)]
+    if a.keypoints is not None:
+        row["keypoints"] = [[round(v, 2) for v in point] for point in a.keypoints]
+    if (box := as_box(a)) is not None:
+        row["box"] = [round(v, 2) for v in box]
+    if a.mask is not None:
+        row["mask"] = {"size": [a.mask.height, a.mask.width], "counts": a.mask.counts}
+    return row
+
+
+def as_table(found: Found) -> str:
+    lines = []
+    for path, guesses in found:
+        lines.append(f"{path}: {len(guesses) or 'nothing'} found")
+        width = max((len(a.label) for a in guesses), default=0)
+        for a in guesses:
+            place = a.keypoints[0] if a.keypoints else as_box(a) or ()
+            numbers = "  ".join(f"{value:7.1f}" for value in place)
+            pixels = f"  {masks.area(a.mask)} pixels" if a.mask else ""
+            lines.append(f"  {a.score:.2f}  {a.label:{width}}  {numbers}{pixels}".rstrip())
+    return "\n".join(lines)
+
+
+def draw(found: Found, folder: Path) -> None:
+    """A copy of each picture with its guesses, in `folder`, named as the picture; no two share a name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    taken: set[str] = set()
+    labels = sorted({a.label for _, guesses in found for a in guesses})
+    colours = {label: COLOURS[number % len(COLOURS)] for number, label in enumerate(labels)}
+    for path, guesses in found:
+        name, number = path.stem, 2
+        while name.lower() in taken:
+            name, number = f"{path.stem}-{number}", number + 1
+        taken.add(name.lower())
+        _draw(path, guesses, colours).save(folder / f"{name}.jpg", quality=92)
+
+
+def _draw(path: Path, guesses: Guesses, colours: dict[str, str]) -> Image.Image:
+    picture = Image.fromarray(decode.from_file(path))
+    size = max(12, round(max(picture.size) / 50))
+    for a in guesses:
+        if a.mask is not None:
+            shade = Image.fromarray(masks.decode(a.mask).astype(np.uint8) * 115)
+            picture.paste(colours[a.label], (0, 0), shade)
+    pen = ImageDraw.Draw(picture)
+    font = _font(size)
+    # The best is drawn last, so that it lies on top; labels of the whole image stand below each other.
+    whole = [a for a in guesses if not a.geometry]
+    for a in reversed(guesses):
+        _outline(pen, a, colours[a.label], max(2, size // 8))
+        if a.geometry == "keypoints":
+            continue
+        x, y = (as_box(a) or (0.0, 0.0))[:2]
+        y = whole.index(a) * size * 1.4 if a in whole else max(0.0, y - size * 1.3)
+        text = f"{a.label} {a.score:.2f}"
+        corner = (x + pen.textlength(text, font) + size / 2, y + size * 1.3)
+        pen.rectangle((x, y, *corner), fill=colours[a.label])
+        pen.text((x + size / 4, y), text, "white", font)
+    return picture
+
+
+def _outline(pen: ImageDraw.ImageDraw, a: Annotation, colour: str, width: int) -> None:
+    if a.box is not None:
+        pen.rectangle(a.box, outline=colour, width=width)
+    if a.rotated_box is not None:
+        pen.polygon([tuple(p) for p in rotated_corners(a.rotated_box)], outline=colour, width=width)
+    for x, y in a.keypoints or ():
+        pen.ellipse((x - 2 * width, y - 2 * width, x + 2 * width, y + 2 * width), fill=colour)
+
+
+def _font(size: int) -> Any:
+    import matplotlib
+
+    # It has the letters of most scripts, unlike Pillow's own.
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)

@@ -1,0 +1,1 @@
+"""The Hugging Face dataset: columns a task, Parquet, card."""

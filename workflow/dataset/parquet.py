@@ -1,0 +1,134 @@
+"""Rows of a Hugging Face dataset, one reviewed image each, with what the project's task labels.
+
+The original image bytes stand beside the labels (`datasets` applies EXIF when it decodes), and all
+coordinates are pixels of the upright image in 64 bits, so they come back as they went in. Each kind of
+task has a file of its own: labels of the whole image, objects, and classes painted over the image.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workflow.dataset import labels, objects, pixels
+from workflow.errors import FormatError
+from workflow.records import Annotation, ImageRecord
+from workflow.tasks import TASKS, TaskName
+
+if TYPE_CHECKING:
+    import datasets
+
+Row = dict[str, Any]
+ROW_GROUP = 64
+# Task -> the file that knows its columns: `features`, `pack` and `unpack`.
+KINDS: Mapping[str, Any] = {
+    "classification": labels,
+    "multilabel-classification": labels,
+    "detection": objects,
+    "oriented-detection": objects,
+    "keypoints": objects,
+    "instance-segmentation": objects,
+    "semantic-segmentation": pixels,
+}
+
+
+def features(task: TaskName, classes: Sequence[str], keypoints: Sequence[str] = ()) -> datasets.Features:
+    """The schema of a reviewed split. FormatError where there are more classes than the format holds."""
+    from datasets import Features, Image, Value
+
+    head = {
+        "image_id": Value("string"),
+        "image": Image(),
+        "file": Value("string"),
+        "width": Value("int32"),
+        "height": Value("int32"),
+    }
+    return Features(head | KINDS[task].features(task, classes, keypoints))
+
+
+def unreviewed_features() -> datasets.Features:
+    """The schema of the images that nobody has decided on: not seen, or seen and skipped."""
+    from datasets import Features, Value
+
+    return Features({name: Value("string") for name in ("image_id", "file", "split", "state")})
+
+
+def to_row(
+    record: ImageRecord,
+    content: bytes,
+    annotations: Sequence[Annotation],
+    task: TaskName,
+    classes: Sequence[str],
+    keypoints: Sequence[str] = (),
+    lost: Counter[str] | None = None,
+) -> Row | None:
+    """One reviewed image; without annotations it is a true negative.
+
+    None where the task has no row for such an image: one class an image, and it has none or several.
+    What is left out or bent is counted in `lost`, by reason. FormatError for a geometry the task does
+    not have, and for a label that is no class of the project.
+    """
+    lost = Counter() if lost is None else lost
+    for annotation in annotations:
+        _refuse_strange(annotation, task)
+    columns = KINDS[task].pack(record, annotations, task, classes, keypoints, lost)
+    if columns is None:
+        return None
+    head = {
+        "image_id": record.id,
+        "image": {"bytes": content, "path": record.path},
+        "file": record.path,
+        "width": record.width,
+        "height": record.height,
+    }
+    return head | columns
+
+
+def _refuse_strange(annotation: Annotation, task: TaskName) -> None:
+    # A person may have turned a box where none should be; the box round it says nearly the same.
+    turned = annotation.rotated_box is not None and "box" in TASKS[task].geometry
+    if not TASKS[task].takes(annotation) and not turned:
+        shape = (annotation.geometry or "no place").replace("_", " ")
+        what = f"annotation {annotation.label!r} has {shape}, which no {task} dataset holds"
+        raise FormatError(what, "workflow pull --full")
+
+
+def from_row(
+    row: Row, task: TaskName, classes: Sequence[str], keypoints: Sequence[str] = ()
+) -> list[Annotation]:
+    """The annotations of one row, as people made them, without what the format has no room for."""
+    return KINDS[task].unpack(row, task, classes, keypoints)
+
+
+def read(
+    folder: Path, split: str, task: TaskName, classes: Sequence[str], keypoints: Sequence[str] = ()
+) -> Iterator[tuple[Row, list[Annotation]]]:
+    """Stream a split's rows, image bytes undecoded, with their annotations; none where it is absent."""
+    import pyarrow.parquet as pq
+
+    path = folder / "data" / f"{split}.parquet"
+    if not path.exists():
+        return
+    for part in pq.ParquetFile(path).iter_batches(ROW_GROUP):
+        for row in part.to_pylist():
+            yield row, from_row(row, task, classes, keypoints)
+
+
+def write(path: Path, rows: Iterable[Row], schema: datasets.Features) -> None:
+    """Stream rows into row groups, so that memory stays flat however many images there are."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrow = schema.arrow_schema
+    with pq.ParquetWriter(path, arrow) as writer:
+        group: list[Row] = []
+        for row in rows:
+            group.append(row)
+            if len(group) == ROW_GROUP:
+                writer.write_table(pa.Table.from_pylist(group, arrow))
+                group = []
+        if group:
+            writer.write_table(pa.Table.from_pylist(group, arrow))

@@ -1,1 +1,0 @@
-"""Between the project's files and Label Studio: what push and pull are made of."""

@@ -1,0 +1,74 @@
+"""What several foreign formats do with files: copies of images, XML and JSON of strangers, numbers."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+from xml.etree import ElementTree
+
+import orjson
+
+from workflow.formats.page import Picture, Reading, Writing
+
+
+def unique_names(pictures: Sequence[Picture]) -> list[str]:
+    """The images' paths; with its id where two differ in their suffix only, as label files would be one."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for picture in pictures:
+        path = PurePosixPath(picture.record.path)
+        stem = str(path.with_suffix(""))
+        if stem.lower() in taken:
+            path = path.with_stem(f"{path.stem}-{picture.record.id}")
+        taken.add(str(path.with_suffix("")).lower())
+        names.append(str(path))
+    return names
+
+
+def copy_images(pictures: Sequence[Picture], folder: Path, writing: Writing) -> list[str]:
+    """Copy the files, as they are, into `folder`; the names they have there."""
+    names = unique_names(pictures)
+    for picture, name in zip(pictures, names, strict=True):
+        copy_image(picture, folder / name)
+    return names
+
+
+def copy_image(picture: Picture, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(picture.path, target)
+
+
+def parse_xml(path: Path, reading: Reading) -> Any:
+    """The root of a stranger's XML; None, and a problem, where it is broken or declares entities."""
+    from defusedxml import DefusedXmlException
+    from defusedxml.ElementTree import ParseError, parse
+
+    try:
+        return parse(path, forbid_dtd=True).getroot()
+    except ParseError as error:
+        reading.problems.append(f"{path}:{error.position[0]}: not XML ({error})")
+    except DefusedXmlException:
+        reading.problems.append(f"{path}: declares a document type or entities, which no label needs")
+    return None
+
+
+def write_xml(path: Path, root: ElementTree.Element) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ElementTree.indent(root)
+    ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+
+
+def parse_json(path: Path, reading: Reading) -> Any:
+    """A file's value; None, and a problem, where it is not JSON."""
+    try:
+        return orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        reading.problems.append(f"{path}: not JSON ({error})")
+        return None
+
+
+def exact(number: float) -> str:
+    """The shortest decimal that reads back as the very same number."""
+    return str(int(number)) if number == int(number) else repr(float(number))

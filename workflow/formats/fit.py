@@ -1,0 +1,76 @@
+"""Foreign annotations as a project's task labels them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from workflow.formats.page import Page, clip
+from workflow.records import Annotation
+from workflow.shapes import masks, overlap
+from workflow.tasks import TASKS, Task
+
+
+def fit(page: Page, classes: Sequence[str]) -> list[Annotation]:
+    """A page's annotations as its project's task labels them; what that is not is counted.
+
+    Boxes are drawn round outlines and masks where the task is detection, and masks painted within
+    outlines, one a class, where it is semantic segmentation: the later of two layers counts.
+    """
+    task = TASKS[page.reading.task]
+    if task.name == "semantic-segmentation":
+        return _layers(page, classes)
+    fitted = []
+    for annotation in page.annotations:
+        if task.name == "detection" and annotation.geometry in ("polygons", "mask", "rotated_box"):
+            box = overlap.as_box(annotation)
+            page.lose(f"{_name(annotation)}, now the boxes round them")
+            annotation = replace(annotation, box=box, polygons=None, mask=None, rotated_box=None)
+            annotation = clip(annotation, page.width, page.height, page.lose) or annotation
+        if task.takes(annotation):
+            fitted.append(annotation)
+        else:
+            page.lose(f"{_name(annotation)}, which {task.name} has none of")
+    if task.name == "classification" and len(fitted) > 1:
+        page.lose("labels of images that have several, where the task has one", len(fitted))
+        return []
+    return _without_orphans(fitted, page, task)
+
+
+def _without_orphans(fitted: list[Annotation], page: Page, task: Task) -> list[Annotation]:
+    if task.name != "keypoints":
+        return fitted
+    boxes = {a.id for a in fitted if a.box is not None}
+    kept = [a for a in fitted if a.keypoints is None or a.parent in boxes]
+    page.lose("points without a box", len(fitted) - len(kept))
+    return kept
+
+
+def _layers(page: Page, classes: Sequence[str]) -> list[Annotation]:
+    if not page.annotations:
+        return []
+    painted = np.zeros((page.height, page.width), dtype=np.int32)
+    order = list(dict.fromkeys(a.label for a in page.annotations))
+    for annotation in page.annotations:
+        if annotation.geometry not in ("mask", "polygons"):
+            page.lose(f"{_name(annotation)}, which semantic-segmentation has none of")
+            continue
+        pixels = masks.decode(overlap.as_mask(annotation, page.height, page.width))
+        value = order.index(annotation.label) + 1
+        twice = int((pixels & (painted != 0) & (painted != value)).sum())
+        page.lose("pixels painted twice (the later layer counts)", twice)
+        painted[pixels] = value
+    scores = {a.label: a.score for a in page.annotations}
+    return [
+        Annotation(label, page.reading.provenance, mask=masks.encode(there), score=scores[label])
+        for label in sorted(order, key=lambda label: classes.index(label) if label in classes else -1)
+        if (there := painted == order.index(label) + 1).any()
+    ]
+
+
+def _name(annotation: Annotation) -> str:
+    names = {"": "labels of whole images", "polygons": "outlines", "keypoints": "points"}
+    plural = {"box": "boxes", "rotated_box": "rotated boxes", "mask": "masks"}
+    return (names | plural)[annotation.geometry]

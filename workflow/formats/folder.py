@@ -1,0 +1,43 @@
+"""Image folders: a folder a class, alone or within train, val and test.
+
+As torchvision and Hugging Face read them: https://docs.pytorch.org/vision/stable/generated/torchvision.datasets.ImageFolder.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from workflow.errors import FormatError
+from workflow.formats.files import copy_image
+from workflow.formats.page import SPLITS, Page, Picture, Reading, Writing
+
+
+def read(source: Path, reading: Reading) -> Iterator[Page]:
+    """A page for each image in a class's folder; what lies beside those folders has no label."""
+    for path in reading.images_below(source):
+        parts = path.relative_to(source).parts
+        split = SPLITS.get(parts[0].lower()) if len(parts) > 2 else None
+        own = parts[1:] if split else parts
+        if len(own) < 2:
+            reading.losses.add("images in no class's folder", "/".join(parts))
+            continue
+        page = reading.page("/".join(parts))
+        if page is not None:
+            page.split = split
+            page.label(own[0])
+            yield page
+
+
+def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
+    """SPLIT/CLASS/IMAGE; an image without a label has no place."""
+    for name in writing.classes:
+        if PurePosixPath(name).parts != (name,) or name == ".." or "\\" in name:
+            raise FormatError(f"class {name!r} cannot be the name of a folder", "rename it in project.toml")
+    target.mkdir(parents=True)
+    for picture in pictures:
+        if not picture.annotations:
+            writing.losses.add("images without a label", picture.record.path)
+        for annotation in picture.annotations[:1]:
+            copy_image(picture, target / picture.record.split / annotation.label / picture.record.path)
+        writing.losses.add("labels after an image's first", picture.record.path, len(picture.annotations[1:]))

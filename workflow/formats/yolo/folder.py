@@ -1,0 +1,231 @@
+"""YOLO's folders: data.yaml, images/ and labels/ side by side; for classification a folder a class.
+
+Format: https://docs.ultralytics.com/datasets/. What a label file says, `yolo` reads and writes. The files
+that tools without data.yaml write (classes.txt, labels/) are read too. An image without a label file has
+not been looked at, whereas an empty label file says that nothing is there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from workflow.errors import FormatError
+from workflow.formats import folder as image_folder
+from workflow.formats.files import copy_images
+from workflow.formats.page import SPLITS, Page, Picture, Reading, Writing
+from workflow.formats.yolo.lines import Kind, from_lines, to_lines
+from workflow.project.rows import write_bytes
+from workflow.records import Split
+from workflow.tasks import TaskName
+
+KINDS: dict[TaskName, Kind] = {
+    "detection": "detect",
+    "instance-segmentation": "segment",
+    "oriented-detection": "obb",
+    "keypoints": "pose",
+}
+# Split -> the folder ultralytics' own data sets have for it.
+FOLDERS = {"train": "train", "validation": "val", "test": "test"}
+LABELED = "images without a label file (an empty one says that nothing is there)"
+
+
+def read(source: Path, reading: Reading) -> Iterator[Page]:
+    """A page for each image that has a label file. FormatError where nothing names the classes."""
+    if reading.task == "classification":
+        yield from image_folder.read(source, reading)
+        return
+    data = _data(source)
+    names, points = _names(data, source), _points(data, reading)
+    for image, labels, split in _pairs(source, data, reading):
+        page = reading.page(image)
+        if page is None:
+            continue
+        if not labels.exists():
+            reading.losses.add(LABELED, image)
+            continue
+        page.split = split
+        _read(page, labels, names, points, data.get("kpt_shape", [0, 3])[1])
+        yield page
+
+
+def _data(source: Path) -> dict[str, Any]:
+    """What data.yaml says; of folders without one, what classes.txt does."""
+    import yaml
+
+    found = sorted(p for p in source.iterdir() if p.suffix in (".yaml", ".yml"))
+    if not found:
+        classes = source / "classes.txt"
+        if not classes.exists():
+            raise FormatError(f"{source}: has neither data.yaml nor classes.txt")
+        return {"names": classes.read_text(encoding="utf-8").split("\n")}
+    if len(found) > 1:
+        raise FormatError(f"{source}: which is it, {' or '.join(p.name for p in found)}?", "leave one there")
+    try:
+        data = yaml.safe_load(found[0].read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise FormatError(f"{found[0]}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(data, dict) or "names" not in data:
+        raise FormatError(f"{found[0]}: has no names")
+    return data
+
+
+def _names(data: dict[str, Any], source: Path) -> list[str]:
+    names = data["names"]
+    if isinstance(names, dict):
+        if sorted(names) != list(range(len(names))):
+            raise FormatError(f"{source}: names are not numbered from 0 on")
+        names = [names[number] for number in range(len(names))]
+    return [str(name).strip() for name in names]
+
+
+def _points(data: dict[str, Any], reading: Reading) -> list[str]:
+    """The keypoints' names; the project's own where data.yaml has as many and no names."""
+    if reading.task != "keypoints":
+        return []
+    count = data.get("kpt_shape", [len(reading.keypoints)])[0]
+    named = data.get("kpt_names") or reading.keypoints
+    named = next(iter(named.values())) if isinstance(named, dict) else named
+    if len(named) != count:
+        what = f"data.yaml has {count} keypoints without names, and the project {len(named)}"
+        raise FormatError(what, "name them by kpt_names in data.yaml")
+    return [str(name) for name in named]
+
+
+def _pairs(source: Path, data: dict[str, Any], reading: Reading) -> Iterator[tuple[str, Path, Split | None]]:
+    """Each image's name, label file and split."""
+    listed: list[tuple[Path, Split | None]] = [
+        (folder, SPLITS[key]) for key in SPLITS for folder in _folders(source, data, key, reading)
+    ]
+    done: set[Path] = set()
+    told: set[Path] = set()
+    for folder, split in listed or [(source / "images", None)]:
+        for path in reading.images_below(folder):
+            if path not in done:
+                done.add(path)
+                yield path.relative_to(source).as_posix(), _label_file(path, source), split
+        told.update(_label_file(folder / "any", source).parent.rglob("*.txt"))
+    for path in sorted(told - {_label_file(image, source) for image in done} if done else ()):
+        reading.losses.add("label files whose image is not there", path.relative_to(source).as_posix())
+    if not done:
+        # The images may lie elsewhere: then labels say which there are.
+        for path in sorted((source / "labels").rglob("*.txt")):
+            stem = path.relative_to(source / "labels").with_suffix("").as_posix()
+            yield reading.pair(f"images/{stem}", stem) or stem, path, None
+
+
+def _folders(source: Path, data: dict[str, Any], key: str, reading: Reading) -> Iterator[Path]:
+    """Where data.yaml says a split's images are: a folder or several, within `source`."""
+    said = data.get(key) or []
+    base = source / str(data.get("path") or "")
+    base = base if base.is_dir() and base.resolve().is_relative_to(source.resolve()) else source
+    for entry in [said] if isinstance(said, str) else said:
+        # Roboflow writes ../train/images and means train/images, and ultralytics takes it so.
+        path = base / str(entry).removeprefix("../")
+        if not path.resolve().is_relative_to(source.resolve()):
+            reading.problems.append(f"data.yaml: {key}: {str(entry)!r} leads out of {source}")
+        elif not path.is_dir():
+            reading.problems.append(f"data.yaml: {key}: {path} is no folder of images")
+        else:
+            yield source / path.resolve().relative_to(source.resolve())
+
+
+def _label_file(image: Path, source: Path) -> Path:
+    """ultralytics' rule: the last folder called images becomes labels, and the suffix .txt."""
+    parts = list(image.relative_to(source).parts)
+    if "images" in parts[:-1]:
+        last = len(parts) - 2 - parts[:-1][::-1].index("images")
+        parts[last] = "labels"
+    return source.joinpath(*parts).with_suffix(".txt")
+
+
+def _read(page: Page, labels: Path, names: Sequence[str], points: Sequence[str], numbers: int) -> None:
+    reading = page.reading
+    kind = KINDS[reading.task]
+    for number, line in enumerate(labels.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        line, score = _score(line, kind, len(points) * numbers)
+        parts = line.split()
+        if kind in ("detect", "pose") and any(_is_zero(side) for side in parts[3:5]):
+            page.lose("boxes without an area")
+            continue
+        if kind == "pose" and numbers == 2:
+            parts[5:] = [n for x, y in zip(parts[5::2], parts[6::2], strict=False) for n in (x, y, "2")]
+        try:
+            # Blank lines before it, so that an error and an object's name tell the line's number.
+            text = "\n" * (number - 1) + " ".join(parts)
+            size = (page.width, page.height)
+            found, losses = from_lines(text, *size, names, reading.provenance, kind, points)
+        except FormatError as error:
+            reading.problems.append(f"{labels}:{error.problem.removeprefix('line ')}")
+            continue
+        for reason, count in losses.items():
+            page.lose(reason, count)
+        for annotation in found:
+            page.add(replace(annotation, score=None if annotation.keypoints else score))
+
+
+def _score(line: str, kind: Kind, points: int) -> tuple[str, float | None]:
+    """A prediction's line has its score at the end."""
+    parts = line.split()
+    plain = {"detect": 5, "obb": 9, "pose": 5 + points}.get(kind, len(parts) - (len(parts) % 2 == 0))
+    if len(parts) != plain + 1:
+        return line, None
+    try:
+        score = float(parts[-1])
+    except ValueError:
+        return line, None
+    return (" ".join(parts[:-1]), score) if 0 <= score <= 1 else (line, None)
+
+
+def _is_zero(text: str) -> bool:
+    try:
+        return float(text) == 0
+    except ValueError:
+        return False
+
+
+def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
+    """images/SPLIT, labels/SPLIT and data.yaml; for classification SPLIT/CLASS."""
+    if writing.task == "classification":
+        image_folder.write(target, pictures, writing)
+        for split, folder in FOLDERS.items():
+            if (target / split).is_dir():
+                (target / split).rename(target / folder)
+        return
+    splits = dict.fromkeys(picture.record.split for picture in pictures)
+    data: dict[str, Any] = {"names": dict(enumerate(writing.classes))}
+    for split in splits:
+        mine = [picture for picture in pictures if picture.record.split == split]
+        names = copy_images(mine, target / "images" / FOLDERS[split], writing)
+        for picture, name in zip(mine, names, strict=True):
+            path = (target / "labels" / FOLDERS[split] / name).with_suffix(".txt")
+            write_bytes(path, _lines(picture, writing).encode())
+        data[FOLDERS[split]] = f"images/{FOLDERS[split]}"
+    if writing.keypoints:
+        data["kpt_shape"] = [len(writing.keypoints), 3]
+        data["kpt_names"] = {number: list(writing.keypoints) for number in range(len(writing.classes))}
+    write_bytes(target / "data.yaml", _yaml(data).encode())
+
+
+def _lines(picture: Picture, writing: Writing) -> str:
+    kind = KINDS[writing.task]
+    text, losses = to_lines(picture.annotations, *picture.size, writing.classes, kind, writing.keypoints)
+    for reason, count in losses.items():
+        writing.losses.add(reason, picture.record.path, count)
+    return text
+
+
+def _yaml(data: dict[str, Any]) -> str:
+    """YAML whose values are JSON, which is YAML too, and quotes any name."""
+    lines = []
+    for key, value in data.items():
+        if isinstance(value, dict):
+            lines += [f"{key}:", *(f"  {number}: {json.dumps(name)}" for number, name in value.items())]
+        else:
+            lines.append(f"{key}: {json.dumps(value)}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""What annotators say of a project's images, asked once and kept."""

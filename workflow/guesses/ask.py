@@ -1,0 +1,100 @@
+"""What the model before and the model after fine-tuning say of the images they are compared on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workflow import models
+from workflow.errors import ModelError
+from workflow.guesses.annotate import annotate_all
+from workflow.models import Options
+from workflow.models.chain import load_chain
+from workflow.project.paths import Project
+from workflow.project.rows import Row, read_samples, sample_to_row, write_rows
+from workflow.records import Annotation, ImageRecord, Sample
+from workflow.running.progress import progress
+from workflow.tasks import TaskName
+
+# Average precision needs the whole precision-recall curve, so nearly everything a model says; an image's
+# label needs all scores. Painted classes are judged as the model shows them, by its own threshold.
+THRESHOLDS: dict[TaskName, float | None] = {
+    "classification": 0.0,
+    "multilabel-classification": 0.0,
+    "detection": 0.01,
+    "oriented-detection": 0.01,
+    "keypoints": 0.01,
+    "instance-segmentation": 0.01,
+    "semantic-segmentation": None,
+}
+Labels = dict[str, list[Annotation]]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model said: `model` is its spec, `path` the file of it; `why` says why there is nothing."""
+
+    labels: Labels | None
+    model: str = ""
+    path: Path | None = None
+    why: str = ""
+
+
+def ask_base(project: Project, base: str, records: list[ImageRecord], scratch: Path, device: str) -> Said:
+    """The model that was fine-tuned, `base`; if it cannot tell the project's classes, the pre-annotators."""
+    reasons = []
+    for specs in dict.fromkeys([(base,), project.settings.preannotate.models]):
+        try:
+            return ask(project, specs, records, scratch, device)
+        except ModelError as error:
+            reasons.append(error.problem)
+    return Said(None, why=f"no model before to compare with: {reasons[0]}")
+
+
+def ask(
+    project: Project, specs: tuple[str, ...], records: list[ImageRecord], scratch: Path, device: str
+) -> Said:
+    """What models in a row say of the images; kept in scratch, so that a stopped evaluation goes on."""
+    name = " > ".join(specs)
+    path = scratch / f"{models.slug(name)}.jsonl"
+    if not path.exists():
+        settings = project.settings
+        options = _options(project, specs, device)
+        annotator = load_chain(specs, project.folder, settings.task, options)
+        try:
+            with progress(f"evaluating {name}", len(records)) as advance:
+
+                def rows() -> Iterator[Row]:
+                    for part, guesses in annotate_all(annotator, project, records, settings.labels):
+                        for record, said in zip(part, guesses, strict=True):
+                            yield sample_to_row(Sample(record.id, "predicted", said))
+                        advance(len(part))
+
+                write_rows(path, rows())
+        finally:
+            annotator.close()
+    return Said(read_labels(path), name, path)
+
+
+def _options(project: Project, specs: Sequence[str], device: str) -> Options:
+    """A run knows its own classes and prompts; another model is asked as for pre-annotation."""
+    settings = project.settings
+    threshold = THRESHOLDS[settings.task]
+    asked = settings.preannotate
+    if specs[-1].startswith("run:"):
+        size = settings.train.image_size
+        return Options(threshold=threshold, image_size=size, device=device, trust=asked.trust)
+    return Options(
+        threshold=threshold,
+        image_size=asked.image_size,
+        class_map=asked.class_map,
+        prompts=asked.prompts,
+        templates=asked.templates,
+        device=device,
+        trust=asked.trust,
+    )
+
+
+def read_labels(path: Path) -> Labels:
+    return {image: list(sample.annotations) for image, sample in read_samples(path).items()}

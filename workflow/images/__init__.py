@@ -1,0 +1,1 @@
+"""From files to upright pixels, and files found by what a stranger calls them."""

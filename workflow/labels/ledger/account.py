@@ -1,0 +1,52 @@
+"""A project's ledger in figures: what its files and settings say of its latest model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workflow.labels.ledger import CostModel
+from workflow.labels.ledger.figures import UNKNOWN, Figures, figures, version
+from workflow.labels.ledger.thresholds import Suggestion, suggest
+from workflow.project.paths import Project
+from workflow.project.rows import read_rows
+from workflow.project.settings import Review, Settings
+
+
+@dataclass(frozen=True)
+class Account:
+    """A project's figures, and the thresholds suggested by the guesses of its latest `model`."""
+
+    figures: Figures
+    model: str
+    suggestions: list[Suggestion]
+
+
+def look(project: Project) -> Account | None:
+    """The figures, if there are any."""
+    rows = list(read_rows(project.ledger))
+    if not rows:
+        return None
+    settings = project.settings
+    found = figures(rows, settings.labels)
+    known = [name for name in found.rounds if name != UNKNOWN] or [UNKNOWN]
+    latest = [row for row in rows if version(row) == known[-1]]
+    drawn = settings.task != "keypoints"
+    suggestions = suggest(latest, cost_model(settings.review), thresholds(settings)) if drawn else []
+    return Account(found, known[-1], suggestions)
+
+
+def thresholds(settings: Settings) -> dict[str, float | None]:
+    """The thresholds in force, a class; None where the model's own is."""
+    asked = settings.preannotate
+    return {label: asked.thresholds.get(label, asked.threshold) for label in settings.classes}
+
+
+def cost_model(settings: Review) -> CostModel:
+    return CostModel(
+        look=settings.look,
+        move=settings.move,
+        reshape=settings.reshape,
+        relabel=settings.relabel,
+        delete=settings.delete,
+        add=settings.add,
+    )

@@ -1,0 +1,104 @@
+"""Which project on which server is ours; and what a killed sender may have under way there."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from workflow.labelstudio.client import Client
+from workflow.labelstudio.project_interface import interface_of
+from workflow.project.paths import Project
+from workflow.project.rows import digest, read_json, write_json
+
+Json = dict[str, Any]
+# Label Studio's words for the order in which its label stream serves tasks.
+SAMPLING = {"catalog": "Sequential sampling", "uncertain": "Uncertainty sampling"}
+# Seconds a request may go on after its sender is gone, and tasks or predictions a busy server takes in one.
+GRACE, RATE = 10, 100
+
+
+def link_path(project: Project) -> Path:
+    return project.data / "label-studio.json"
+
+
+def link(project: Project) -> Json:
+    """Where our project is: url, key and, once it exists, its number `project`."""
+    return read_json(link_path(project), {})
+
+
+def find_project(project: Project, client: Client) -> int | None:
+    """The number of our project on this server; None where there is none (yet, or any more)."""
+    known = link(project)
+    if known.get("url") != client.url:
+        return None
+    if known.get("project") and client.project(known["project"]):
+        return known["project"]
+    found = client.find_project(known["key"])
+    return found["id"] if found else None
+
+
+def ensure_project(project: Project, client: Client, served: str | None) -> int:
+    """Find or create our project, with today's label config, order and image folder; its number."""
+    known = link(project)
+    if known.get("url") != client.url:
+        known = {"url": client.url, "key": digest([project.name, client.url, time.time_ns()])}
+        # The key is on disk before the project exists, so that a killed run finds what it made.
+        write_json(link_path(project), known)
+    number = find_project(project, client)
+    settings = project.settings
+    # The server keeps no space around it.
+    wanted = {"label_config": interface_of(project).config.strip(), "sampling": SAMPLING[settings.push.order]}
+    if number is None:
+        description = f"Made by workflow for the project {project.name}, key {known['key']}"
+        with Sending(project, 0):
+            number = client.create_project(settings.title, description, wanted)["id"]
+    else:
+        there = client.project(number) or {}
+        if changed := {key: value for key, value in wanted.items() if there.get(key) != value}:
+            client.patch(f"api/projects/{number}/", changed)
+    if known.get("project") != number:
+        write_json(link_path(project), known | {"project": number})
+    if served is not None:
+        client.serve_folder(number, served, project.name)
+    return number
+
+
+class Sending:
+    """Marks on disk that a request is under way, until it is known to have ended.
+
+    `adds` says by how much which of the project's own counts will have grown when the server is done.
+    """
+
+    def __init__(
+        self, project: Project, count: int, number: int = 0, adds: str = "", before: int = 0
+    ) -> None:
+        self.path = sending_path(project)
+        self.mark: Json = {"until": time.time() + GRACE + count / RATE}
+        if adds:
+            self.mark |= {"project": number, "counted": adds, "reaches": before + count}
+
+    def __enter__(self) -> None:
+        write_json(self.path, self.mark)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.path.unlink(missing_ok=True)
+
+
+def sending_path(project: Project) -> Path:
+    return project.marks / "sending.json"
+
+
+def let_land(project: Project, client: Client) -> None:
+    """Wait for a request whose answer nobody heard: the server finishes it, and it must not be repeated."""
+    mark = read_json(sending_path(project))
+    if not mark:
+        return
+    while (left := mark["until"] - time.time()) > 0:
+        if "reaches" in mark:
+            there = client.project(mark["project"]) or {}
+            if there.get(mark["counted"], 0) >= mark["reaches"]:
+                break
+        time.sleep(min(left, 1))
+    sending_path(project).unlink(missing_ok=True)

@@ -1,0 +1,29 @@
+"""The labeling interface of a project: made from its settings, or the user's own."""
+
+from __future__ import annotations
+
+from workflow.errors import ConfigError
+from workflow.labels.renames import stored_names
+from workflow.labelstudio import regions
+from workflow.labelstudio.interface import Interface, read_interface
+from workflow.project.paths import Project
+
+
+def interface_of(project: Project) -> Interface:
+    """What people see, and how annotations go through it. ConfigError where the user's XML will not do."""
+    settings, push = project.settings, project.settings.push
+    stored = {**settings.renamed_from, **stored_names(project)}
+    stored = {name: old for name, old in stored.items() if name in settings.labels}
+    if push.label_config is not None:
+        path = project.resolve(push.label_config)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            what = f"push.label_config: {path} cannot be read ({reason})"
+            raise ConfigError([what], "put the file there, or leave push.label_config out") from None
+        return read_interface(text, path.name, settings.task, settings.classes, settings.keypoints, stored)
+    config = regions.label_config(
+        settings.classes, settings.task, settings.keypoints, push.masks, push.smart, stored
+    )
+    return Interface(config, regions.controls(settings.task, push.masks), stored=stored)

@@ -1,0 +1,1 @@
+"""What pull is made of."""

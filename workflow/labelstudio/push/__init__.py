@@ -1,0 +1,1 @@
+"""What push is made of: the difference, the sender, addresses, predictions."""

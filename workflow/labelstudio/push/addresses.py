@@ -1,0 +1,46 @@
+"""Where Label Studio finds an image: on this machine's disk, on a web server, in a bucket."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from workflow.errors import LabelStudioError
+from workflow.labelstudio.client import Client
+from workflow.labelstudio.regions import local_file_url
+
+# The scheme of an address -> what Label Studio calls the storage it signs such addresses with, and people do.
+STORAGES = {"s3": ("s3", "AWS S3"), "gs": ("gcs", "Google Cloud Storage")}
+
+
+def address(folder: str, path: str, template: str | None) -> str:
+    """The address of an image by its `path` below the image folder, which is served as `folder` by default.
+
+    A bucket's keys are plain text, so there nothing is quoted.
+    """
+    if template is None:
+        return local_file_url(folder, path)
+    return template.replace("{path}", path if _bucket(template) else quote(path))
+
+
+def check_storage(client: Client, project: int, template: str | None) -> None:
+    """LabelStudioError where images lie in a bucket that the project has no storage for.
+
+    The keys to a bucket are the server's affair: a person gives them to it once, and never to us.
+    """
+    found = _bucket(template or "")
+    if found is None:
+        return
+    scheme, bucket = found
+    kind, title = STORAGES[scheme]
+    there = client.get(f"api/storages/{kind}/", project=project) or []
+    if not any(storage.get("bucket") == bucket for storage in there):
+        page = f"{client.url}/projects/{project}/settings/storage"
+        raise LabelStudioError(
+            f"project {project} has no storage for {scheme}://{bucket}, so it cannot show the images",
+            f"at {page} add a source storage ({title}, bucket {bucket}; do not sync it), then workflow push",
+        )
+
+
+def _bucket(template: str) -> tuple[str, str] | None:
+    scheme, _, rest = template.partition("://")
+    return (scheme, rest.split("/")[0]) if scheme in STORAGES else None

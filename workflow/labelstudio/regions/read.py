@@ -1,0 +1,226 @@
+"""Label Studio's regions as annotations.
+
+What is carried: labels, geometry, id, parentID, a model's score, and relations as they are. What says only
+how the editor shows a region (hidden, locked, origin, the size of a keypoint's dot) is no label and stays
+behind. All else that is not carried exactly is counted in `Reading.lost`, by reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from workflow.labelstudio.regions import shapes as shapes
+from workflow.labelstudio.regions.write import PART, Region, path_to_label
+from workflow.records import Annotation, Provenance
+
+# A label control's type -> how the value's geometry is read.
+SHAPES: Mapping[str, Callable[..., shapes.Geometry | None]] = {
+    "rectanglelabels": shapes.box,
+    "ellipselabels": shapes.ellipse,
+    "polygonlabels": shapes.polygon,
+    "brushlabels": shapes.brush,
+    "keypointlabels": shapes.keypoint,
+}
+WHOLE_IMAGE = ("choices", "taxonomy")
+RELATION = "relation"
+# Controls that draw without a label; one called Labels stores the same shape, labelled, under the same id.
+BARE = ("rectangle", "ellipse", "polygon", "brush", "magicwand", "keypoint")
+# The type of a region -> the control it must come from; "" is any.
+ANY_BOX: Mapping[str, str] = {"rectanglelabels": ""}
+EVERYTHING: Mapping[str, str] = dict.fromkeys([*SHAPES, "labels", *WHOLE_IMAGE], "")
+
+
+@dataclass
+class Reading:
+    """What a result says: annotations, and what could not be carried exactly, counted by reason.
+
+    `relations` lead from the id of one annotation to that of another, just as Label Studio writes them.
+    """
+
+    annotations: list[Annotation] = field(default_factory=list)
+    lost: dict[str, int] = field(default_factory=dict)
+    relations: list[Region] = field(default_factory=list)
+
+    def lose(self, reason: str) -> None:
+        self.lost[reason] = self.lost.get(reason, 0) + 1
+
+
+def submitted(annotations: Iterable[Mapping[str, Any]]) -> list[Any]:
+    """Of a task's annotations, those that were not skipped."""
+    return [a for a in annotations if not a.get("was_cancelled")]
+
+
+def from_result(
+    result: Sequence[Region],
+    width: int,
+    height: int,
+    provenance: Provenance,
+    *,
+    controls: Mapping[str, str] = ANY_BOX,
+) -> Reading:
+    """Read regions back as annotations of an upright `width` x `height` image.
+
+    `controls` says which types are read, and from the control of which name ("" for any): rectangles by
+    default, `EVERYTHING` at most. What an annotation cannot be (another geometry, no area, no label) is
+    counted, never dropped in silence; what leaves the image is clipped, and counted. Several labels on
+    one region become as many annotations with its id. An ellipse is read as the box round it, and counted.
+    A taxonomy's path is one label: see `path_to_label`.
+    """
+    reading = Reading()
+    shaped, labelled = _keys(result, _is_shape), _keys(result, lambda r: r.get("type") == "labels")
+    for region in result:
+        kind, value = region.get("type", "unknown"), region.get("value")
+        if kind == RELATION:
+            reading.relations.append(region)
+        elif not isinstance(value, dict):
+            reading.lose(f"{kind} without a value")
+        elif kind in BARE and "labels" in controls and _key(region) in labelled:
+            continue
+        elif kind not in controls:
+            reading.lose(f"{kind} region")
+        elif controls[kind] and region.get("from_name", controls[kind]) != controls[kind]:
+            reading.lose(f"{kind} of another control")
+        elif kind in WHOLE_IMAGE and _key(region) in shaped:
+            reading.lose(f"{kind} of a region")
+        else:
+            _read(reading, region, width, height, provenance)
+    reading.annotations = _join_parts(reading.annotations)
+    _drop_severed(reading)
+    return reading
+
+
+def _drop_severed(reading: Reading) -> None:
+    """Keep the relations both ends of which were carried; the others are counted."""
+    there = {a.id for a in reading.annotations if a.id}
+    kept = [relation for relation in reading.relations if all(ends(relation, there))]
+    for _ in range(len(reading.relations) - len(kept)):
+        reading.lose("relation of a region that is not carried")
+    reading.relations = kept
+
+
+def ends(relation: Region, ids: Collection[str]) -> tuple[str, str]:
+    """From which to which annotation, of those `ids`, a relation leads; empty where there is none.
+
+    One that leads to a part of an object leads to the object.
+    """
+    first, last = (str(relation.get(key) or "") for key in ("from_id", "to_id"))
+    return _among(first, ids), _among(last, ids)
+
+
+def _among(name: str, ids: Collection[str]) -> str:
+    return next((known for known in (name, _whole(name)) if known in ids), "")
+
+
+def _whole(name: str) -> str:
+    """The id of the object that the region of this id is, or is a part of."""
+    return re.sub(rf"{PART}\d+$", "", name)
+
+
+def _keys(result: Sequence[Region], which: Callable[[Region], bool]) -> set[Any]:
+    return {_key(r) for r in result if isinstance(r.get("value"), dict) and which(r)}
+
+
+def _is_shape(region: Region) -> bool:
+    return not {"x", "points", "rle"}.isdisjoint(region["value"])
+
+
+def _key(region: Region) -> Any:
+    """What the two copies of a region stored twice share: the id; where there are none, the geometry."""
+    name = region.get("id")
+    numbers = {k: v for k, v in region["value"].items() if k not in (*EVERYTHING, "id", "parentID")}
+    return name if name is not None else orjson.dumps(numbers, option=orjson.OPT_SORT_KEYS)
+
+
+def _read(reading: Reading, region: Region, width: int, height: int, provenance: Provenance) -> None:
+    kind, value = region["type"], region["value"]
+    if region.get("meta"):
+        reading.lose("note on a region")
+    if kind in WHOLE_IMAGE:
+        what, geometry = kind, {}
+    else:
+        read = SHAPES.get(kind) or shapes.guess(value)
+        if read is None:
+            reading.lose(f"{kind} region without a shape")
+            return
+        what, found = read.__name__, read(value, width, height, reading.lose)
+        if found is None:
+            return
+        geometry = found
+    labels = _labels(reading, kind, value)
+    if not labels:
+        reading.lose(f"{what} without a label")
+    name, parent = str(region.get("id") or ""), str(region.get("parentID") or "")
+    # The editor keeps a model's score on a region a person has moved; it is no score of that person.
+    score = _score(reading, region.get("score")) if provenance.kind == "model" else None
+    for label in labels:
+        annotation = Annotation(label, provenance, score=score, id=name, parent=parent, **geometry)
+        reading.annotations.append(annotation)
+
+
+def _score(reading: Reading, score: Any) -> float | None:
+    if score is None or (isinstance(score, int | float) and 0 <= score <= 1):
+        return score
+    reading.lose("score outside 0 to 1")
+    return None
+
+
+def _labels(reading: Reading, kind: str, value: Region) -> list[str]:
+    found = value.get(kind)
+    found = found if isinstance(found, list) else []
+    if kind == "taxonomy":
+        found = [path_to_label(map(str, path)) if isinstance(path, list) else path for path in found]
+    labels = [label for label in found if isinstance(label, str) and label]
+    if labels and len(labels) < len(found):
+        reading.lose("label that is no text")
+    return labels
+
+
+def _join_parts(annotations: Iterable[Annotation]) -> list[Annotation]:
+    """Put the polygons or keypoints that `to_result` took apart together again."""
+    joined: dict[Any, Annotation] = {}
+    for number, a in enumerate(annotations):
+        base = _whole(a.id)
+        whole = joined.get((base, a.label))
+        if whole and base != a.id and whole.parent == a.parent and whole.polygons and a.polygons:
+            joined[base, a.label] = replace(whole, polygons=whole.polygons + a.polygons)
+        elif whole and base != a.id and whole.parent == a.parent and whole.keypoints and a.keypoints:
+            joined[base, a.label] = replace(whole, keypoints=whole.keypoints + a.keypoints)
+        else:
+            joined[(a.id, a.label) if a.id and (a.id, a.label) not in joined else number] = a
+    return list(joined.values())
+
+
+def from_json_min(
+    item: Mapping[str, Any],
+    width: int,
+    height: int,
+    provenance: Provenance,
+    *,
+    controls: Mapping[str, str] = ANY_BOX,
+) -> Reading:
+    """Read one item of a JSON_MIN export, which names a control's regions by the control.
+
+    JSON_MIN has no scores, and ids only beside keypoints. A single choice is bare text there, and can
+    be told from the task's own data only by its control's name, so `controls` must say it.
+    """
+    return from_result(list(_regions(item, controls)), width, height, provenance, controls=controls)
+
+
+def _regions(item: Mapping[str, Any], controls: Mapping[str, str]) -> Iterator[Region]:
+    named = {name: kind for kind, name in controls.items() if name}
+    for name, content in item.items():
+        values = content if isinstance(content, list) else [content]
+        for value in values:
+            if isinstance(value, str) and named.get(name) == "choices":
+                value = {"choices": [value]}
+            if not isinstance(value, dict):
+                continue
+            kind = next((k for k in EVERYTHING if k in value), named.get(name, shapes.bare(value)))
+            if kind:
+                ids = {key: value[key] for key in ("id", "parentID") if value.get(key)}
+                yield {"type": kind, "from_name": name, "value": value} | ids

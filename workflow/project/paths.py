@@ -1,0 +1,178 @@
+"""`project.toml` -> checked settings and paths. Parsed once; below a stage, functions take values.
+
+Unknown keys are refused, and all mistakes are reported together, each with its line and, where a
+name was misspelt, the nearest valid one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from workflow.errors import ConfigError
+from workflow.project.settings import Settings
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project folder and its settings; every path a stage reads or writes."""
+
+    folder: Path
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def images(self) -> Path:
+        return self.resolve(self.settings.images.folder)
+
+    @property
+    def catalog(self) -> Path:
+        return self.data / "catalog.jsonl"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.data / "quarantine.jsonl"
+
+    @property
+    def duplicates(self) -> Path:
+        return self.data / "duplicates.jsonl"
+
+    @property
+    def pushed(self) -> Path:
+        return self.data / "pushed.jsonl"
+
+    @property
+    def labels(self) -> Path:
+        return self.data / "labels.jsonl"
+
+    @property
+    def ledger(self) -> Path:
+        return self.data / "ledger.jsonl"
+
+    @property
+    def disagreements(self) -> Path:
+        return self.data / "disagreements.jsonl"
+
+    @property
+    def dataset(self) -> Path:
+        return self.data / "dataset"
+
+    @property
+    def runs(self) -> Path:
+        return self.data / "runs"
+
+    @property
+    def marks(self) -> Path:
+        return self.data / ".stages"
+
+    @property
+    def workspace(self) -> Path:
+        """The folder that holds `projects/`, or the project's own where it stands alone."""
+        return self.folder.parent.parent if self.folder.parent.name == "projects" else self.folder
+
+    def resolve(self, path: str) -> Path:
+        """A path of project.toml, relative to the project folder."""
+        return (self.folder / Path(path).expanduser()).resolve()
+
+    def image_path(self, relative: str) -> Path:
+        """An image of the catalog; one whose path leads out of the image folder is refused."""
+        path = Path(os.path.normpath(self.images / relative))
+        if not path.is_relative_to(self.images):
+            raise ConfigError([f"{self.catalog}: {relative!r} leads out of {self.images}"])
+        return path
+
+
+def find_project(name: str | None, start: Path) -> Path:
+    """The folder of a project given by path or by name under `projects/`; the only one by default."""
+    projects = start / "projects"
+    known = sorted(p.parent.name for p in projects.glob("*/project.toml"))
+    if name is None:
+        if (start / "project.toml").exists():
+            return start
+        if len(known) == 1:
+            return projects / known[0]
+        raise ConfigError([f"which project? {start} has {', '.join(known) or 'none'}"], "workflow STAGE NAME")
+    for folder in (projects / name, start / name):
+        if (folder / "project.toml").exists():
+            return folder.resolve()
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"workflow new {name}"
+    raise ConfigError([f"no project {name!r}: neither projects/{name} nor {name} has a project.toml"], hint)
+
+
+def load_project(folder: Path) -> Project:
+    """Parse and check `folder/project.toml`. ConfigError lists every mistake, with its line."""
+    path = folder / "project.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError([f"{path} does not exist"], "workflow new NAME") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: not UTF-8 ({error})"]) from None
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{path}: not TOML: {error}"]) from None
+    try:
+        return Project(folder.resolve(), Settings(**values))
+    except ValidationError as error:
+        problems = [_problem(path.name, text, e) for e in error.errors()]
+        raise ConfigError(problems, f"edit {path}") from None
+
+
+def _problem(file: str, text: str, error: Any) -> str:
+    """One pydantic error as one line: where, what, and what was probably meant."""
+    keys = [str(k) for k in error["loc"] if not isinstance(k, int)]
+    what = error["msg"].removeprefix("Value error, ")
+    if not keys:
+        # What two sections contradict each other in has no place of its own, so it begins with its key.
+        key, _, what = what.partition(": ")
+        keys = key.split(".")
+    where = f"{file}:{_line(text, keys)}: {'.'.join(keys)}".removesuffix(": ")
+    if error["type"] == "extra_forbidden":
+        valid = _fields(keys[:-1])
+        near = difflib.get_close_matches(keys[-1], valid, 1, cutoff=0.5)
+        meant = f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(valid)}"
+        return f"{where}: unknown key; {meant}"
+    if error["type"] == "missing":
+        return f"{where}: is missing"
+    value = error.get("input")
+    shown = f", got {value!r}" if isinstance(value, str | int | float | bool) else ""
+    return f"{where}: {what}{shown}"
+
+
+def _fields(keys: list[str]) -> list[str]:
+    model: Any = Settings
+    for key in keys:
+        model = model.model_fields[key].annotation
+    return list(model.model_fields)
+
+
+def _line(text: str, keys: list[str]) -> int:
+    """The line on which a key, or the table that should hold it, stands; 1 where neither does."""
+    table: list[str] = []
+    found = 1
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
+            table = [part.strip(" \"'") for part in header[1].split(".")]
+            if table == keys[: len(table)]:
+                found = number
+        elif (key := re.match(r"\s*[\"']?([\w-]+)[\"']?\s*[=.]", line)) and [*table, key[1]] == keys[
+            : len(table) + 1
+        ]:
+            return number
+    return found

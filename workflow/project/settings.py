@@ -1,0 +1,289 @@
+"""What project.toml may say: one pydantic model a section, unknown keys refused."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from workflow.records import Split
+from workflow.schema import Schema
+from workflow.tasks import BACKGROUND, TASKS, TaskName
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Unit = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Spec = Annotated[str, Field(min_length=1)]
+ImageSize = Annotated[int, Field(ge=32, multiple_of=32)]
+# How people see and correct the masks of objects.
+MaskStyle = Literal["brush", "polygon"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Images(Section):
+    """`folder` is relative to the project; `max_megapixels` refuses decompression bombs."""
+
+    folder: str = "data/images"
+    max_megapixels: Annotated[float, Field(gt=0)] = 200.0
+
+
+class SplitRule(Section):
+    """Shares of validation and test; the rest trains.
+
+    `group` is a regular expression on the image's path: images that agree on its first group (one
+    video, one patient, one sender) stay on the same side. `salt` draws another split.
+    """
+
+    validation: Share = 0.1
+    test: Share = 0.2
+    group: str | None = None
+    salt: str = ""
+
+    @field_validator("group")
+    @classmethod
+    def _has_one_group(cls, pattern: str | None) -> str | None:
+        try:
+            if pattern is not None and re.compile(pattern).groups != 1:
+                raise ValueError("needs exactly one (group) in its regular expression")
+        except re.error as error:
+            raise ValueError(f"is not a regular expression ({error})") from None
+        return pattern
+
+    @model_validator(mode="after")
+    def _leaves_some_to_train(self) -> SplitRule:
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation {self.validation} + test {self.test} leave nothing to train on")
+        return self
+
+
+class Preannotate(Section):
+    """`model` is FAMILY:CHECKPOINT, a short name, or run:NAME; several hand their guesses on in a row.
+
+    `threshold` holds for every class that `thresholds` does not name; without either, what draws must be
+    a quarter sure. `class_map` turns the model's names into the project's. A model that reads is asked for
+    the `prompts` of a class, by default its name, put into each of the `templates`.
+    `one_label_a_place` keeps only the best of overlapping boxes, whatever their classes: where no two
+    objects can share a place, a second guess there is only one more thing to delete. `trust` lets code
+    run that comes with a model.
+    """
+
+    model: Spec | Annotated[tuple[Spec, ...], Field(min_length=1)] = "yolo11n.pt"
+    threshold: Unit | None = None
+    thresholds: dict[str, Unit] = {}
+    image_size: ImageSize | None = None
+    class_map: dict[str, str] = {}
+    prompts: dict[str, tuple[str, ...]] = {}
+    templates: tuple[str, ...] = ()
+    one_label_a_place: bool = False
+    trust: bool = False
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return (self.model,) if isinstance(self.model, str) else self.model
+
+    @field_validator("templates")
+    @classmethod
+    def _have_a_place(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
+        for template in templates:
+            if template.count("{}") != 1:
+                raise ValueError(f"{template!r} needs one {{}}, where the class goes")
+        return templates
+
+
+class Push(Section):
+    """Images of a `blind` split are pushed without predictions, so that no figure is anchored on them.
+
+    So is a `control` share of the rest: what labeling takes without help is measured on it. `probes` is
+    the share of guesses' images that get one more guess, planted and wrong, to measure who looks.
+    `predictions` names a file of data/predictions to push instead of the pre-annotator's.
+    `versions` says whether a new model's guesses join the old ones or replace them where nobody worked.
+    `order` says what people get to see first: the images as catalogued, or those the model is unsure of.
+    `label_config` is a labeling interface of one's own, an XML file, in place of the generated one.
+    `masks` says whether people see and correct the masks of objects as brush strokes or as outlines.
+
+    `image_url` says where a server elsewhere finds the images: https://images.example/{path}, or
+    s3:// or gs:// and a bucket. Without it the server must see this machine's disk (local files storage).
+    """
+
+    blind: tuple[Split, ...] = ("test",)
+    control: Share = 0.05
+    probes: Share = 0.0
+    predictions: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    versions: Literal["join", "replace"] = "join"
+    order: Literal["catalog", "uncertain"] = "catalog"
+    image_url: str | None = None
+    masks: MaskStyle = "brush"
+    label_config: Annotated[str, Field(min_length=1)] | None = None
+    smart: bool = False
+
+    @field_validator("image_url")
+    @classmethod
+    def _has_a_path(cls, template: str | None) -> str | None:
+        if template is None:
+            return None
+        if "{path}" not in template:
+            raise ValueError("needs {path}, where an image's path goes")
+        if not re.match(r"(https?|s3|gs)://[^/{]+/", template):
+            raise ValueError("begins with none of https://HOST/, http://HOST/, s3://BUCKET/, gs://BUCKET/")
+        return template
+
+
+class Pull(Section):
+    """Whose word counts where several people labeled one image.
+
+    `latest` is the last submission; `ground-truth` what somebody marked as such in Label Studio;
+    `agreement` what at least `minimum` people and the majority agree on, regions being the same from
+    an IoU of `agreement_iou`; `all` keeps everybody's.
+    """
+
+    annotators: Literal["latest", "ground-truth", "agreement", "all"] = "latest"
+    agreement_iou: Annotated[float, Field(gt=0, le=1)] = 0.5
+    minimum: Annotated[int, Field(ge=2)] = 2
+
+
+class Review(Section):
+    """The simulated reviewer: where the truth lies, what it tolerates, and the seconds an action costs."""
+
+    truth: str | None = None
+    accept_iou: Unit = 0.85
+    look: float = 1.5
+    move: float = 3.0
+    reshape: float = 8.0
+    relabel: float = 1.5
+    delete: float = 1.0
+    add: float = 5.0
+
+
+class Train(Section):
+    """Transfer learning from `base` (by default the pre-annotator, the last of a chain).
+
+    `method` says what learns: a new head, low-rank adapters beside it (LoRA, of `lora_rank`), or all.
+    `augment` is a preset of how images are varied; `flip`, `mosaic`, `rotate` (up to so many degrees),
+    `scale`, `colour`, `contrast`, `noise` and `cutout` (up to so large a share) change it one by one.
+    `patience` is the number of epochs without progress on the validation split after which training
+    stops. Without a `learning_rate` or an `image_size` the family's own for the method is taken.
+    """
+
+    base: str | None = None
+    method: Literal["head", "lora", "full"] = "full"
+    epochs: Count = 50
+    batch: Count = 16
+    image_size: ImageSize | None = None
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    lora_rank: Count = 16
+    patience: Count = 20
+    augment: Literal["none", "light", "strong"] = "light"
+    flip: bool | None = None
+    mosaic: bool | None = None
+    rotate: Annotated[float, Field(ge=0, le=180)] | None = None
+    scale: Share | None = None
+    colour: Unit | None = None
+    contrast: Share | None = None
+    noise: Share | None = None
+    cutout: Share | None = None
+    seed: int = 0
+
+
+class Evaluate(Section):
+    split: Split = "test"
+
+
+class Demo(Section):
+    """`images` is a Python file in the project that draws the raw images into its data folder."""
+
+    images: str | None = None
+
+
+class Settings(Section):
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,39}$")]
+    title: Annotated[str, Field(min_length=3, max_length=50)]
+    task: TaskName = "detection"
+    classes: tuple[str, ...]
+    keypoints: tuple[str, ...] = ()
+    renamed_from: dict[str, str] = {}
+    images: Images = Images()
+    split: SplitRule = SplitRule()
+    preannotate: Preannotate = Preannotate()
+    push: Push = Push()
+    pull: Pull = Pull()
+    review: Review = Review()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    demo: Demo = Demo()
+
+    @property
+    def schema(self) -> Schema:  # type: ignore[override]
+        """Task, classes and keypoints, as they are passed on from here."""
+        return Schema.of(self.task, self.classes, self.keypoints)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Every name an annotation may have: the classes, and the keypoints of their objects."""
+        return self.classes + self.keypoints
+
+    @field_validator("classes", "keypoints")
+    @classmethod
+    def _are_names(cls, classes: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not classes and info.field_name == "classes":
+            raise ValueError("names no class")
+        twice = sorted({c for c in classes if classes.count(c) > 1})
+        if twice:
+            raise ValueError(f"names {', '.join(map(repr, twice))} more than once")
+        if not all(c.strip() == c and c for c in classes):
+            raise ValueError("has an empty name, or one with space around it")
+        return classes
+
+    @model_validator(mode="before")
+    @classmethod
+    def _models_know_old_names(cls, values: Any) -> Any:
+        """What a model, trained before a class was renamed, calls by its old name is that class."""
+        renamed = values.get("renamed_from") if isinstance(values, dict) else None
+        section = values.get("preannotate", {}) if isinstance(renamed, dict) else None
+        if isinstance(renamed, dict) and isinstance(section, dict):
+            known = section.get("class_map", {})
+            if isinstance(known, dict):
+                old = {old: new for new, old in renamed.items() if isinstance(old, str)}
+                values = values | {"preannotate": section | {"class_map": old | known}}
+        return values
+
+    @model_validator(mode="after")
+    def _names_are_renamed(self) -> Settings:
+        for new, old in self.renamed_from.items():
+            if new not in self.labels:
+                raise ValueError(f"renamed_from: {new!r} is no class")
+            if old in self.labels:
+                raise ValueError(f"renamed_from: {old!r} is still a class, so {new!r} is not its new name")
+        if twice := [
+            old for old in self.renamed_from.values() if [*self.renamed_from.values()].count(old) > 1
+        ]:
+            raise ValueError(f"renamed_from: {twice[0]!r} cannot become two classes")
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_classes(self) -> Settings:
+        for source, target in self.preannotate.class_map.items():
+            if target not in self.labels:
+                raise ValueError(f"preannotate.class_map: {source!r} leads to {target!r}, which is no class")
+        for section in ("prompts", "thresholds"):
+            for name in getattr(self.preannotate, section):
+                if name not in self.classes:
+                    raise ValueError(f"preannotate.{section}: {name!r} is no class")
+        return self
+
+    @model_validator(mode="after")
+    def _fit_the_task(self) -> Settings:
+        if self.task == "keypoints" and not self.keypoints:
+            raise ValueError("keypoints: names no point, and task is keypoints")
+        if self.task != "keypoints" and self.keypoints:
+            raise ValueError(f"keypoints: are not labeled where task is {self.task}")
+        if self.push.probes and not TASKS[self.task].of_objects:
+            raise ValueError(f"push.probes: are planted among objects, and {self.task} has none")
+        if shared := set(self.keypoints) & set(self.classes):
+            raise ValueError(f"keypoints: {sorted(shared)[0]!r} is a class too")
+        if self.task == "semantic-segmentation" and BACKGROUND in self.classes:
+            raise ValueError(f"classes: {BACKGROUND!r} is what nobody painted, and no class")
+        return self

@@ -1,0 +1,36 @@
+"""The class schema: what is labeled, and by which names. Frozen, and passed whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workflow.tasks import Task, task_named
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A task with the names its annotations may have: of `classes`, and of the points of their objects."""
+
+    task: Task
+    classes: tuple[str, ...]
+    keypoints: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, task: str, classes: Sequence[str], keypoints: Sequence[str] = ()) -> Schema:
+        """The same from plain names, as a file has them. ConfigError for a task that is none."""
+        return cls(task_named(task), tuple(classes), tuple(keypoints))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Every name an annotation may have."""
+        return self.classes + self.keypoints
+
+    def to_json(self) -> dict[str, Any]:
+        return {"task": self.task.name, "classes": list(self.classes), "keypoints": list(self.keypoints)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Schema:
+        """The schema whose `to_json` this is; whatever else `record` holds is left alone."""
+        return cls.of(record["task"], record["classes"], record.get("keypoints", ()))

@@ -1,0 +1,1 @@
+"""Boxes, outlines, masks and points in numpy: one place a verb."""

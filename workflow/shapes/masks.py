@@ -1,0 +1,111 @@
+"""Masks as COCO's compressed RLE: to pixels and back, from polygons, areas, boxes, overlaps.
+
+The runs go down the columns, as pycocotools writes them; faster-coco-eval's compiled mask functions do
+the work, and refuse runs that do not add up to the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workflow.records import Mask, Point
+from workflow.shapes.geometry import clip_polygon
+
+Bits = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+def encode(pixels: ArrayLike) -> Mask:
+    """Pixels (height, width), where whatever is not zero belongs to the mask."""
+    from faster_coco_eval.core import mask as library
+
+    pixels = np.asarray(pixels)
+    height, width = pixels.shape
+    return _mask(library.encode(np.asfortranarray(pixels != 0).view(np.uint8)), height, width)
+
+
+def decode(mask: Mask) -> Bits:
+    """The mask's pixels (height, width). ValueError where its runs are not those of an image of its size."""
+    from faster_coco_eval.core import mask as library
+
+    return library.decode(_coco(mask)).astype(bool)
+
+
+def from_polygons(parts: Sequence[Sequence[Point]], height: int, width: int) -> Mask:
+    """The pixels within any of the closed outlines, by COCO's rule of what lies inside."""
+    from faster_coco_eval.core import mask as library
+
+    # Cut first: the library walks along every line, however far outside the image it runs.
+    flat = [cut.reshape(-1).tolist() for part in parts if len(cut := clip_polygon(part, width, height)) > 2]
+    if not flat:
+        return encode(np.zeros((height, width), dtype=bool))
+    return _mask(library.merge(library.frPyObjects(flat, height, width)), height, width)
+
+
+def outlines(mask: Mask) -> tuple[list[list[Point]], int]:
+    """Closed outlines of the mask's parts, along the edges of its pixels, and how many holes they fill.
+
+    Parts that touch by a corner only are apart. Without holes, `from_polygons` gives the mask back.
+    """
+    import shapely
+
+    steps = np.diff(decode(mask).astype(np.int8), axis=0, prepend=0, append=0)
+    (columns, starts), (_, ends) = (np.nonzero((steps == step).T) for step in (1, -1))
+    whole = shapely.union_all(shapely.box(columns, starts, columns + 1, ends))
+    parts = shapely.get_parts(whole)
+    holes = int(shapely.get_num_interior_rings(parts).sum())
+    # Once more, as what lay in a hole is now within the part round it.
+    filled = shapely.get_parts(shapely.union_all(shapely.polygons(shapely.get_exterior_ring(parts))))
+    return [_corners(shapely.get_coordinates(part)[:-1]) for part in filled], holes
+
+
+def _corners(ring: Floats) -> list[Point]:
+    """The points at which an outline of upright and level lines turns."""
+    turns = ((np.roll(ring, 1, axis=0) != ring) != (np.roll(ring, -1, axis=0) != ring)).any(axis=1)
+    return [(float(x), float(y)) for x, y in ring[turns]]
+
+
+def union(some: Sequence[Mask]) -> Mask:
+    """All pixels of one mask or more, of one size."""
+    from faster_coco_eval.core import mask as library
+
+    first = some[0]
+    return _mask(library.merge([_coco(m) for m in some]), first.height, first.width)
+
+
+def area(mask: Mask) -> int:
+    """How many pixels the mask has."""
+    from faster_coco_eval.core import mask as library
+
+    return int(library.area(_coco(mask)))
+
+
+def box(mask: Mask) -> tuple[float, float, float, float] | None:
+    """The smallest xyxy box round the mask; None where it is empty."""
+    from faster_coco_eval.core import mask as library
+
+    x, y, w, h = map(float, library.toBbox(_coco(mask)))
+    return (x, y, x + w, y + h) if w and h else None
+
+
+def iou(a: Sequence[Mask], b: Sequence[Mask]) -> Floats:
+    """Intersection over union of every mask of `a` with every one of `b`, all of one size: (n, m)."""
+    from faster_coco_eval.core import mask as library
+
+    if not a or not b:
+        return np.zeros((len(a), len(b)))
+    found = library.iou([_coco(m) for m in a], [_coco(m) for m in b], [0] * len(b))
+    return np.asarray(found, dtype=float).reshape(len(a), len(b))
+
+
+def _coco(mask: Mask) -> dict[str, Any]:
+    return {"size": [mask.height, mask.width], "counts": mask.counts}
+
+
+def _mask(coco: dict[str, Any], height: int, width: int) -> Mask:
+    counts = coco["counts"]
+    return Mask(height, width, counts.decode() if isinstance(counts, bytes) else counts)

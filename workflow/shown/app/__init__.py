@@ -1,0 +1,271 @@
+"""The dataset the FiftyOne App browses: rebuilt from files whenever they changed, never the source.
+
+FiftyOne's own `add_samples` and `evaluate_detections` take minutes for what takes seconds here: the
+documents are written to its database as they would have been, matches are ours, average precision is
+COCO's. (FiftyOne's own sorts true positives first among equal scores, which flatters.) The runs are
+stock runs, so the Model Evaluation panel, patches and views work on them as on any other.
+Average precision counts everything a model gave; shown, matched and counted is what its user would see,
+as in the report: nobody can look at a hundred boxes of one percent each.
+How labels of a kind are shown and evaluated is in objects.py, labels.py and pixels.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import random
+import shutil
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+from uuid import uuid4
+
+from workflow.errors import ServiceError
+from workflow.metrics import Labels, measure
+from workflow.records import ImageRecord
+from workflow.shown.app.kind import EVALUATED, TRUTH, Kind, Shown
+from workflow.shown.app.labels import Labels as WholeImages
+from workflow.shown.app.objects import Objects
+from workflow.shown.app.pixels import Pixels
+
+__all__ = ["TRUTH", "dataset_url", "publish"]
+
+WORKSPACE = "evaluation"
+BATCH = 1000
+# What `publish` makes of the same labels; another number rebuilds what an older workflow built.
+LAYOUT = 3
+# Okabe and Ito's, in the order of the fields: by chance, the App draws two models in two blues.
+COLOURS = ("#009e73", "#e69f00", "#0072b2", "#cc79a7", "#56b4e9", "#d55e00")
+KINDS: dict[str, type[Kind]] = {
+    "classification": WholeImages,
+    "multilabel-classification": WholeImages,
+    "semantic-segmentation": Pixels,
+}
+
+
+def publish(
+    name: str,
+    rows: Sequence[ImageRecord],
+    fields: Mapping[str, Labels],
+    classes: Sequence[str],
+    environment: Mapping[str, str],
+    digest: str,
+    *,
+    task: str = "detection",
+    keypoints: Sequence[str] = (),
+    root: Path | None = None,
+    masks: Path | None = None,
+    evaluated: Collection[str] | None = None,
+) -> bool:
+    """Make the persistent dataset `name` hold `rows`; False, and nothing done, if it has this `digest`.
+
+    `fields` maps a field to {image id: labels}: "ground_truth", and one a model, each of which becomes
+    an evaluation `eval_FIELD` and a view "worst FIELD". An image absent from a field has no labels there,
+    and counts; `evaluated` names the images that count, all unless given, and they come first. A path in
+    `rows` that is not absolute is below `root`. `masks` is a folder for painted classes, which the App
+    reads from files. `environment` holds FIFTYONE_DATABASE_URI and its like.
+    The dataset is built under another name and takes its own in one step, so that a kill leaves the
+    old or the new one. Raises ServiceError if the database does not answer, or has the name's slug
+    for another dataset; StageError or FormatError for labels that cannot be evaluated.
+    """
+    digest = f"{LAYOUT}-{digest}"
+    with _fiftyone(environment) as fo:
+        _remove_leftovers(fo, name)
+        if _is_there(fo, name, digest, masks):
+            return False
+        counted = {row.id for row in rows} if evaluated is None else set(evaluated)
+        scratch = f"{name}--building-{os.getpid()}-{uuid4().hex[:8]}"
+        files = masks / scratch.rpartition("-")[2] if masks and KINDS.get(task) is Pixels else None
+        try:
+            dataset = fo.Dataset(scratch, persistent=True)
+            shown = _shown(rows, fields, classes, counted, task, keypoints, files)
+            _build(fo, dataset, rows, shown, root or Path())
+            dataset.info = {"digest": digest, "files": str(files) if files else ""}
+            dataset.save()
+            _swap(fo, dataset, name)
+        except BaseException:
+            if fo.dataset_exists(scratch):
+                fo.delete_dataset(scratch)
+            if files:
+                shutil.rmtree(files, ignore_errors=True)
+            raise
+        for old in masks.iterdir() if masks and masks.is_dir() else ():
+            if old != files:
+                shutil.rmtree(old)
+    return True
+
+
+def dataset_url(app_url: str, name: str, workspace: str | None = WORKSPACE, view: str | None = None) -> str:
+    """Where the App at `app_url` shows the dataset, beside its evaluations, or a saved view of it."""
+    query = urlencode({k: v for k, v in {"workspace": workspace, "view": view}.items() if v})
+    return f"{app_url.rstrip('/')}/datasets/{quote(name, safe='')}" + (f"?{query}" if query else "")
+
+
+@contextlib.contextmanager
+def _fiftyone(environment: Mapping[str, str]) -> Iterator[Any]:
+    """fiftyone, imported after `environment` is set, and without a word on standard output."""
+    os.environ.update(environment)
+    with contextlib.redirect_stdout(io.StringIO()):
+        import fiftyone as fo
+        from pymongo.errors import PyMongoError
+
+        logging.getLogger("fiftyone").setLevel(logging.ERROR)
+        uri = environment.get("FIFTYONE_DATABASE_URI")
+        if uri and fo.config.database_uri != uri:
+            raise ServiceError(f"fiftyone already speaks with {fo.config.database_uri}, not with {uri}")
+        try:
+            yield fo
+        except (PyMongoError, ConnectionError) as error:
+            raise ServiceError(f"FiftyOne's database failed: {error}", "make up") from error
+
+
+def _is_there(fo: Any, name: str, digest: str, masks: Path | None) -> bool:
+    """Whether the dataset is built of just that, and no one took away the files it shows."""
+    if not fo.dataset_exists(name):
+        return False
+    info = fo.load_dataset(name, reload=True).info
+    files = Path(info.get("files") or ".")
+    return info.get("digest") == digest and (
+        not info.get("files") or (files.parent == masks and files.is_dir())
+    )
+
+
+def _shown(
+    rows: Sequence[ImageRecord],
+    fields: Mapping[str, Labels],
+    classes: Sequence[str],
+    counted: Collection[str],
+    task: str,
+    keypoints: Sequence[str],
+    files: Path | None,
+) -> Shown:
+    sizes = {row.id: (row.width, row.height) for row in rows if row.id in counted}
+    kept = {f: {i: found for i, found in some.items() if i in sizes} for f, some in fields.items()}
+    truth = kept.pop(TRUTH, {})
+    numbers = {f: measure(task, sizes, truth, found, classes, keypoints) for f, found in kept.items()}
+    return Shown(task, tuple(classes), sizes, fields, numbers, files)
+
+
+def _build(fo: Any, dataset: Any, rows: Sequence[ImageRecord], shown: Shown, root: Path) -> None:
+    """Declare the schema, write every sample once with its marks, then save the evaluations."""
+    kind = KINDS.get(shown.task, Objects)(shown)
+    dataset.media_type = "image"
+    for name in ("image_id", "split"):
+        dataset.add_sample_field(name, fo.StringField)
+    for field in shown.numbers:
+        dataset.add_sample_field(f"{field}_errors", fo.FloatField if shown.in_pixels else fo.IntField)
+    kind.declare(fo, dataset)
+    view = dataset.match_tags(EVALUATED)
+    kind.register(view)
+    ordered = sorted(rows, key=lambda row: row.id not in shown.sizes)
+    samples = (_sample(dataset, row, root, shown, kind) for row in ordered)
+    collection = dataset._sample_collection
+    while batch := [sample for sample, _ in zip(samples, range(BATCH), strict=False)]:
+        collection.insert_many(batch, ordered=False)
+    dataset.reload()
+    kind.save(view)
+    for field in shown.numbers:
+        errors = dataset.match_tags(EVALUATED).match(fo.ViewField(f"{field}_errors") > 0)
+        dataset.save_view(f"worst {field}", errors.sort_by(f"{field}_errors", reverse=True))
+    _save_workspace(fo, dataset)
+    _arrange_sidebar(fo, dataset)
+    dataset.default_classes = list(shown.classes)
+    # Else the App leaves painted classes unseen until someone ticks them.
+    paths = list(dataset.get_field_schema(embedded_doc_type=fo.Label))
+    dataset.app_config.active_fields = fo.ActiveFields(paths=paths)
+    dataset.app_config.color_scheme = kind.colours(fo, dict(zip(shown.fields, COLOURS, strict=False)))
+
+
+def _sample(dataset: Any, row: ImageRecord, root: Path, shown: Shown, kind: Kind) -> dict[str, Any]:
+    """One sample's document, as FiftyOne itself would have written it."""
+    now = datetime.now(UTC)
+    counts = row.id in shown.sizes
+    sample = {
+        "filepath": str((root / row.path).absolute()),
+        "tags": [row.split] + [EVALUATED] * counts,
+        "metadata": {"_cls": "ImageMetadata", "width": row.width, "height": row.height},
+        "_rand": random.random(),
+        "_media_type": "image",
+        "_dataset_id": dataset._doc.id,
+        "created_at": now,
+        "last_modified_at": now,
+        "image_id": row.id,
+        "split": row.split,
+    }
+    if counts:
+        truth = shown.of(TRUTH, row)
+        for field, number in shown.numbers.items():
+            errors = number.errors(truth, shown.of(field, row))
+            sample[f"{field}_errors"] = errors.weight if shown.in_pixels else errors.total
+    return sample | kind.labels(row)
+
+
+def _save_workspace(fo: Any, dataset: Any) -> None:
+    """Images on the left, evaluations on the right; without `active_child` the panes stay blank."""
+    panels = [fo.Panel(type="Samples", pinned=True), fo.Panel(type="model_evaluation_panel_builtin")]
+    panes = [fo.Space(children=[panel], active_child=panel.component_id) for panel in panels]
+    dataset.save_workspace(WORKSPACE, fo.Space(children=panes, orientation="horizontal", sizes=[0.45, 0.55]))
+
+
+def _arrange_sidebar(fo: Any, dataset: Any) -> None:
+    """Labels on top and open, what only a program asks for closed."""
+    config = dataset.app_config
+    groups = config.sidebar_groups or fo.DatasetAppConfig.default_sidebar_groups(dataset)
+    for group in groups:
+        group.expanded = group.name == "labels"
+    config.sidebar_groups = sorted(groups, key=lambda group: group.name != "labels")
+
+
+def _swap(fo: Any, dataset: Any, name: str) -> None:
+    """Give `dataset` its name, and the old one another, in one command; then delete the old one.
+
+    The database runs a command to its end whatever becomes of us. The old dataset's id is the smaller
+    one, and `hint` has it renamed first, since names and slugs are unique.
+    """
+    from fiftyone.core.odm import get_db_conn
+    from fiftyone.core.utils import to_slug
+
+    slug = to_slug(name)
+    table = get_db_conn().datasets
+    clash = table.find_one({"slug": slug, "name": {"$ne": name}}, {"name": True})
+    if clash:
+        raise ServiceError(
+            f"FiftyOne has a dataset {clash['name']!r}, whose address is that of {name!r}",
+            "rename the project, or delete that dataset",
+        )
+    retired = f"{name}--retired-{os.getpid()}-{uuid4().hex[:8]}"
+    new = {"$eq": ["$_id", dataset._doc.id]}
+    table.update_many(
+        {"$or": [{"_id": dataset._doc.id}, {"name": name}]},
+        [
+            {
+                "$set": {
+                    "name": {"$cond": [new, name, retired]},
+                    "slug": {"$cond": [new, slug, to_slug(retired)]},
+                }
+            }
+        ],
+        hint="_id_",
+    )
+    # fiftyone keeps the datasets it has met under the names they had.
+    for known in (name, dataset.name):
+        type(dataset)._instances.pop(known, None)
+    if fo.dataset_exists(retired):
+        fo.delete_dataset(retired)
+
+
+def _remove_leftovers(fo: Any, name: str) -> None:
+    """Delete what builds of this dataset left behind when they were killed; running ones stay."""
+    import psutil
+
+    for kind in ("building", "retired"):
+        for leftover in fo.list_datasets():
+            prefix = f"{name}--{kind}-"
+            if leftover.startswith(prefix):
+                pid = leftover.removeprefix(prefix).partition("-")[0]
+                if pid.isdigit() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
+                    fo.delete_dataset(leftover)

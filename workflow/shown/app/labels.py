@@ -1,0 +1,93 @@
+"""Labels of whole images in the App, with a stock classification run.
+
+FiftyOne evaluates images with one label. Where they have several, a run lists every label that is right,
+missed or false, which its panel counts as it counts images with one. Numbers of ours beside its own, such
+as the average precision, it forgets when it reads such a run, so they stand in the report only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from workflow.formats import fiftyone as documents
+from workflow.records import ImageRecord
+from workflow.shown.app.kind import TRUTH, Document, Shown, colours_by_field, declare_list, listed, with_ids
+
+
+class Labels:
+    """A Classification an image, or Classifications; a model's are those its user would see."""
+
+    def __init__(self, shown: Shown) -> None:
+        self._shown = shown
+        self._single = shown.task == "classification"
+        self._runs: dict[str, Any] = {}
+        # A model -> (true document or None, predicted document or None) of every label.
+        self._pairs: dict[str, list[tuple[Document | None, Document | None]]] = {f: [] for f in shown.numbers}
+
+    def declare(self, fo: Any, dataset: Any) -> None:
+        for field in self._shown.fields:
+            if self._single:
+                kind = {"embedded_doc_type": fo.Classification}
+                dataset.add_sample_field(field, fo.EmbeddedDocumentField, **kind)
+                for attribute in documents.ATTRIBUTES.values():
+                    dataset.add_sample_field(f"{field}.{attribute}", fo.StringField)
+            else:
+                declare_list(fo, dataset, field, "Classifications")
+
+    def register(self, view: Any) -> None:
+        from fiftyone.utils.eval.classification import SimpleEvaluationConfig
+
+        for field in self._shown.numbers:
+            run = self._runs[field] = SimpleEvaluationConfig(field, TRUTH).build()
+            run.register_run(view, f"eval_{field}")
+            run.register_samples(view, f"eval_{field}")
+
+    def labels(self, row: ImageRecord) -> Document:
+        written = {
+            field: with_ids(documents.to_fiftyone(self._shown.seen(field, row), row.width, row.height))
+            for field in self._shown.fields
+        }
+        if self._single:
+            sample: Document = {field: found[0] if found else None for field, found in written.items()}
+        else:
+            sample = {field: listed("Classifications", found) for field, found in written.items()}
+        if row.id in self._shown.sizes:
+            for field in self._shown.numbers:
+                pairs = self._pair(written.get(TRUTH, []), written[field])
+                self._pairs[field] += pairs
+                sample[f"eval_{field}"] = all(t and p and t["label"] == p["label"] for t, p in pairs)
+        return sample
+
+    def save(self, view: Any) -> None:
+        from fiftyone.utils.eval.classification import ClassificationResults
+
+        for field, run in self._runs.items():
+            key, pairs = f"eval_{field}", self._pairs[field]
+            true, found = [t for t, _ in pairs], [p for _, p in pairs]
+            results = ClassificationResults(
+                view,
+                run.config,
+                key,
+                [t and t["label"] for t in true],
+                [p and p["label"] for p in found],
+                confs=[p and p["confidence"] for p in found],
+                ytrue_ids=[t and str(t["_id"]) for t in true],
+                ypred_ids=[p and str(p["_id"]) for p in found],
+                classes=list(self._shown.classes),
+                backend=run,
+            )
+            run.save_run_results(view._dataset, key, results)
+            run.add_fields_to_sidebar_group(view._dataset, key, omit_fields=(field, TRUTH))
+
+    def colours(self, fo: Any, by_field: Mapping[str, str]) -> Any:
+        return colours_by_field(fo, by_field)
+
+    def _pair(
+        self, true: list[Document], found: list[Document]
+    ) -> list[tuple[Document | None, Document | None]]:
+        if self._single:
+            return [(true[0] if true else None, found[0] if found else None)]
+        told, known = ({d["label"]: d for d in side} for side in (found, true))
+        pairs: list[tuple[Document | None, Document | None]] = [(t, told.get(t["label"])) for t in true]
+        return pairs + [(None, p) for p in found if p["label"] not in known]

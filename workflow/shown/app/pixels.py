@@ -1,0 +1,104 @@
+"""Classes painted over images in the App: PNG files of class numbers, with a stock segmentation run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workflow.metrics.semantic import count_pixels, paint
+from workflow.records import ImageRecord
+from workflow.shown.app.kind import TRUTH, Document, Shown, extra_metrics
+from workflow.tasks import BACKGROUND
+
+# Okabe and Ito's, a class each, repeated where there are more.
+PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
+
+
+class Pixels:
+    """A Segmentation a field: pixel value 0 is what nobody painted, k the k-th class."""
+
+    def __init__(self, shown: Shown) -> None:
+        assert shown.files is not None
+        self._shown, self._files = shown, shown.files
+        self._names = (BACKGROUND, *shown.classes)
+        self._runs: dict[str, Any] = {}
+        self._matches: dict[str, list[tuple[Any, ...]]] = {field: [] for field in shown.numbers}
+        self._counts = {f: np.zeros((len(self._names),) * 2, dtype=np.int64) for f in shown.numbers}
+
+    def declare(self, fo: Any, dataset: Any) -> None:
+        for field in self._shown.fields:
+            dataset.add_sample_field(field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
+            (self._files / field).mkdir(parents=True, exist_ok=True)
+        dataset.default_mask_targets = dict(enumerate(self._names))
+
+    def register(self, view: Any) -> None:
+        from fiftyone.utils.eval.segmentation import SimpleEvaluationConfig
+
+        for field in self._shown.numbers:
+            run = self._runs[field] = SimpleEvaluationConfig(field, TRUTH).build()
+            run.register_run(view, f"eval_{field}")
+            run.register_samples(view, f"eval_{field}")
+
+    def labels(self, row: ImageRecord) -> Document:
+        from bson import ObjectId
+
+        sample: Document = {}
+        painted: dict[str, NDArray[np.uint16]] = {}
+        for field in self._shown.fields:
+            pixels = paint(self._shown.of(field, row), self._shown.classes, row.height, row.width)
+            painted[field] = pixels
+            path = self._files / field / f"{row.id}.png"
+            _write_png(path, pixels)
+            document = {"_id": ObjectId(), "_cls": "Segmentation", "tags": []}
+            sample[field] = document | {"mask_path": str(path.absolute())}
+        if row.id in self._shown.sizes:
+            for field in self._shown.numbers:
+                sample |= self._mark(field, painted, sample)
+        return sample
+
+    def save(self, view: Any) -> None:
+        from fiftyone.utils.eval.segmentation import SegmentationResults
+
+        for field, run in self._runs.items():
+            key = f"eval_{field}"
+            results = SegmentationResults(
+                view,
+                run.config,
+                key,
+                self._counts[field],
+                list(self._names),
+                matches=self._matches[field],
+                missing=BACKGROUND,
+                custom_metrics=extra_metrics(self._shown.numbers[field], ()),
+                backend=run,
+            )
+            run.save_run_results(view._dataset, key, results)
+            run.add_fields_to_sidebar_group(view._dataset, key, omit_fields=(field, TRUTH))
+
+    def colours(self, fo: Any, by_field: Mapping[str, str]) -> Any:
+        numbers = range(1, len(self._names))
+        targets = [{"intTarget": n, "color": PALETTE[(n - 1) % len(PALETTE)]} for n in numbers]
+        return fo.ColorScheme(color_by="value", default_mask_targets_colors=targets)
+
+    def _mark(self, field: str, painted: Mapping[str, NDArray], sample: Mapping[str, Document]) -> Document:
+        """Note one image's pixels for the run, return the sample's numbers as FiftyOne has them."""
+        from fiftyone.utils.eval.segmentation import _compute_accuracy_precision_recall
+
+        counts = count_pixels(painted[TRUTH], painted[field], self._shown.classes)
+        self._counts[field] += counts
+        ends = [str(sample[f]["_id"]) for f in (TRUTH, field)]
+        for t, p in np.argwhere(counts):
+            self._matches[field].append((self._names[t], self._names[p], int(counts[t, p]), *ends))
+        found = _compute_accuracy_precision_recall(counts, list(range(len(counts))), "micro")
+        names = ("accuracy", "precision", "recall")
+        return {f"eval_{field}_{name}": value for name, value in zip(names, found, strict=True)}
+
+
+def _write_png(path: Any, pixels: NDArray[np.uint16]) -> None:
+    from PIL import Image
+
+    small = pixels.astype(np.uint8) if pixels.max() < 256 else pixels
+    Image.fromarray(small).save(path)
