@@ -31,6 +31,7 @@ from workflow.images import decode
 from workflow.models import classifier
 from workflow.models.device import pick_device, training_precision
 from workflow.records import Annotation, ImageRecord, Provenance
+from workflow.schema import Schema
 from workflow.training import Augment, Job, Recipe, Trained
 from workflow.training import classification as trainer
 
@@ -145,8 +146,7 @@ def train(
     scratch.mkdir()
     place = root / base
     job = Job(
-        task="classification",
-        classes=tuple(classes),
+        schema=Schema.of("classification", tuple(classes)),
         family="classifier",
         base=place if place.exists() else base,
         spec=f"classifier:{base}",
@@ -174,7 +174,7 @@ def measure(made: Trained, test: dict[str, list[Path]], classes: Sequence[str]) 
                 sizes[name] = picture.shape[1::-1]
                 truth[name], said[name] = [Annotation(label, PERSON)], guesses
     annotator.close()
-    return metrics.measure("classification", sizes, truth, said, classes).score or 0.0
+    return metrics.measure(Schema.of("classification", classes), sizes, truth, said).score or 0.0
 
 
 def write_dataset(folder: Path, files: dict[str, list[Path]], classes: Sequence[str]) -> None:
@@ -184,9 +184,9 @@ def write_dataset(folder: Path, files: dict[str, list[Path]], classes: Sequence[
                 height, width = decode.from_file(path).shape[:2]
                 record = ImageRecord(f"{label}-{path.stem}", path.name, width, height, "train")
                 labels = [Annotation(label, PERSON)]
-                yield parquet.to_row(record, path.read_bytes(), labels, "classification", classes)
+                yield parquet.to_row(record, path.read_bytes(), labels, Schema.of("classification", classes))
 
-    schema = parquet.features("classification", classes)
+    schema = parquet.features(Schema.of("classification", classes))
     parquet.write(folder / "data" / "train.parquet", rows(), schema)
 
 

@@ -16,6 +16,7 @@ from workflow.project.paths import Project, load_project
 from workflow.project.rows import read_catalog, read_rows, read_samples, sample_to_row, write_rows
 from workflow.project.settings import MaskStyle
 from workflow.records import Annotation, ImageRecord, Kind, Provenance, Sample
+from workflow.schema import Schema
 from workflow.stages import catalog
 from workflow.tasks import TaskName
 
@@ -64,7 +65,7 @@ def look_up(
     def pair(*paths: str) -> str | None:
         return next((n for path in paths for n in sizes if str(Path(n).with_suffix("")) == path), None)
 
-    reading = Reading(task, tuple(classes), tuple(keypoints), Provenance(kind, name), look, pair, SUFFIXES)
+    reading = Reading(Schema.of(task, classes, keypoints), Provenance(kind, name), look, pair, SUFFIXES)
     return {page.name: page for page in FORMATS[name].load().read(source, reading)}, reading
 
 
@@ -81,7 +82,7 @@ def there_and_back(
     image = folder / "x.png"
     image.write_bytes(b"")
     record = ImageRecord("0" * 16, "x.png", *size, "train")
-    writing = Writing("pets", task, ("cat", "dog"), tuple(keypoints), masks)
+    writing = Writing("pets", Schema.of(task, ("cat", "dog"), tuple(keypoints)), masks)
     target = folder / "out"
     shutil.rmtree(target, ignore_errors=True)
     target.unlink(missing_ok=True)

@@ -151,9 +151,7 @@ def _check_dataset(project: Project) -> None:
     rows = {
         row["file"]: annotations
         for split in SPLITS
-        for row, annotations in parquet.read(
-            project.dataset, split, settings.task, settings.classes, settings.keypoints
-        )
+        for row, annotations in parquet.read(project.dataset, split, settings.schema)
     }
     # An image of one label cannot be a row without one.
     kept = {f for f, a in truth.items() if "-03" not in f and (a or settings.task != "classification")}

@@ -13,6 +13,7 @@ from PIL import Image
 
 from workflow.dataset import parquet
 from workflow.records import Annotation, ImageRecord, Provenance
+from workflow.schema import Schema
 from workflow.shapes import masks
 from workflow.tasks import TaskName
 from workflow.training import Augment, Job, Recipe
@@ -64,10 +65,10 @@ def write_dataset(
             Image.fromarray(pixels).save(buffer, "PNG")
             height, width = pixels.shape[:2]
             record = ImageRecord(f"{split}-{number}", f"{split}-{number}.png", width, height, split, "")  # type: ignore[arg-type]
-            row = parquet.to_row(record, buffer.getvalue(), annotations, task, classes)
+            row = parquet.to_row(record, buffer.getvalue(), annotations, Schema.of(task, classes))
             assert row is not None
             rows.append(row)
-        parquet.write(folder / "data" / f"{split}.parquet", rows, parquet.features(task, classes))
+        parquet.write(folder / "data" / f"{split}.parquet", rows, parquet.features(Schema.of(task, classes)))
 
 
 def make_job(folder: Path, task: TaskName, family: str, base: Path, **settings: Any) -> Job:
@@ -89,8 +90,7 @@ def make_job(folder: Path, task: TaskName, family: str, base: Path, **settings: 
     scratch = folder / settings.pop("scratch", "scratch")
     scratch.mkdir(exist_ok=True)
     return Job(
-        task=task,
-        classes=classes,
+        schema=Schema.of(task, classes),
         family=family,
         base=base,
         spec=f"{family}:{base.name}",

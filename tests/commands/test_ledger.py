@@ -24,6 +24,7 @@ from workflow.metrics.detection import detection_metrics
 from workflow.project.paths import Project, load_project
 from workflow.project.rows import write_rows
 from workflow.project.settings import Review
+from workflow.schema import Schema
 from workflow.shown.report import ReportData, render
 from workflow.shown.report.ledger import shown
 
@@ -177,7 +178,7 @@ def test_before_anything_was_pulled(project: Project) -> None:
 
 def _report(rows: list[Row], labels: tuple[str, ...]) -> str:
     cost = cost_model(Review())
-    nothing = detection_metrics({"a": (10, 10)}, {}, {}, list(labels))
+    nothing = detection_metrics(Schema.of("detection", list(labels)), {"a": (10, 10)}, {}, {})
     latest = [r for r in rows if version(r) == ROUNDS[1]]
     suggestions = suggest(latest, cost, dict.fromkeys(labels, 0.1))
     data = ReportData(title="t", tuned=nothing, ledger={"accepted": 1}, figures=figures(rows, labels))

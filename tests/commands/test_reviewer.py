@@ -35,7 +35,7 @@ def _submit(
     guesses: list[Annotation] | None, truth: list[Annotation], settings: Settings, **line: Any
 ) -> tuple[dict, list[Annotation], list[str]]:
     """The reviewer's annotation, what it says, and the actions it took."""
-    controls = regions.controls(settings.task, settings.push.masks)
+    controls = regions.controls(settings.schema.task, settings.push.masks)
     task: dict[str, Any] = {"id": 5, "predictions": []}
     if guesses is not None:
         result = regions.to_result(guesses, 96, 72, controls=controls)

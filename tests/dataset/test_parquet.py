@@ -15,6 +15,7 @@ from workflow.dataset import parquet
 from workflow.dataset.card import dataset_card
 from workflow.errors import FormatError
 from workflow.records import Annotation, ImageRecord, Mask, Provenance, RotatedBox
+from workflow.schema import Schema
 from workflow.shapes import masks
 from workflow.tasks import TASKS
 
@@ -39,12 +40,12 @@ def _mask(label: str, x: int, name: str = "", size: tuple[int, int] = (HEIGHT, W
 
 def _row(annotations: list[Annotation], task: Any, lost: Counter[str] | None = None) -> Any:
     points = KEYPOINTS if task == "keypoints" else ()
-    return parquet.to_row(RECORD, b"bytes", annotations, task, CLASSES, points, lost)
+    return parquet.to_row(RECORD, b"bytes", annotations, Schema.of(task, CLASSES, points), lost)
 
 
 def _back(annotations: list[Annotation], task: Any, lost: Counter[str] | None = None) -> list[Annotation]:
     points = KEYPOINTS if task == "keypoints" else ()
-    return parquet.from_row(_row(annotations, task, lost), task, CLASSES, points)
+    return parquet.from_row(_row(annotations, task, lost), Schema.of(task, CLASSES, points))
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -58,15 +59,15 @@ def test_a_dataset_is_loaded_and_read_back_as_it_was(task: Any, tmp_path: Path) 
         save(paint(objects, dark=False), path, turned=number == 1)
         record = replace(RECORD, id=str(number), path=path.name)
         wanted = [replace(a, provenance=ME) for a in truth_of(task, objects)]
-        row = parquet.to_row(record, path.read_bytes(), wanted, task, CLASSES, points, lost)
+        row = parquet.to_row(record, path.read_bytes(), wanted, Schema.of(task, CLASSES, points), lost)
         if row is not None:
             rows.append(row)
             truth[record.id] = wanted
     assert +lost == ({"images without a label left out": 1} if task == "classification" else {})
-    schema = parquet.features(task, CLASSES, points)
+    schema = parquet.features(Schema.of(task, CLASSES, points))
     parquet.write(tmp_path / "set" / "data" / "train.parquet", rows, schema)
     counts = {"splits": {"train": {"images": 5, "annotations": 9, "empty": 1}}, "states": {}, "lost": {}}
-    card = dataset_card("Shapes", task, CLASSES, points, counts | {"version": "0"})
+    card = dataset_card("Shapes", Schema.of(task, CLASSES, points), counts | {"version": "0"})
     (tmp_path / "set" / "README.md").write_text(card)
     rest = [{"image_id": "9", "file": "9.png", "split": "train", "state": "skipped"}]
     path = tmp_path / "set" / "unreviewed" / "unreviewed.parquet"
@@ -85,7 +86,7 @@ def test_a_dataset_is_loaded_and_read_back_as_it_was(task: Any, tmp_path: Path) 
 
 
 def _read(folder: Path, task: Any, points: tuple[str, ...]) -> Any:
-    rows = parquet.read(folder, "train", task, CLASSES, points)
+    rows = parquet.read(folder, "train", Schema.of(task, CLASSES, points))
     return ((row["image_id"], annotations) for row, annotations in rows)
 
 
@@ -167,7 +168,7 @@ def test_points_find_their_box_by_its_name_or_by_lying_in_it_alone() -> None:
         [[0, 0, 0], [0, 0, 0]],
     ]
     assert lost == {"keypoints of no box": 2, "keypoints named twice in one box": 1}
-    found = parquet.from_row(row, "keypoints", CLASSES, KEYPOINTS)
+    found = parquet.from_row(row, Schema.of("keypoints", CLASSES, KEYPOINTS))
     assert found[:3] == [apart, _point("left", 0, "a"), _point("right", 12, "a")]
 
 
@@ -209,7 +210,7 @@ def test_of_overlapping_layers_the_later_one_counts() -> None:
 
 def test_more_classes_than_a_picture_holds_are_refused() -> None:
     with pytest.raises(FormatError) as error:
-        parquet.features("semantic-segmentation", [str(n) for n in range(256)])
+        parquet.features(Schema.of("semantic-segmentation", [str(n) for n in range(256)]))
     assert str(error.value) == "256 classes do not fit a picture of 8 bits -> 255 are the most"
 
 

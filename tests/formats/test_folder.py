@@ -13,6 +13,7 @@ from workflow.errors import FormatError
 from workflow.formats.folder import write
 from workflow.formats.page import Page, Writing
 from workflow.records import Annotation, Provenance
+from workflow.schema import Schema
 from workflow.tasks import TaskName
 
 ME = Provenance("person", "me")
@@ -40,7 +41,7 @@ def test_one_image_in_two_classes_is_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../cat", "a/b", "..", "a\\b"])
 def test_a_class_that_is_no_folder_name_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="cannot be the name of a folder"):
-        write(tmp_path / "out", [], Writing("pets", "classification", ("cat", name), ()))
+        write(tmp_path / "out", [], Writing("pets", Schema.of("classification", ("cat", name))))
 
 
 DETECT = "0 0.5 0.5 0.5 0.5\n"

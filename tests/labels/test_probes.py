@@ -12,6 +12,7 @@ from workflow.labels.ledger import compare
 from workflow.labels.probes import APART, is_probe, judge, plant, without
 from workflow.labelstudio import regions as labelstudio
 from workflow.records import Annotation, ImageRecord, Mask, Provenance, RotatedBox
+from workflow.schema import Schema
 from workflow.shapes import overlap
 from workflow.tasks import TASKS
 
@@ -19,6 +20,8 @@ PROBED = [name for name, task in TASKS.items() if task.of_objects]
 
 MODEL = Provenance("model", "m", "1")
 WIDE = 4
+
+SCHEMA = Schema.of("detection", CLASSES)
 
 
 def _record(number: int, width: int = WIDTH * WIDE, height: int = HEIGHT) -> ImageRecord:
@@ -43,7 +46,7 @@ def _widened(a: Annotation) -> Mask | None:
 
 def _planted(task: str, number: int = 0) -> tuple[tuple[Annotation, ...], tuple[Annotation, ...]]:
     guesses = _guesses(task, number)
-    both = plant(guesses, _record(number), CLASSES, 0.999999, task)
+    both = plant(guesses, _record(number), Schema.of(task, CLASSES), 0.999999)
     assert both[: len(guesses)] == guesses
     return guesses, both[len(guesses) :]
 
@@ -84,7 +87,7 @@ def test_planting_again_gives_the_same(task: str) -> None:
 def test_labels_of_whole_images_and_painted_classes_have_none(task: str) -> None:
     guesses = _guesses(task)
     assert guesses
-    assert plant(guesses, _record(0), CLASSES, 0.999999, task) == guesses
+    assert plant(guesses, _record(0), Schema.of(task, CLASSES), 0.999999) == guesses
 
 
 def test_a_share_of_the_images_has_a_probe_and_a_larger_share_those_too() -> None:
@@ -92,9 +95,7 @@ def test_a_share_of_the_images_has_a_probe_and_a_larger_share_those_too() -> Non
 
     def chosen(share: float) -> set[int]:
         count = range(2000)
-        return {
-            n for n in count if len(plant(guesses, _record(n), CLASSES, share, "detection")) > len(guesses)
-        }
+        return {n for n in count if len(plant(guesses, _record(n), SCHEMA, share)) > len(guesses)}
 
     none, few, more = chosen(0.0), chosen(0.1), chosen(0.3)
     assert none == set()
@@ -105,22 +106,22 @@ def test_a_share_of_the_images_has_a_probe_and_a_larger_share_those_too() -> Non
 
 def test_where_no_place_is_free_nothing_is_planted() -> None:
     full = (Annotation("disk", MODEL, box=(0, 0, 90, 70), score=0.5, id="r0"),)
-    assert plant(full, _record(1, 96, 72), CLASSES, 0.999999, "detection") == full
+    assert plant(full, _record(1, 96, 72), SCHEMA, 0.999999) == full
     whole = (Annotation("disk", MODEL, box=(0.5, 0, 96, 71.5), score=0.5, id="r0"),)
-    assert plant(whole, _record(1, 96, 72), CLASSES, 0.999999, "detection") == whole
+    assert plant(whole, _record(1, 96, 72), SCHEMA, 0.999999) == whole
     # A rotated box may reach over the edge, and there is nowhere to move it.
     turned = (Annotation("disk", MODEL, rotated_box=RotatedBox(48, 36, 120, 20, 10), score=0.5, id="r0"),)
-    assert plant(turned, _record(1, 96, 72), CLASSES, 0.999999, "oriented-detection") == turned
-    assert plant((), _record(1), CLASSES, 0.999999, "detection") == ()
+    assert plant(turned, _record(1, 96, 72), Schema.of("oriented-detection", CLASSES), 0.999999) == turned
+    assert plant((), _record(1), SCHEMA, 0.999999) == ()
     # The small guess finds a place where the large one does not.
     small = Annotation("bar", MODEL, box=(92, 71, 93, 72), score=0.4, id="r1")
-    both = plant((*full, small), _record(1, 96, 72), CLASSES, 0.999999, "detection")
+    both = plant((*full, small), _record(1, 96, 72), SCHEMA, 0.999999)
     assert overlap.as_box(both[2])[2] - overlap.as_box(both[2])[0] == 1
 
 
 def test_a_project_of_one_class_has_probes_of_it() -> None:
     guesses = (Annotation("disk", MODEL, box=(0, 0, 9, 9), score=0.5, id="r0"),)
-    (_, probe) = plant(guesses, _record(1), ["disk"], 0.999999, "detection")
+    (_, probe) = plant(guesses, _record(1), Schema.of("detection", ["disk"]), 0.999999)
     assert probe.label == "disk"
 
 
@@ -128,14 +129,14 @@ def test_a_project_of_one_class_has_probes_of_it() -> None:
 def test_an_id_that_is_kept_for_probes_is_refused(share: float) -> None:
     mine = (Annotation("disk", MODEL, box=(0, 0, 9, 9), id="probe-7"),)
     with pytest.raises(FormatError) as caught:
-        plant(mine, _record(1), CLASSES, share, "detection")
+        plant(mine, _record(1), SCHEMA, share)
     message = "1.png: a guess has the id 'probe-7', and probe-... is kept for probes -> rename it"
     assert str(caught.value) == message
 
 
 def _submitted(task: str, annotations: tuple[Annotation, ...]) -> list[Annotation]:
     """As they come back from Label Studio, of a person."""
-    controls = labelstudio.controls(task, "brush")
+    controls = labelstudio.controls(TASKS[task], "brush")
     regions = labelstudio.to_result(annotations, WIDTH * WIDE, HEIGHT, controls=controls)
     return labelstudio.from_result(regions, WIDTH * WIDE, HEIGHT, ME, controls=controls).annotations
 
@@ -194,7 +195,7 @@ def _nudged(a: Annotation) -> Annotation:
 def test_outlines_have_probes_too() -> None:
     parts = (((2.5, 2), (12, 2), (12, 12)), ((20, 2), (30.25, 2), (30, 12)))
     guesses = (Annotation("disk", MODEL, polygons=parts, score=0.5, id="r0"),)
-    _, probe = plant(guesses, _record(1), CLASSES, 0.999999, "instance-segmentation")
+    _, probe = plant(guesses, _record(1), Schema.of("instance-segmentation", CLASSES), 0.999999)
     steps = {
         (round(x - a, 9), round(y - b, 9))
         for part, was in zip(probe.polygons, parts, strict=True)

@@ -17,6 +17,7 @@ from workflow.formats.yolo.lines import from_lines
 from workflow.labelstudio.interface import read_interface
 from workflow.labelstudio.regions import EVERYTHING, Reading, from_json_min, from_result, submitted, to_result
 from workflow.records import Annotation, ImageRecord, Provenance
+from workflow.schema import Schema
 from workflow.shapes import masks
 from workflow.shapes.geometry import rotated_corners
 from workflow.tasks import TaskName
@@ -157,11 +158,11 @@ def test_a_shape_whose_list_of_labels_is_empty() -> None:
 def test_case_8_a_label_keeps_the_number_of_its_category(tmp_path: Path) -> None:
     case = _json(CASES / "sdk_expected.json")["coco_explicit_category_ids"]
     classes = ("car", "person", "truck")
-    interface = read_interface(case["config"], "label_config.xml", "detection", classes)
+    interface = read_interface(case["config"], "label_config.xml", Schema.of("detection", classes))
     assert interface.categories == case["expected_category_ids"]
     boxes = tuple(Annotation(label, ME, box=(1, 1, 5, 5)) for label in case["result_labels"])
     picture = Picture(ImageRecord("a", "a.png", 10, 10, "train"), tmp_path / "a.png", boxes)
-    writing = Writing("cars", "detection", classes, (), categories=interface.categories)
+    writing = Writing("cars", Schema.of("detection", classes), categories=interface.categories)
     coco.write(tmp_path / "out.json", [picture], writing)
     written = _json(tmp_path / "out.json")
     assert {c["name"]: c["id"] for c in written["categories"]} == case["expected_category_ids"]
@@ -304,7 +305,7 @@ def test_case_21_interfaces_that_fiftyone_makes() -> None:
         task = TASK_OF.get(schema["type"])
         if task is None or "classes" not in schema:
             continue
-        interface = read_interface(case["expected_xml"], "theirs.xml", task, schema["classes"])
+        interface = read_interface(case["expected_xml"], "theirs.xml", Schema.of(task, schema["classes"]))
         assert set(interface.controls.values()) == {name}
         assert (interface.image, interface.data_key) == ("image", "image")
         taken += 1

@@ -9,6 +9,7 @@ import pytest
 
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.regions import PROMPTS, controls, label_config
+from workflow.schema import Schema
 from workflow.tasks import TASKS
 
 CASES = [(task, "brush") for task in TASKS] + [("instance-segmentation", "polygon")]
@@ -17,7 +18,7 @@ CLASSES = ("1", "cat & <dog>", "q")
 
 def _config(task: Any, masks: Any, classes: tuple[str, ...] = CLASSES) -> ET.Element:
     points = ("nose", "2") if task == "keypoints" else ()
-    return ET.fromstring(label_config(classes, task, points, masks))
+    return ET.fromstring(label_config(Schema.of(task, classes, points), masks))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_each_task_has_its_controls(task: Any, masks: Any, expected: list) -> No
     for control, (_, _, attributes) in zip(found, expected, strict=True):
         assert control.get("toName") == "image"
         assert attributes.items() <= control.attrib.items()
-    assert controls(task, masks) == {control.tag.lower(): control.get("name") for control in found}
+    assert controls(TASKS[task], masks) == {control.tag.lower(): control.get("name") for control in found}
 
 
 @pytest.mark.parametrize(("task", "masks"), CASES)
@@ -67,14 +68,14 @@ def test_choices_stand_above_the_image_where_they_are_always_seen() -> None:
 
 
 def test_a_class_with_another_name_on_the_server_has_an_alias() -> None:
-    config = ET.fromstring(label_config(("a", "b"), "detection", stored={"b": 'old "b"'}))
+    config = ET.fromstring(label_config(Schema.of("detection", ("a", "b")), stored={"b": 'old "b"'}))
     assert [label.get("alias") for label in config.iter("Label")] == [None, 'old "b"']
 
 
 @pytest.mark.parametrize("masks", ["brush", "polygon"])
 def test_a_model_is_asked_by_labels_that_say_how(masks: Any) -> None:
     config = ET.fromstring(
-        label_config(("a", "b"), "instance-segmentation", (), masks, smart=True, stored={"b": "old"})
+        label_config(Schema.of("instance-segmentation", ("a", "b")), masks, smart=True, stored={"b": "old"})
     )
     image, mask, *prompts = config
     assert mask.get("smart") == "false"
@@ -82,7 +83,9 @@ def test_a_model_is_asked_by_labels_that_say_how(masks: Any) -> None:
     assert all((p.get("smart"), p.get("smartOnly")) == ("true", "true") for p in prompts)
     said = [[(label.get("value"), label.get("alias")) for label in prompt] for prompt in prompts]
     assert said == [[(f"a ({how})", "a"), (f"b ({how})", "old")] for how in PROMPTS.values()]
-    assert label_config(("a",), "detection", smart=True) == label_config(("a",), "detection")
+    assert label_config(Schema.of("detection", ("a",)), smart=True) == label_config(
+        Schema.of("detection", ("a",))
+    )
 
 
 def test_more_classes_than_keys_leave_the_rest_without() -> None:
@@ -95,11 +98,11 @@ def test_more_classes_than_keys_leave_the_rest_without() -> None:
 @pytest.mark.services
 @pytest.mark.parametrize(("task", "masks"), CASES)
 def test_the_server_takes_it(task: Any, masks: Any, client: Client) -> None:
-    config = label_config(CLASSES, task, ("nose", "2") if task == "keypoints" else (), masks)
+    config = label_config(Schema.of(task, CLASSES, ("nose", "2") if task == "keypoints" else ()), masks)
     made = client.create_project(f"{task} {masks}"[:50], "", {"label_config": config})
     found = client.project(made["id"])
     assert found is not None
     parsed = found["parsed_label_config"]
     kinds = {name: control["type"].lower() for name, control in parsed.items()}
-    assert kinds == {name: kind for kind, name in controls(task, masks).items()}
+    assert kinds == {name: kind for kind, name in controls(TASKS[task], masks).items()}
     assert parsed["label"]["labels"] == list(CLASSES)

@@ -12,6 +12,7 @@ from workflow.labelstudio.interface import TAGS, read_interface
 from workflow.labelstudio.project_interface import interface_of
 from workflow.project.paths import Project, load_project
 from workflow.records import Annotation, Provenance
+from workflow.schema import Schema
 
 ME = Provenance("person", "1")
 GOOD = """<View>
@@ -27,8 +28,14 @@ GOOD = """<View>
 """
 
 
-def read(text: str, task: str = "detection", classes: tuple[str, ...] = ("disk", "bar"), **more: object):
-    return read_interface(text, "mine.xml", task, classes, **more)  # type: ignore[arg-type]
+def read(
+    text: str,
+    task: str = "detection",
+    classes: tuple[str, ...] = ("disk", "bar"),
+    keypoints: tuple[str, ...] = (),
+    **more: object,
+):
+    return read_interface(text, "mine.xml", Schema.of(task, classes, keypoints), **more)  # type: ignore[arg-type]
 
 
 def problems(text: str, task: str = "detection", **more: object) -> list[str]:
@@ -185,7 +192,7 @@ def test_the_generated_interface_passes_its_own_check(tmp_path: Path) -> None:
         project = draw_project(tmp_path, task, 1)  # type: ignore[arg-type]
         made = interface_of(project)
         settings = project.settings
-        again = read_interface(made.config, "made.xml", settings.task, settings.classes, settings.keypoints)
+        again = read_interface(made.config, "made.xml", settings.schema)
         assert (again.controls, again.image, again.data_key) == (made.controls, made.image, made.data_key)
 
 

@@ -39,6 +39,7 @@ from workflow.project.rows import read_catalog, read_samples
 from workflow.records import ImageRecord, Provenance
 from workflow.shapes import masks
 from workflow.stages import catalog, preannotate
+from workflow.tasks import TASKS
 
 Json = dict[str, Any]
 SEGMENTS = "mask2former:tiny/mask2former-digits-instance"
@@ -214,7 +215,7 @@ def test_guesses_are_those_that_push_would_show(asking: Asking) -> None:
 def drawn(result: Json) -> np.ndarray:
     """The mask of a brush region, by our reader."""
     me = Provenance("person", "me")
-    controls = regions.controls("instance-segmentation")
+    controls = regions.controls(TASKS["instance-segmentation"])
     (found,) = regions.from_result([result], WIDTH, HEIGHT, me, controls=controls).annotations
     assert found.mask is not None
     return masks.decode(found.mask)
@@ -296,7 +297,7 @@ def test_what_regions_mean(result: list[Json], prompt: Prompt | None) -> None:
 
 def test_outlines_are_drawn_where_outlines_are_labeled(asking: Asking, sam: Sam) -> None:
     record = next(iter(asking.records.values()))
-    controls = regions.controls("instance-segmentation", "polygon")
+    controls = regions.controls(TASKS["instance-segmentation"], "polygon")
     pixels = decode.from_file(asking.project.image_path(record.path))
     backend = prompting.Prompted(lambda: sam, lambda r: pixels, controls, pytest.fail)
     result = backend.answer(record, [click(25, 50)])["result"]
@@ -332,7 +333,7 @@ def test_each_image_is_looked_at_once_while_it_is_remembered(
     monkeypatch.setattr(prompting, "KEPT", 2)
     counted = Counted(sam)
     record, other, third = list(asking.records.values())[:3]
-    controls = regions.controls("instance-segmentation")
+    controls = regions.controls(TASKS["instance-segmentation"])
 
     def pixels(of: ImageRecord) -> Any:
         return decode.from_file(asking.project.image_path(of.path))

@@ -24,6 +24,7 @@ from workflow.labelstudio.regions import (
 from workflow.records import Annotation, Mask, Provenance, RotatedBox
 from workflow.shapes import masks
 from workflow.shapes.geometry import polygon_area, rotated_corners
+from workflow.tasks import TASKS
 
 ME = Provenance("person", "me")
 MODEL = Provenance("model", "sam", "1")
@@ -339,7 +340,7 @@ def _disk(radius: float, hole: float = 0) -> Annotation:
 
 def test_a_mask_is_outlined_where_only_outlines_can_be_shown() -> None:
     lost: list[str] = []
-    config = controls("instance-segmentation", "polygon")
+    config = controls(TASKS["instance-segmentation"], "polygon")
     (exact,) = fit([_disk(40, 10)], config, 120, 100, lost.append)
     assert lost == ["holes of masks filled"]
     assert masks.from_polygons(exact.polygons, 100, 120) == _disk(40).mask
@@ -356,11 +357,14 @@ def test_a_mask_is_outlined_where_only_outlines_can_be_shown() -> None:
 
 def test_an_outline_is_painted_where_only_masks_can_be_shown() -> None:
     square = Annotation("a", ME, polygons=(((1, 1), (5, 1), (5, 5), (1, 5)),), id="r", score=0.5)
-    (found,) = fit([square], controls("semantic-segmentation"), 120, 100, pytest.fail)
+    (found,) = fit([square], controls(TASKS["semantic-segmentation"]), 120, 100, pytest.fail)
     assert (found.id, found.score, found.polygons) == ("r", 0.5, None)
     assert masks.box(found.mask) == (1, 1, 5, 5)
     box = Annotation("a", ME, box=(1, 1, 5, 5))
-    assert fit([box, _disk(9)], controls("instance-segmentation"), 120, 100, pytest.fail) == [box, _disk(9)]
+    assert fit([box, _disk(9)], controls(TASKS["instance-segmentation"]), 120, 100, pytest.fail) == [
+        box,
+        _disk(9),
+    ]
 
 
 @pytest.mark.parametrize(

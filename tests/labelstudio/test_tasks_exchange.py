@@ -28,9 +28,10 @@ from workflow.project.rows import (
     write_rows,
 )
 from workflow.records import Annotation, Provenance, Sample
+from workflow.schema import Schema
 from workflow.shapes import masks
 from workflow.stages import catalog, dataset, preannotate, pull, push
-from workflow.tasks import TaskName
+from workflow.tasks import TASKS, TaskName
 
 pytestmark = pytest.mark.services
 MODEL = Provenance("model", "by hand", "1")
@@ -193,7 +194,9 @@ def test_a_task_through_the_server(
         _check_same(found, truth[file])
     assert dataset.run(project).did == built.replace("LEFT OUT", "left out 1 skipped, 0 unlabeled")
     points = project.settings.keypoints
-    held = {row["file"]: a for row, a in parquet.read(project.dataset, "train", task, CLASSES, points)}
+    held = {
+        row["file"]: a for row, a in parquet.read(project.dataset, "train", Schema.of(task, CLASSES, points))
+    }
     left_out = {"shapes-03.png"} | ({"shapes-02.png"} if task == "classification" else set())
     assert held.keys() == truth.keys() - left_out
     for file, found in held.items():
@@ -284,7 +287,7 @@ def test_a_name_of_the_other_control_stops_the_pull(tmp_path: Path, client: Clie
         [Annotation("disk", MODEL, keypoints=((5, 5),))],
         record.width,
         record.height,
-        controls=regions.controls("keypoints"),
+        controls=regions.controls(TASKS["keypoints"]),
     )
     task = push.pushed_tasks(project)[record.id]
     client.annotate(task, {"result": result, "was_cancelled": False, "lead_time": 1})

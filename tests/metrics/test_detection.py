@@ -12,6 +12,7 @@ from workflow.errors import FormatError, StageError
 from workflow.metrics.coco import RECALLS, sweep_records
 from workflow.metrics.detection import DetectionMetrics, detection_metrics
 from workflow.records import Annotation, Provenance, RotatedBox
+from workflow.schema import Schema
 from workflow.shapes.matching import count_errors, match
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "data" / "evaluation-reference"
@@ -26,6 +27,10 @@ def true(label, *box):
 
 def guess(label, score, *box):
     return Annotation(label, MODEL, box=box, score=score)
+
+
+def of_boxes(images, truth, predicted, classes):
+    return detection_metrics(Schema.of("detection", classes), images, truth, predicted)
 
 
 def reference(folder, truth_file, predicted_file):
@@ -55,7 +60,7 @@ def test_every_number_by_hand():
         # 10 x 6 of 10 x 10: IoU .6, right up to and including the IoU threshold .60
         "b": [guess("cat", 0.7, 20, 20, 30, 26), guess("dog", 0.1, 80, 80, 90, 90)],
     }
-    m = detection_metrics(SIZE, truth, predicted, ["cat", "dog", "eel"])
+    m = of_boxes(SIZE, truth, predicted, ["cat", "dog", "eel"])
     # cat at IoU .5: right, wrong, right. Precision 1 for recall 0 to .5 (51 points), then 2/3 (50 points).
     cat50 = (51 + 50 * 2 / 3) / 101
     # at .65 and above only the first is right
@@ -96,7 +101,7 @@ def test_confusion_counts_missed_false_and_mislabelled():
     truth = {"a": [true("cat", 0, 0, 10, 10), true("dog", 50, 50, 60, 60), true("dog", 70, 0, 80, 10)]}
     predicted = {"a": [guess("dog", 0.9, 70, 0, 80, 10), guess("dog", 0.9, 0, 0, 10, 10)]}
     predicted["b"] = [guess("cat", 0.9, 0, 0, 5, 5)]
-    m = detection_metrics(SIZE, truth, predicted, ["cat", "dog"])
+    m = of_boxes(SIZE, truth, predicted, ["cat", "dog"])
     assert m.confusion == ((0, 1, 0), (0, 1, 1), (1, 0, 0))
     errors = count_errors(truth["a"], predicted["a"])
     assert (errors.missed, errors.false, errors.mislabelled, errors.total) == (1, 0, 1, 2)
@@ -108,10 +113,10 @@ def test_coco_tie_rule_equal_scores_keep_their_order():
     right, wrong = guess("cat", 0.5, 0, 0, 10, 10), guess("cat", 0.5, 50, 50, 60, 60)
     truth = {"a": [true("cat", 0, 0, 10, 10)]}
     size = {"a": (100, 100)}
-    assert detection_metrics(size, truth, {"a": [wrong, right]}, ["cat"]).map50 == pytest.approx(0.5)
-    assert detection_metrics(size, truth, {"a": [right, wrong]}, ["cat"]).map50 == pytest.approx(1.0)
+    assert of_boxes(size, truth, {"a": [wrong, right]}, ["cat"]).map50 == pytest.approx(0.5)
+    assert of_boxes(size, truth, {"a": [right, wrong]}, ["cat"]).map50 == pytest.approx(1.0)
     # across images, ids in order: the wrong one of image a comes before the right one of image b
-    crossed = detection_metrics(SIZE, {"b": truth["a"]}, {"b": [right], "a": [wrong]}, ["cat"])
+    crossed = of_boxes(SIZE, {"b": truth["a"]}, {"b": [right], "a": [wrong]}, ["cat"])
     assert crossed.map50 == pytest.approx(0.5)
 
 
@@ -141,44 +146,44 @@ def test_matching_takes_the_best_scored_first_and_the_later_of_equals():
 
 def test_nothing_predicted_is_zero_and_nothing_true_is_none():
     truth = {"a": [true("cat", 0, 0, 10, 10)]}
-    none_predicted = detection_metrics(SIZE, truth, {}, ["cat"])
+    none_predicted = of_boxes(SIZE, truth, {}, ["cat"])
     assert (none_predicted.map50, none_predicted.map50_95, none_predicted.f1) == (0.0, 0.0, 0.0)
     assert none_predicted.confusion == ((0, 1), (0, 0))
     assert none_predicted.per_class["cat"]["precision"] is None
-    none_true = detection_metrics(SIZE, {}, {"a": [guess("cat", 0.2, 0, 0, 10, 10)]}, ["cat"])
+    none_true = of_boxes(SIZE, {}, {"a": [guess("cat", 0.2, 0, 0, 10, 10)]}, ["cat"])
     assert (none_true.map50, none_true.map50_95, none_true.f1, none_true.curve) == (None, None, None, None)
     assert (none_true.threshold, none_true.confusion) == (0.0, ((0, 0), (1, 0)))
     for size in ({}, SIZE):
-        empty = detection_metrics(size, {}, {}, ["cat"])
+        empty = of_boxes(size, {}, {}, ["cat"])
         assert (empty.map50, empty.images, empty.confusion) == (None, len(size), ((0, 0), (0, 0)))
 
 
 def test_without_a_score_means_certain():
     truth = {"a": [true("cat", 0, 0, 10, 10)]}
-    m = detection_metrics(SIZE, truth, truth, ["cat"])
+    m = of_boxes(SIZE, truth, truth, ["cat"])
     assert (m.map50, m.threshold) == (pytest.approx(1.0), 1.0)
 
 
 def test_refusals():
     with pytest.raises(StageError) as stray:
-        detection_metrics(SIZE, {}, {"z": []}, ["cat"])
+        of_boxes(SIZE, {}, {"z": []}, ["cat"])
     assert str(stray.value) == (
         "predictions: image z is not among the 2 evaluated (1 such)"
         " -> evaluate with the catalog the labels were made from"
     )
     with pytest.raises(FormatError) as label:
-        detection_metrics(SIZE, {"a": [true("fox", 0, 0, 1, 1)]}, {}, ["cat"])
+        of_boxes(SIZE, {"a": [true("fox", 0, 0, 1, 1)]}, {}, ["cat"])
     assert str(label.value) == "truth: image a has the label 'fox', none of ['cat']"
     turned = Annotation("cat", MODEL, rotated_box=RotatedBox(5, 5, 2, 2, 30))
     with pytest.raises(FormatError) as shape:
-        detection_metrics(SIZE, {}, {"a": [turned]}, ["cat"])
+        of_boxes(SIZE, {}, {"a": [turned]}, ["cat"])
     assert str(shape.value) == "predictions: image a has a 'cat' that is not a box"
 
 
 @needs_reference
 def test_published_values_of_detectron2():
     expected = json.loads((REFERENCE / "expected.json").read_text())["detectron2_mini"]["bbox"]
-    m = detection_metrics(*reference("detectron2_mini", "gt.json", "dt.json"))
+    m = of_boxes(*reference("detectron2_mini", "gt.json", "dt.json"))
     assert m.map50_95 == pytest.approx(expected["AP"], abs=1e-12)
     assert m.map50 == pytest.approx(expected["AP50"], abs=1e-12)
 
@@ -219,7 +224,7 @@ def test_numbers_hold_together(truth, other, random):
     predicted = {
         i: [guess(a.label, round(random.random(), 1), *a.box) for a in boxes] for i, boxes in other.items()
     }
-    m = detection_metrics(SIZE, truth, predicted, ["cat", "dog"])
+    m = of_boxes(SIZE, truth, predicted, ["cat", "dog"])
     assert DetectionMetrics.from_json(orjson.loads(orjson.dumps(m.to_json()))) == m
     assert DetectionMetrics.from_json(m.to_json()) == m
     for label, row in zip(m.classes, m.confusion, strict=False):
@@ -236,7 +241,7 @@ def test_numbers_hold_together(truth, other, random):
 
 @given(scenes())
 def test_a_perfect_prediction_is_one(truth):
-    m = detection_metrics(SIZE, truth, truth, ["cat", "dog"])
+    m = of_boxes(SIZE, truth, truth, ["cat", "dog"])
     if any(truth.values()):
         assert (m.map50, m.map50_95, m.f1) == (pytest.approx(1.0), pytest.approx(1.0), 1.0)
     else:

@@ -16,12 +16,17 @@ from workflow.errors import FormatError
 from workflow.metrics import from_json, measure
 from workflow.metrics.coco import sweep_records
 from workflow.records import Annotation, Mask, Provenance, RotatedBox
+from workflow.schema import Schema
 from workflow.shapes import masks
 from workflow.tasks import TASKS
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "data" / "evaluation-reference"
 needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="the published values are not here")
 MODEL = Provenance("model", "m")
+
+
+TURNED = Schema.of("oriented-detection", ["cat"])
+BEAKS = Schema.of("keypoints", ["bird"], ["beak"])
 
 
 def label(name, score=None):
@@ -32,7 +37,7 @@ def label(name, score=None):
 def test_a_task_has_its_numbers_and_they_survive_json(task):
     drawn = scene(task)
     worse, better, perfect = (
-        measure(task, drawn.sizes, drawn.truth, said, drawn.classes, drawn.keypoints)
+        measure(Schema.of(task, drawn.classes, drawn.keypoints), drawn.sizes, drawn.truth, said)
         for said in (drawn.base, drawn.tuned, drawn.truth)
     )
     assert worse.score < better.score < perfect.score == pytest.approx(1.0)
@@ -58,7 +63,7 @@ def test_a_task_has_its_numbers_and_they_survive_json(task):
 def test_nothing_is_labelled_and_nothing_is_said(task):
     sizes = {"a": (10, 10)}
     points = ("tip",) if task == "keypoints" else ()
-    numbers = measure(task, sizes, {}, {}, ["cat"], points)
+    numbers = measure(Schema.of(task, ["cat"], points), sizes, {}, {})
     assert numbers.score is None
     assert from_json(orjson.loads(orjson.dumps(numbers.to_json()))) == numbers
 
@@ -72,7 +77,7 @@ def test_classification_by_hand():
         "c": [label("dog", 0.7), label("eel", 0.3)],
         "d": [label("eel", 1.0)],
     }
-    m = measure("classification", sizes, truth, said, ["cat", "dog", "eel"])
+    m = measure(Schema.of("classification", ["cat", "dog", "eel"]), sizes, truth, said)
     # d has no true label, and is no image to measure on
     assert (m.images, m.accuracy, m.top5, m.metric, m.score) == (3, 2 / 3, None, "accuracy", 2 / 3)
     assert m.per_class["cat"] == {"truths": 2, "predictions": 1, "precision": 1.0, "recall": 0.5, "f1": 2 / 3}
@@ -90,7 +95,7 @@ def test_classification_by_hand():
     assert m.calibration_error == pytest.approx((0.1 + 0.8 + 0.3) / 3)
     assert [a.label for a in m.shown(said["a"])] == ["cat"]
     assert (m.errors(truth["b"], said["b"]).mislabelled, m.errors(truth["b"], said["b"]).total) == (1, 1)
-    silent = measure("classification", sizes, truth, {}, ["cat", "dog", "eel"])
+    silent = measure(Schema.of("classification", ["cat", "dog", "eel"]), sizes, truth, {})
     assert (silent.accuracy, silent.confusion[0][-1]) == (0.0, 2)
 
 
@@ -98,7 +103,7 @@ def test_top5_is_of_six_classes_or_more():
     classes = list("abcdef")
     said = {"x": [label(name, 0.6 - n / 10) for n, name in enumerate(classes)]}
     for true, top5 in (("e", 1.0), ("f", 0.0)):
-        m = measure("classification", {"x": (1, 1)}, {"x": [label(true)]}, said, classes)
+        m = measure(Schema.of("classification", classes), {"x": (1, 1)}, {"x": [label(true)]}, said)
         assert (m.accuracy, m.top5) == (0.0, top5)
 
 
@@ -110,7 +115,7 @@ def test_multilabel_by_hand():
         "b": [label("cat", 0.6), label("dog", 0.5)],
         "c": [label("cat", 0.7), label("dog", 0.1)],
     }
-    m = measure("multilabel-classification", sizes, truth, said, ["cat", "dog", "eel"])
+    m = measure(Schema.of("multilabel-classification", ["cat", "dog", "eel"]), sizes, truth, said)
     # cat: right, wrong, right; dog: wrong, right
     assert m.per_class["cat"]["ap"] == pytest.approx((1 + 2 / 3) / 2)
     assert m.per_class["dog"]["ap"] == pytest.approx(1 / 2)
@@ -140,7 +145,7 @@ def test_multilabel_is_scikit_learns(data):
         i: [label(c, s) for c, s in zip(classes, row.tolist(), strict=True)]
         for i, row in zip(images, scores, strict=True)
     }
-    m = measure("multilabel-classification", dict.fromkeys(images, (1, 1)), truth, said, classes)
+    m = measure(Schema.of("multilabel-classification", classes), dict.fromkeys(images, (1, 1)), truth, said)
     for n, name in enumerate(classes):
         if true[:, n].any():
             theirs = average_precision_score(true[:, n], scores[:, n])
@@ -164,7 +169,7 @@ def test_semantic_by_hand():
     true = np.array([[1, 1, 1, 1], [2, 2, 0, 0]])
     told = np.array([[1, 1, 2, 0], [2, 0, 0, 2]])
     truth, said = {"a": painted(true, ["sky", "sea"])}, {"a": painted(told, ["sky", "sea"])}
-    m = measure("semantic-segmentation", {"a": (4, 2)}, truth, said, ["sky", "sea", "fog"])
+    m = measure(Schema.of("semantic-segmentation", ["sky", "sea", "fog"]), {"a": (4, 2)}, truth, said)
     assert m.per_class["sky"] == {
         "truths": 4,
         "predictions": 2,
@@ -192,7 +197,7 @@ def test_semantic_is_scikit_learns(data):
     )
     sizes = {str(n): (shape[1], shape[0]) for n, shape in enumerate(shapes)}
     sides = [{str(n): painted(pixels, classes) for n, pixels in enumerate(side)} for side in (true, told)]
-    m = measure("semantic-segmentation", sizes, *sides, classes)
+    m = measure(Schema.of("semantic-segmentation", classes), sizes, *sides)
     flat = [np.concatenate([pixels.ravel() for pixels in side]) for side in (true, told)]
     theirs = confusion_matrix(*flat, labels=[1, 2, 3, 0])
     assert m.confusion == tuple(tuple(row) for row in theirs.tolist())
@@ -214,11 +219,15 @@ def test_published_mask_values():
             continue
         true, told = (np.array(case[key]) > 0 for key in ("gt_mask", "pred_mask"))
         sides = [{"a": painted(side.astype(int), ["object"])} for side in (true, told)]
-        m = measure("semantic-segmentation", {"a": true.shape[::-1]}, *sides, ["object"])
+        m = measure(Schema.of("semantic-segmentation", ["object"]), {"a": true.shape[::-1]}, *sides)
         assert m.miou == pytest.approx(case["check"]["iou_fg"], abs=1e-9)
         assert m.dice == pytest.approx(case["check"]["dice_fg"], abs=1e-9)
         checked += 1
     assert checked >= 3
+
+
+def of_masks(sizes, truth, said, classes):
+    return measure(Schema.of("instance-segmentation", classes), sizes, truth, said)
 
 
 def published_masks(folder):
@@ -244,7 +253,7 @@ def published_masks(folder):
 def test_published_values_of_masks():
     expected = json.loads((REFERENCE / "expected.json").read_text())
     small = expected["detectron2_mini"]["segm"]
-    m = measure("instance-segmentation", *published_masks("detectron2_mini"))
+    m = of_masks(*published_masks("detectron2_mini"))
     assert (m.map50_95, m.map50) == (pytest.approx(small["AP"], abs=1e-12), pytest.approx(small["AP50"]))
     case = expected["coco100"]["segm"]
     gt, dt = (json.loads((REFERENCE / case[side]).read_text()) for side in ("gt", "dt"))
@@ -269,17 +278,17 @@ def test_rotated_boxes_are_compared_by_their_outlines():
     size = {"a": (100, 100)}
     # the same upright box round it, and an outline that shares a third
     across = {"a": [turned("cat", 0.9, 50, 50, 40, 20, 120)]}
-    assert measure("oriented-detection", size, truth, across, ["cat"]).map50 == 0.0
+    assert measure(TURNED, size, truth, across).map50 == 0.0
     # a little over half of the length is so of the area: right at IoU .5 alone
     half = {"a": [turned("cat", 0.9, 50, 50, 21, 20, 30)]}
-    m = measure("oriented-detection", size, truth, half, ["cat"])
+    m = measure(TURNED, size, truth, half)
     assert (m.map50, m.map50_95) == (1.0, pytest.approx(0.1))
     # a half turn is the same box, and so is an upright one of no angle
     same = {"a": [turned("cat", 0.9, 50, 50, 40, 20, 210)]}
-    assert measure("oriented-detection", size, truth, same, ["cat"]).map50_95 == pytest.approx(1.0)
+    assert measure(TURNED, size, truth, same).map50_95 == pytest.approx(1.0)
     upright = {"a": [Annotation("cat", MODEL, box=(30, 40, 70, 60))]}
     level = {"a": [turned("cat", 0.9, 50, 50, 40, 20, 0)]}
-    assert measure("oriented-detection", size, upright, level, ["cat"]).map50_95 == pytest.approx(1.0)
+    assert measure(TURNED, size, upright, level).map50_95 == pytest.approx(1.0)
 
 
 def test_outlines_and_masks_of_one_object_are_the_same():
@@ -288,11 +297,11 @@ def test_outlines_and_masks_of_one_object_are_the_same():
     pixels = np.zeros((40, 50), dtype=bool)
     pixels[10:20, 10:30] = True
     said = {"a": [Annotation("cat", MODEL, mask=masks.encode(pixels), score=0.9)]}
-    m = measure("instance-segmentation", {"a": (50, 40)}, truth, said, ["cat"])
+    m = measure(Schema.of("instance-segmentation", ["cat"]), {"a": (50, 40)}, truth, said)
     assert m.map50_95 == pytest.approx(1.0)
     pixels[10:20, 20:30] = False
     said = {"a": [Annotation("cat", MODEL, mask=masks.encode(pixels), score=0.9)]}
-    m = measure("instance-segmentation", {"a": (50, 40)}, truth, said, ["cat"])
+    m = measure(Schema.of("instance-segmentation", ["cat"]), {"a": (50, 40)}, truth, said)
     assert (m.map50, m.map50_95) == (1.0, pytest.approx(0.1))
 
 
@@ -308,7 +317,7 @@ def test_keypoints_by_hand():
     truth = {"a": person("t", None, {"beak": (10, 10), "tail": (90, 90)})}
     # tolerance 1/2 and area 5300: a point 73 pixels off is right to exp(-5329 / 10600) = 0.605
     far = {"a": person("p", 0.9, {"beak": (10, 10), "tail": (90, 163)})}
-    m = measure("keypoints", size, truth, far, ["bird"], ["beak", "tail"])
+    m = measure(Schema.of("keypoints", ["bird"], ["beak", "tail"]), size, truth, far)
     oks = (1 + np.exp(-(73**2) / (2 * 5300))) / 2
     assert 0.80 < oks < 0.85
     assert m.oks50_95 == pytest.approx(0.7)
@@ -316,11 +325,11 @@ def test_keypoints_by_hand():
     assert m.points == {"beak": {"truths": 1, "near": 1.0}, "tail": {"truths": 1, "near": 0.0}}
     # a point that is not given is not right at all
     lacking = {"a": person("p", 0.9, {"beak": (10, 10)})}
-    m = measure("keypoints", size, truth, lacking, ["bird"], ["beak", "tail"])
+    m = measure(Schema.of("keypoints", ["bird"], ["beak", "tail"]), size, truth, lacking)
     assert (m.oks50, m.oks50_95) == (1.0, pytest.approx(0.1))
     # ten pixels are a tenth of the box
     near = {"a": person("p", 0.9, {"beak": (20, 10), "tail": (101, 90)})}
-    m = measure("keypoints", size, truth, near, ["bird"], ["beak", "tail"])
+    m = measure(Schema.of("keypoints", ["bird"], ["beak", "tail"]), size, truth, near)
     assert [row["near"] for row in m.points.values()] == [1.0, 0.0]
     assert len(m.shown(near["a"])) == 3
     assert m.shown([replace(a, score=0.1) for a in near["a"]]) == []
@@ -333,10 +342,10 @@ def test_an_object_without_labelled_points_is_no_miss_and_no_error():
     said = person("p", 0.9, {"beak": (10, 10)})
     other = person("q", 0.95, {"beak": (210, 10)}, box=(200, 0, 300, 100))
     for found in (said, said + other):
-        m = measure("keypoints", size, truth, {"a": found}, ["bird"], ["beak"])
+        m = measure(BEAKS, size, truth, {"a": found})
         assert m.oks50_95 == pytest.approx(1.0)
     assert m.per_class["bird"]["truths"] == 2
-    assert measure("keypoints", size, truth, {"a": said}, ["bird"], ["beak"]).map50 == pytest.approx(51 / 101)
+    assert measure(BEAKS, size, truth, {"a": said}).map50 == pytest.approx(51 / 101)
 
 
 @pytest.mark.parametrize(
@@ -365,5 +374,5 @@ def test_an_object_without_labelled_points_is_no_miss_and_no_error():
 )
 def test_refusals(task, truth, message):
     with pytest.raises(FormatError) as error:
-        measure(task, {"a": (10, 10)}, {"a": truth}, {}, ["cat", "dog"], ["tip"])
+        measure(Schema.of(task, ["cat", "dog"], ["tip"]), {"a": (10, 10)}, {"a": truth}, {})
     assert str(error.value) == f"truth: {message}"

@@ -17,6 +17,7 @@ from workflow.errors import ServiceError
 from workflow.metrics import measure
 from workflow.metrics.detection import detection_metrics
 from workflow.records import Annotation, ImageRecord, Provenance
+from workflow.schema import Schema
 from workflow.services.mongod import fetch_mongod
 from workflow.shapes import masks
 from workflow.shown.app import dataset_url, publish
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.services
 ANN = Provenance("person", "ann", at="2026-01-02T03:04:05Z")
 DINO = Provenance("model", "dino", "r1")
 CLASSES = ["cat", "dog"]
+SCHEMA = Schema.of("detection", CLASSES)
 DEAD = "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=500"
 ROOT = Path(__file__).parents[2]
 SPAWN = multiprocessing.get_context("spawn")
@@ -75,7 +77,7 @@ def scene(count=6):
 
 def put(environment, name, digest, count=6, **options):
     rows, fields = scene(count)
-    return publish(name, rows, fields, CLASSES, environment, digest, **options)
+    return publish(name, rows, fields, SCHEMA, environment, digest, **options)
 
 
 def read(environment, name):
@@ -131,7 +133,7 @@ def test_publish_once_and_again(child, tmp_path):
     got = child(read, "birds & bees")
     rows, fields = scene()
     sizes = {row.id: (row.width, row.height) for row in rows}
-    expected = detection_metrics(sizes, fields["ground_truth"], fields["tuned"], CLASSES)
+    expected = detection_metrics(SCHEMA, sizes, fields["ground_truth"], fields["tuned"])
     assert got["mAP"] == pytest.approx(expected.map50_95, abs=1e-12)
     assert got["metrics"]["map50"] == pytest.approx(expected.map50, abs=1e-12)
     # what scores below the best F1's 0.8, a false box on each of 5 images, counts in mAP alone
@@ -172,7 +174,7 @@ def test_a_new_digest_rebuilds_under_the_same_name(child):
 
 def evaluated_only(environment):
     rows, fields = scene()
-    publish("part", rows, fields, CLASSES, environment, "one", evaluated={"id2", "id3"})
+    publish("part", rows, fields, SCHEMA, environment, "one", evaluated={"id2", "id3"})
     got = read(environment, "part")
     return got["view"], got["tags"], got["samples"]["id0"].get("eval_tuned_tp")
 
@@ -191,7 +193,7 @@ def refused(environment):
     for name, uri in (("a-B", None), ("x", "mongodb://127.0.0.1:1")):
         try:
             there = environment | ({"FIFTYONE_DATABASE_URI": uri} if uri else {})
-            publish(name, rows, fields, CLASSES, there, "one")
+            publish(name, rows, fields, SCHEMA, there, "one")
         except ServiceError as error:
             messages.append(str(error))
     return messages, [name for name in fo.list_datasets() if "--" in name]
@@ -211,7 +213,14 @@ def test_refusals_leave_nothing_behind(child, environment):
 def unreachable():
     """The message for a database that does not answer, from a process that met no other."""
     try:
-        publish("x", [], {"ground_truth": {}}, CLASSES, {"FIFTYONE_DATABASE_URI": DEAD}, "one")
+        publish(
+            "x",
+            [],
+            {"ground_truth": {}},
+            SCHEMA,
+            {"FIFTYONE_DATABASE_URI": DEAD},
+            "one",
+        )
     except ServiceError as error:
         return str(error)
 
@@ -263,9 +272,14 @@ def nothing_there(environment):
     rows, fields = scene(2)
     empty = {field: {} for field in fields}
     publish(
-        "empty", [replace(row, path=f"/there/{row.path}") for row in rows], empty, CLASSES, environment, "1"
+        "empty",
+        [replace(row, path=f"/there/{row.path}") for row in rows],
+        empty,
+        SCHEMA,
+        environment,
+        "1",
     )
-    publish("no images", [], {"ground_truth": {}}, CLASSES, environment, "1")
+    publish("no images", [], {"ground_truth": {}}, SCHEMA, environment, "1")
     import fiftyone as fo
 
     return fo.load_dataset("empty").values("filepath"), len(fo.load_dataset("no images"))
@@ -290,9 +304,11 @@ def put_scene(environment, task, folder):
         picture.save(folder / f"{name}.png")
     rows = [ImageRecord(name, f"{name}.png", *scenes.SIZE, "test") for name in drawn.images]
     fields = {"ground_truth": drawn.truth, "base": drawn.base, "tuned": drawn.tuned}
-    options = {"task": task, "keypoints": drawn.keypoints, "root": folder, "masks": folder / "masks"}
+    options = {"root": folder, "masks": folder / "masks"}
     options["evaluated"] = [row.id for row in rows[:-1]]
-    return publish(task, rows, fields, drawn.classes, environment, "one", **options)
+    return publish(
+        task, rows, fields, Schema.of(task, drawn.classes, drawn.keypoints), environment, "one", **options
+    )
 
 
 OWN = {
@@ -350,9 +366,10 @@ def test_every_task_as_fiftyone_itself_has_it(child, tmp_path, task):
     assert child(put_scene, task, tmp_path / "images") is False
     got = child(read_scene, task)
     drawn = scenes.scene(task)
+    schema = Schema.of(task, drawn.classes, drawn.keypoints)
     sizes = dict(list(drawn.sizes.items())[:-1])
     kept = [{i: side[i] for i in sizes} for side in (drawn.truth, drawn.tuned)]
-    numbers = measure(task, sizes, *kept, drawn.classes, drawn.keypoints)
+    numbers = measure(schema, sizes, *kept)
     assert got["types"] == dict.fromkeys(("ground_truth", "tuned"), TYPES.get(task, "Detections"))
     assert got["view"] == 7
     if task == "multilabel-classification":
@@ -370,7 +387,9 @@ def test_every_task_as_fiftyone_itself_has_it(child, tmp_path, task):
         assert got["differing"] == 0
     else:
         assert got["confusion"] == [list(row) for row in numbers.confusion]
-    before = measure(task, sizes, kept[0], {i: drawn.base[i] for i in sizes}, drawn.classes, drawn.keypoints)
+    before = measure(
+        Schema.of(task, drawn.classes, drawn.keypoints), sizes, kept[0], {i: drawn.base[i] for i in sizes}
+    )
     weights = {i: before.errors(kept[0][i], drawn.base[i]).weight for i in sizes}
     assert got["worst"] == sorted((i for i in sizes if weights[i]), key=lambda i: -weights[i])
 

@@ -15,6 +15,7 @@ from tests.scenes import scene as scene_of
 from workflow.metrics import measure
 from workflow.metrics.detection import detection_metrics
 from workflow.records import Annotation, Provenance
+from workflow.schema import Schema
 from workflow.shapes.matching import Errors
 from workflow.shown.figures.colours import TRUTH, TUNED, WRONG
 from workflow.shown.figures.pictures import error_window, picture
@@ -33,6 +34,7 @@ from workflow.tasks import TASKS
 
 ANN, MODEL = Provenance("person", "ann"), Provenance("model", "m")
 CLASSES = ["disc", "<b>square</b>", "star"]
+SCHEMA = Schema.of("detection", CLASSES)
 SIZE = (320, 240)
 
 
@@ -72,8 +74,8 @@ def data():
     epochs = [{"epoch": n, "loss": 1.6 * 0.7**n + 0.1, "score": 0.7 * (1 - 0.6**n)} for n in range(1, 11)]
     return ReportData(
         title="Shapes & signs, round 2",
-        base=detection_metrics(sizes, truth, base, CLASSES),
-        tuned=detection_metrics(sizes, truth, tuned, CLASSES),
+        base=detection_metrics(SCHEMA, sizes, truth, base),
+        tuned=detection_metrics(SCHEMA, sizes, truth, tuned),
         made_at="2026-01-02",
         ledger={"accepted": 412, "moved": 96, "relabelled": 31, "deleted": 44, "added": 57, "skipped": 3},
         reviewer_seconds=1384.0,
@@ -170,7 +172,7 @@ def test_written_whole_and_small_and_the_same_twice(data, tmp_path):
 
 def test_little_is_known(tmp_path):
     """No base, no labels, no pictures: the report stands, with dashes."""
-    empty = detection_metrics({"a": (10, 10)}, {}, {}, CLASSES)
+    empty = detection_metrics(SCHEMA, {"a": (10, 10)}, {}, {})
     html = render(ReportData(title="t", tuned=empty))
     assert "There is nothing to measure on 1 test image: none of them has a labelled box." in html
     assert "None" not in html
@@ -202,7 +204,7 @@ def test_many_classes_share_a_row():
     truth = {
         "a": [Annotation(name, ANN, box=(n * 10.0, 0.0, n * 10.0 + 8, 8.0)) for n, name in enumerate(names)]
     }
-    metrics = detection_metrics({"a": (600, 10)}, truth, truth, names)
+    metrics = detection_metrics(Schema.of("detection", names), {"a": (600, 10)}, truth, truth)
     html = render(ReportData(title="t", tuned=metrics))
     assert "(others)" in html
     assert ">41</td>" in html
@@ -237,7 +239,7 @@ def test_verdicts(data):
 def task_data(task):
     drawn = scene_of(task)
     base, tuned = (
-        measure(task, drawn.sizes, drawn.truth, said, drawn.classes, drawn.keypoints)
+        measure(Schema.of(task, drawn.classes, drawn.keypoints), drawn.sizes, drawn.truth, said)
         for said in (drawn.base, drawn.tuned)
     )
     return ReportData(

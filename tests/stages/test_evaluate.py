@@ -12,6 +12,7 @@ from workflow.metrics import from_json, measure
 from workflow.project.paths import Project, load_project
 from workflow.project.rows import read_catalog, read_json, read_samples, sample_to_row, write_json, write_rows
 from workflow.records import Sample
+from workflow.schema import Schema
 from workflow.stages import catalog, dataset, evaluate, train
 from workflow.tasks import TASKS
 
@@ -84,7 +85,7 @@ def expected(project: Project, side: str):
         {i: labels[name] for i, name in tested.items()} for labels in (drawn.truth, getattr(drawn, side))
     )
     sizes = {i: drawn.sizes[name] for i, name in tested.items()}
-    return measure(drawn.task, sizes, truth, said, drawn.classes, drawn.keypoints)
+    return measure(Schema.of(drawn.task, drawn.classes, drawn.keypoints), sizes, truth, said)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.training_jobs import CLASSES, make_job, shapes, write_dataset
 from workflow.errors import ModelError
+from workflow.schema import Schema
 from workflow.tasks import TaskName
 from workflow.training import PRESETS, Augment, data
 from workflow.training.augment import GRAY, IGNORE, refuse, vary
@@ -27,7 +28,7 @@ MOVING = {
 
 def _example(task: TaskName = "instance-segmentation", seed: int = 1) -> dict[str, Any]:
     pixels, annotations = shapes(2, task, size=(120, 160), seed=seed)[0]
-    return data.to_example("drawn", pixels, annotations, task, CLASSES)
+    return data.to_example("drawn", pixels, annotations, Schema.of(task, CLASSES))
 
 
 def _vary(example: dict[str, Any], augment: Augment, seed: int) -> dict[str, Any]:
@@ -138,7 +139,9 @@ def test_lots_follow_from_the_seed_and_torch_draws_none() -> None:
 def test_an_image_without_objects_is_varied_too() -> None:
     for task in ("detection", "instance-segmentation"):
         pixels, annotations = shapes(2, task)[-1]
-        varied = _vary(data.to_example("empty", pixels, annotations, task, CLASSES), PRESETS["strong"], 1)
+        varied = _vary(
+            data.to_example("empty", pixels, annotations, Schema.of(task, CLASSES)), PRESETS["strong"], 1
+        )
         assert varied["boxes"].shape == (0, 4) and len(varied["labels"]) == 0
 
 

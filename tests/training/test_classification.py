@@ -18,6 +18,7 @@ from workflow import metrics, models
 from workflow.errors import ModelError
 from workflow.models import Guesses, Options
 from workflow.records import Annotation
+from workflow.schema import Schema
 from workflow.tasks import TaskName
 from workflow.training import Augment, Job, Trained, classification, lora
 
@@ -67,7 +68,7 @@ def score(task: TaskName, drawn: Sequence[Drawn], found: Sequence[Guesses]) -> f
     names = [str(number) for number in range(len(drawn))]
     sizes = {name: pixels.shape[1::-1] for name, (pixels, _) in zip(names, drawn, strict=True)}
     truth = {name: annotations for name, (_, annotations) in zip(names, drawn, strict=True)}
-    return metrics.measure(task, sizes, truth, dict(zip(names, found, strict=True)), CLASSES).score
+    return metrics.measure(Schema.of(task, CLASSES), sizes, truth, dict(zip(names, found, strict=True))).score
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from tests.training_jobs import CLASSES, PERSON, make_job, shapes, write_dataset
 from workflow.dataset import parquet
 from workflow.errors import ModelError
 from workflow.records import Annotation, ImageRecord
+from workflow.schema import Schema
 from workflow.training import PRESETS, Job, data
 
 
@@ -86,10 +87,10 @@ def test_turned_files_are_upright(tmp_path: Path) -> None:
     Image.fromarray(np.rot90(upright)).save(buffer, "PNG", exif=exif)
     record = ImageRecord("one", "one.png", 60, 40, "train", "")
     truth = Annotation("red", PERSON, box=(10.0, 5.0, 30.0, 15.0))
-    row = parquet.to_row(record, buffer.getvalue(), [truth], "detection", CLASSES)
+    row = parquet.to_row(record, buffer.getvalue(), [truth], Schema.of("detection", CLASSES))
     assert row is not None
     path = tmp_path / "dataset" / "data" / "train.parquet"
-    parquet.write(path, [row], parquet.features("detection", CLASSES))
+    parquet.write(path, [row], parquet.features(Schema.of("detection", CLASSES)))
     example = data.Samples(make_job(tmp_path, "detection", "detr", tmp_path), "train")[0]
     assert (example["image"].permute(1, 2, 0).numpy() == upright).all()
     assert example["boxes"].tolist() == [[10, 5, 30, 15]]

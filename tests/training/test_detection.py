@@ -22,6 +22,7 @@ from workflow.errors import ModelError
 from workflow.models import Options, detr
 from workflow.models.boxes import clip_rows, to_guesses
 from workflow.records import Provenance
+from workflow.schema import Schema
 from workflow.training import PRESETS, Job, Trained, data, detection, loop, lora, trainer
 from workflow.training.relabel import telling
 
@@ -211,7 +212,9 @@ def test_classes_that_the_base_knows_keep_what_it_knows_of_them(tmp_path: Path, 
     """Rows of the head follow the names, whatever order and number they come in."""
     job = _job(tmp_path, kind)
     names = ("red", "3", "blue", "0")
-    model, _ = detection.open_model(dataclasses.replace(job, classes=tuple(tiny.NAMES.values())))
+    model, _ = detection.open_model(
+        dataclasses.replace(job, schema=Schema.of("detection", list(tiny.NAMES.values())))
+    )
     told = telling(model, names)
     assert told.config.id2label == dict(enumerate(names))
     before, after = model.state_dict(), told.state_dict()
@@ -227,7 +230,7 @@ def test_classes_that_the_base_knows_keep_what_it_knows_of_them(tmp_path: Path, 
 
 def test_other_names_of_the_same_number_get_a_fresh_head(tmp_path: Path) -> None:
     job = _job(tmp_path, "detr")
-    model, _ = detection.open_model(dataclasses.replace(job, classes=("a", "b")))
+    model, _ = detection.open_model(dataclasses.replace(job, schema=Schema.of("detection", ("a", "b"))))
     told = telling(model, ("b", "c"))
     before, after = (m.class_labels_classifier.weight for m in (model, told))
     assert torch.equal(after[0], before[1]) and torch.equal(after[2], before[2])
@@ -274,5 +277,5 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None
 
 
 def test_the_metric_is_named_as_the_metrics_name_it(tmp_path: Path) -> None:
-    found = metrics.measure("detection", {"a": (9, 9)}, {}, {}, CLASSES)
+    found = metrics.measure(Schema.of("detection", CLASSES), {"a": (9, 9)}, {}, {})
     assert found.metric == detection.Detection.metric

@@ -15,6 +15,7 @@ from workflow import metrics
 from workflow.errors import ModelError
 from workflow.models import Options, semantic
 from workflow.models.unet import Unet
+from workflow.schema import Schema
 from workflow.training import PRESETS, Job, Trained, data, loop, lora, trainer
 from workflow.training import semantic as training
 from workflow.training.augment import IGNORE
@@ -152,7 +153,10 @@ def test_without_a_head_by_name_it_is_one_line() -> None:
 
 
 def test_the_metric_is_named_as_the_metrics_name_it() -> None:
-    assert metrics.measure(TASK, {"a": (9, 9)}, {}, {}, CLASSES).metric == training.Segmentation.metric
+    assert (
+        metrics.measure(Schema.of(TASK, CLASSES), {"a": (9, 9)}, {}, {}).metric
+        == training.Segmentation.metric
+    )
 
 
 @pytest.mark.parametrize("method", ["head", "lora", "full"])

@@ -21,6 +21,7 @@ from workflow.dataset import parquet
 from workflow.errors import ModelError
 from workflow.models import Options
 from workflow.records import Annotation, ImageRecord, Point, Provenance, RotatedBox, Split
+from workflow.schema import Schema
 from workflow.shapes import masks
 from workflow.tasks import TaskName
 from workflow.training import PRESETS, Augment, Job, yolo
@@ -75,11 +76,11 @@ def _job(folder: Path, task: TaskName, base: Path, *, validation: int = 4, **set
     splits: list[tuple[Split, int]] = [("train", 8), ("validation", validation)]
     for split, count in splits:
         rows = [_row(f"{split}-{n}", split, *one, task, points) for n, one in enumerate(_draw(task, count))]
-        schema = parquet.features(task, CLASSES, points)
+        schema = parquet.features(Schema.of(task, CLASSES, points))
         if rows:
             parquet.write(folder / "dataset" / "data" / f"{split}.parquet", rows, schema)
     made = make_job(folder, task, "ultralytics", base, classes=CLASSES, **settings)
-    return dataclasses.replace(made, keypoints=points)
+    return dataclasses.replace(made, schema=dataclasses.replace(made.schema, keypoints=points))
 
 
 def _row(
@@ -95,7 +96,7 @@ def _row(
     # ultralytics writes such a JPEG anew, in place.
     content = buffer.getvalue() + b"trailing"
     record = ImageRecord(name, f"{name}.jpg", SIZE[1], SIZE[0], split)
-    return parquet.to_row(record, content, annotations, task, CLASSES, points)
+    return parquet.to_row(record, content, annotations, Schema.of(task, CLASSES, points))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_an_object_told_twice_is_counted(tmp_path: Path) -> None:
     pixels, annotations = _draw("detection", 1)[0]
     rows = [_row("twice", "train", pixels, [*annotations, annotations[0]], "detection", ())]
     path = job.dataset / "data" / "train.parquet"
-    parquet.write(path, rows, parquet.features("detection", CLASSES))
+    parquet.write(path, rows, parquet.features(Schema.of("detection", CLASSES)))
     made = export(job)
     assert (made.objects["train"], dict(made.lost)) == (2, {"objects labeled twice": 1})
     assert made.selected_on == "train"
@@ -313,6 +314,6 @@ def test_a_tiny_model_learns_eight_images_by_heart(tmp_path: Path) -> None:
     found = {name: list(some) for name, some in zip(drawn, guesses, strict=True)}
     truth = {name: annotations for name, (_, annotations) in drawn.items()}
     sizes = dict.fromkeys(drawn, SIZE[::-1])
-    numbers: Any = metrics.measure("instance-segmentation", sizes, truth, found, CLASSES)
+    numbers: Any = metrics.measure(Schema.of("instance-segmentation", CLASSES), sizes, truth, found)
     assert numbers.map50 > 0.99
     assert numbers.map50_95 > 0.8

@@ -16,7 +16,6 @@ from workflow.project.paths import Project
 from workflow.project.rows import read_catalog, read_samples
 from workflow.records import Annotation, Sample, Split
 from workflow.running.runner import Outcome
-from workflow.tasks import TASKS
 
 
 def run(
@@ -42,9 +41,7 @@ def run(
         raise StageError(f"{target} belongs to the project", "name another folder")
     writing = Writing(
         project.name,
-        settings.task,
-        settings.classes,
-        settings.keypoints,
+        settings.schema,
         settings.push.masks,
         predictions is not None,
         categories=interface_of(project).categories,
@@ -63,12 +60,12 @@ def run(
         _remove(fresh)
     found = sum(len(p.annotations) for p in pictures)
     empty = sum(not p.annotations for p in pictures)
-    did = f"{len(pictures)} images ({found} {TASKS[settings.task].noun}, {empty} empty) as {name} to {target}"
+    did = f"{len(pictures)} images ({found} {settings.schema.task.noun}, {empty} empty) as {name} to {target}"
     return Outcome("export", time.perf_counter() - start, did), writing.losses.lines()
 
 
 def _count_what_has_no_place(name: str, pictures: list[Picture], writing: Writing) -> None:
-    row = format_for(name, writing.task)
+    row = format_for(name, writing.schema.task.name)
     if writing.predictions and not row.scores:
         scores = sum(a.score is not None for p in pictures for a in p.annotations)
         writing.losses.add(f"scores, for which {name} has no place", count=scores)
@@ -90,10 +87,10 @@ def _pictures(
             raise StageError(f"{path} is gone, but is labeled", "put it back, or run workflow catalog")
         annotations = []
         for annotation in samples[record.id].annotations:
-            if TASKS[writing.task].takes(annotation):
+            if writing.schema.task.takes(annotation):
                 annotations.append(annotation)
             else:
-                writing.losses.add(f"annotations that are none of {writing.task}", record.path)
+                writing.losses.add(f"annotations that are none of {writing.schema.task.name}", record.path)
         _check(annotations, writing, record.path)
         relations = tuple(samples[record.id].meta.get("relations", ()))
         pictures.append(Picture(record, path, tuple(annotations), relations))
@@ -117,7 +114,7 @@ def _samples(project: Project, predictions: str | None) -> dict[str, Sample]:
 def _check(annotations: list[Annotation], writing: Writing, where: str) -> None:
     """FormatError for a label that is no class any more: formats number them."""
     for annotation in annotations:
-        names = writing.keypoints if annotation.keypoints else writing.classes
+        names = writing.schema.keypoints if annotation.keypoints else writing.schema.classes
         if annotation.label not in names:
             raise FormatError(f"{where}: label {annotation.label!r} is no class", "add it to project.toml")
 

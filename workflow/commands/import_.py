@@ -37,7 +37,6 @@ from workflow.records import ImageRecord, Provenance, Sample
 from workflow.running.progress import progress
 from workflow.running.runner import Outcome
 from workflow.stages import catalog
-from workflow.tasks import TASKS
 
 Target = Literal["labels", "predictions"]
 
@@ -208,7 +207,7 @@ def _without_time(row: Row) -> str:
 def _summary(project: Project, samples: Sequence[Sample], left: int) -> str:
     found = sum(len(s.annotations) for s in samples)
     empty = sum(not s.annotations for s in samples)
-    did = f"{len(samples)} images ({found} {TASKS[project.settings.task].noun}, {empty} empty)"
+    did = f"{len(samples)} images ({found} {project.settings.schema.task.noun}, {empty} empty)"
     return f"{did}, {left} left as people labeled them" if left else did
 
 

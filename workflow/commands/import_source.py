@@ -21,7 +21,6 @@ from workflow.project.rows import Row, annotation_to_row, file_digest
 from workflow.records import Annotation, Provenance, Split
 from workflow.running.progress import progress
 from workflow.shapes.turn import upright
-from workflow.tasks import TASKS
 
 # How many of a source's problems are printed.
 MOST = 20
@@ -55,8 +54,7 @@ def read_source(
     """
     settings = project.settings
     finder = Finder(_folders(project, name, source, images))
-    schema = (settings.task, settings.classes, settings.keypoints)
-    reading = Reading(*schema, provenance, finder.look, finder.pair, SUFFIXES)
+    reading = Reading(settings.schema, provenance, finder.look, finder.pair, SUFFIXES)
     pages = _pages(name, source, reading, class_map)
     entries = _entries(pages, finder, reading)
     _refuse(project, source, pages, entries, [*finder.problems, *reading.problems], reading.losses)
@@ -90,7 +88,7 @@ def _folders(project: Project, name: str, source: Path, images: Path | None) -> 
 
 def _pages(name: str, source: Path, reading: Reading, class_map: Mapping[str, str]) -> list[Page]:
     pages = []
-    for page in format_for(name, reading.task).load().read(source, reading):
+    for page in format_for(name, reading.schema.task.name).load().read(source, reading):
         renamed = [replace(a, label=class_map.get(a.label, a.label) or "-") for a in page.annotations]
         dropped = [class_map.get(a.label) == "" for a in page.annotations]
         reading.losses.add("annotations of classes that --class-map leaves out", page.name, sum(dropped))
@@ -106,7 +104,7 @@ def _entries(pages: Sequence[Page], finder: Finder, reading: Reading) -> list[En
         for page in pages:
             image = finder.measure(page.name)
             assert image is not None
-            annotations = _turned(fit(page, reading.classes), page, image)
+            annotations = _turned(fit(page, reading.schema.classes), page, image)
             advance()
             if annotations is None:
                 continue
@@ -181,4 +179,4 @@ def _refuse(
     if not pages:
         raise FormatError(f"{source} labels no image that is here: {why or 'it is empty'}", "--images DIR")
     if any(p.lost for p in pages) and not any(e.annotations for e in entries):
-        raise FormatError(f"{source} has no {TASKS[settings.task].noun} for {settings.task}: {why}")
+        raise FormatError(f"{source} has no {settings.schema.task.noun} for {settings.task}: {why}")

@@ -115,7 +115,7 @@ def _probes(found: Figures) -> Iterator[str]:
 
 def _suggestions(settings: Settings, account: Account) -> Iterator[str]:
     yield f"thresholds by the costs of [review], on the guesses of {account.model}"
-    if settings.task == "keypoints":
+    if settings.schema.task.points:
         yield f"  {KEYPOINTS}"
         return
     if not account.suggestions:

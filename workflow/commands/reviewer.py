@@ -91,7 +91,7 @@ def _review(record: ImageRecord, task: Json, truth: Json, settings: Settings, in
     regions = copy.deepcopy(prediction["result"]) if prediction else []
     reviewer = _Reviewer(record, settings, interface)
     result = reviewer.correct(regions, right)
-    actions = compare(reviewer.read(regions), reviewer.read(result), settings.task == "classification")
+    actions = compare(reviewer.read(regions), reviewer.read(result), settings.schema.task.exclusive)
     return common | {"result": result, "was_cancelled": False, "lead_time": cost.seconds(actions)}
 
 

@@ -38,7 +38,6 @@ from workflow.records import ImageRecord, Sample
 from workflow.running.runner import Runner, alone
 from workflow.services.network import LOOPBACK, listen
 from workflow.stages import preannotate, pull
-from workflow.tasks import TASKS
 
 Json = dict[str, Any]
 Say = Callable[[str], None]
@@ -110,7 +109,7 @@ def serving(project: Project, wishes: Wishes, client: Client | None, say: Say) -
 def segmenter_spec(project: Project, asked: str) -> str:
     """Which model draws masks for clicks: what was asked for, the project's own, or SAM 2; "" for none."""
     settings = project.settings
-    if "mask" not in TASKS[settings.task].geometry:
+    if "mask" not in settings.schema.task.geometry:
         if asked:
             what = f"masks for clicks: none are labeled in {settings.task}"
             raise StageError(what, "leave --interactive out")

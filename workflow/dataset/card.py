@@ -5,24 +5,15 @@ Format: https://huggingface.co/docs/hub/datasets-cards
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from workflow.tasks import TASKS, TaskName
+from workflow.schema import Schema
+from workflow.tasks import TaskName
 
-# The words by which the hub sorts data sets.
-CATEGORIES = {
-    "classification": "image-classification",
-    "multilabel-classification": "image-classification",
-    "detection": "object-detection",
-    "oriented-detection": "object-detection",
-    "keypoints": "keypoint-detection",
-    "instance-segmentation": "image-segmentation",
-    "semantic-segmentation": "image-segmentation",
-}
 BBOX = "`objects.bbox` is x, y, width, height in pixels of the upright image (EXIF applied)."
 NOTHING = "An image without objects was looked at and holds none."
-HOW_TO_READ = {
+HOW_TO_READ: Mapping[TaskName, list[str]] = {
     "classification": ["`label` is the index of the one class of the image."],
     "multilabel-classification": [
         "`labels` are the indices of all classes of the image; one without labels was looked at and has none."
@@ -51,17 +42,15 @@ HOW_TO_READ = {
 }
 
 
-def dataset_card(
-    title: str, task: TaskName, classes: Sequence[str], keypoints: Sequence[str], counts: dict[str, Any]
-) -> str:
+def dataset_card(title: str, schema: Schema, counts: dict[str, Any]) -> str:
     """`counts` are what dataset.json says: version, splits, states and what was lost."""
     files = "\n".join(f"      - split: {s}\n        path: data/{s}.parquet" for s in counts["splits"])
     table = "\n".join(
         f"| {s} | {n['images']} | {n['annotations']} | {n['empty']} |" for s, n in counts["splits"].items()
     )
-    notes = [f"Classes, in order: {', '.join(classes)}."]
-    notes += [f"Keypoints, in order: {', '.join(keypoints)}."] if keypoints else []
-    notes += HOW_TO_READ[task]
+    notes = [f"Classes, in order: {', '.join(schema.classes)}."]
+    notes += [f"Keypoints, in order: {', '.join(schema.keypoints)}."] if schema.keypoints else []
+    notes += HOW_TO_READ[schema.task.name]
     skipped = counts["states"].get("skipped", 0)
     notes += [
         f"Skipped ({skipped}) and unlabeled images are in the config `unreviewed` only: no true negatives."
@@ -69,7 +58,7 @@ def dataset_card(
     notes += [f"Not carried exactly: {n} {reason}." for reason, n in sorted(counts["lost"].items())]
     listed = "\n".join(f"- {note}" for note in notes)
     return f"""---
-task_categories: [{CATEGORIES[task]}]
+task_categories: [{schema.task.pipeline}]
 configs:
   - config_name: default
     data_files:
@@ -89,7 +78,7 @@ dataset = load_dataset("PATH/TO/THIS/FOLDER")                  # reviewed images
 rest = load_dataset("PATH/TO/THIS/FOLDER", "unreviewed")       # skipped and unlabeled ones, by name
 ```
 
-| split | images | {TASKS[task].noun} | empty (true negatives) |
+| split | images | {schema.task.noun} | empty (true negatives) |
 |---|---|---|---|
 {table}
 

@@ -11,17 +11,17 @@ from typing import Any
 
 from workflow.errors import FormatError
 from workflow.records import Annotation, ImageRecord, Provenance
-from workflow.tasks import TaskName
+from workflow.schema import Schema
 
 Columns = dict[str, Any]
 
 
-def features(task: TaskName, classes: Sequence[str], keypoints: Sequence[str]) -> Columns:
+def features(schema: Schema) -> Columns:
     """`person` names who gave the label, one beside each label where there may be several."""
     from datasets import ClassLabel, List, Value
 
-    names, person = ClassLabel(names=list(classes)), Value("string")
-    if task == "classification":
+    names, person = ClassLabel(names=list(schema.classes)), Value("string")
+    if schema.task.exclusive:
         return {"label": names, "person": person}
     return {"labels": List(names), "person": List(person)}
 
@@ -29,15 +29,13 @@ def features(task: TaskName, classes: Sequence[str], keypoints: Sequence[str]) -
 def pack(
     record: ImageRecord,
     annotations: Sequence[Annotation],
-    task: TaskName,
-    classes: Sequence[str],
-    keypoints: Sequence[str],
+    schema: Schema,
     lost: Counter[str],
 ) -> Columns | None:
     """The columns; None where the one label is missing, or which of several is meant, is unsaid."""
-    indices = [index(a.label, classes) for a in annotations]
+    indices = [index(a.label, schema.classes) for a in annotations]
     persons = [a.provenance.name for a in annotations]
-    if task != "classification":
+    if not schema.task.exclusive:
         return {"labels": indices, "person": persons}
     if len(annotations) != 1:
         lost["images of several labels left out" if annotations else "images without a label left out"] += 1
@@ -45,13 +43,11 @@ def pack(
     return {"label": indices[0], "person": persons[0]}
 
 
-def unpack(
-    row: Columns, task: TaskName, classes: Sequence[str], keypoints: Sequence[str]
-) -> list[Annotation]:
-    single = task == "classification"
+def unpack(row: Columns, schema: Schema) -> list[Annotation]:
+    single = schema.task.exclusive
     labels, persons = ([row["label"]], [row["person"]]) if single else (row["labels"], row["person"])
     return [
-        Annotation(classes[label], Provenance("person", person))
+        Annotation(schema.classes[label], Provenance("person", person))
         for label, person in zip(labels, persons, strict=True)
     ]
 

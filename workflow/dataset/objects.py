@@ -17,9 +17,10 @@ import numpy as np
 from workflow.dataset.labels import index
 from workflow.errors import FormatError
 from workflow.records import Annotation, ImageRecord, Mask, Provenance, RotatedBox
+from workflow.schema import Schema
 from workflow.shapes import masks, overlap
 from workflow.shapes.geometry import enclosing_box
-from workflow.tasks import TaskName
+from workflow.tasks import Task
 
 Columns = dict[str, Any]
 Object = dict[str, Any]
@@ -32,7 +33,7 @@ EXTRAS = {
 }
 
 
-def features(task: TaskName, classes: Sequence[str], keypoints: Sequence[str]) -> Columns:
+def features(schema: Schema) -> Columns:
     from datasets import ClassLabel, List, Value
 
     number = Value("float64")
@@ -45,19 +46,17 @@ def features(task: TaskName, classes: Sequence[str], keypoints: Sequence[str]) -
     objects = {
         "id": List(Value("string")),
         "bbox": List(List(number, length=4)),
-        "category": List(ClassLabel(names=list(classes))),
+        "category": List(ClassLabel(names=list(schema.classes))),
         "area": List(number),
         "person": List(Value("string")),
     }
-    return {"objects": objects | {name: extras[name] for name in EXTRAS[task]}}
+    return {"objects": objects | {name: extras[name] for name in EXTRAS[schema.task.name]}}
 
 
 def pack(
     record: ImageRecord,
     annotations: Sequence[Annotation],
-    task: TaskName,
-    classes: Sequence[str],
-    keypoints: Sequence[str],
+    schema: Schema,
     lost: Counter[str],
 ) -> Columns:
     """The columns. Counted are: rotated boxes where none can turn, keypoints of no box, empty masks."""
@@ -71,25 +70,27 @@ def pack(
         if annotation.mask is not None and not masks.area(annotation.mask):
             lost["masks without pixels"] += 1
             continue
-        if annotation.rotated_box is not None and task != "oriented-detection":
+        if annotation.rotated_box is not None and "rotated_box" not in schema.task.geometry:
             lost["rotated boxes as the boxes round them"] += 1
-        named = {"id": annotation.id, "category": index(annotation.label, classes)}
-        objects.append(named | {"person": annotation.provenance.name} | _shape(annotation, task, record))
+        named = {"id": annotation.id, "category": index(annotation.label, schema.classes)}
+        objects.append(
+            named | {"person": annotation.provenance.name} | _shape(annotation, schema.task, record)
+        )
         owners.append(annotation)
-    if task == "keypoints":
-        _put_points(points, owners, objects, keypoints, lost)
-    names = ("id", "bbox", "category", "area", "person", *EXTRAS[task])
+    if schema.task.points:
+        _put_points(points, owners, objects, schema.keypoints, lost)
+    names = ("id", "bbox", "category", "area", "person", *EXTRAS[schema.task.name])
     return {"objects": {name: [one[name] for one in objects] for name in names}}
 
 
-def _shape(annotation: Annotation, task: TaskName, record: ImageRecord) -> Object:
-    if task == "instance-segmentation":
+def _shape(annotation: Annotation, task: Task, record: ImageRecord) -> Object:
+    if "mask" in task.geometry:
         return _mask(annotation, record)
     turned = annotation.rotated_box
     x1, y1, x2, y2 = enclosing_box(turned) if turned else _box(annotation)
     width, height = x2 - x1, y2 - y1
     shape: Object = {"bbox": [x1, y1, width, height], "area": width * height}
-    if task == "oriented-detection":
+    if "rotated_box" in task.geometry:
         shape["rotated_box"] = [x1 + width / 2, y1 + height / 2, width, height, 0.0]
         if turned:
             shape["rotated_box"] = [turned.cx, turned.cy, turned.width, turned.height, turned.angle]
@@ -142,30 +143,28 @@ def _put_points(
             objects[owner]["keypoints"][slot] = [x, y, 2]
 
 
-def unpack(
-    row: Columns, task: TaskName, classes: Sequence[str], keypoints: Sequence[str]
-) -> list[Annotation]:
+def unpack(row: Columns, schema: Schema) -> list[Annotation]:
     found = []
     columns = row["objects"]
     for values in zip(*columns.values(), strict=True):
         one = dict(zip(columns, values, strict=True))
         person = Provenance("person", one["person"])
-        label = classes[one["category"]]
-        found.append(Annotation(label, person, id=one["id"], **_geometry(one, task)))
-        if task == "keypoints":
+        label = schema.classes[one["category"]]
+        found.append(Annotation(label, person, id=one["id"], **_geometry(one, schema.task)))
+        if schema.task.points:
             found += [
                 Annotation(name, person, keypoints=((x, y),), parent=one["id"])
-                for name, (x, y, visible) in zip(keypoints, one["keypoints"], strict=True)
+                for name, (x, y, visible) in zip(schema.keypoints, one["keypoints"], strict=True)
                 if visible
             ]
     return found
 
 
-def _geometry(one: Object, task: TaskName) -> dict[str, Any]:
+def _geometry(one: Object, task: Task) -> dict[str, Any]:
     x, y, width, height = one["bbox"]
-    if task == "oriented-detection" and one["rotated_box"][4] % 360:
+    if "rotated_box" in task.geometry and one["rotated_box"][4] % 360:
         return {"rotated_box": RotatedBox(*one["rotated_box"])}
-    if task != "instance-segmentation":
+    if "mask" not in task.geometry:
         return {"box": (x, y, x + width, y + height)}
     if one["polygons"]:
         parts = (zip(flat[::2], flat[1::2], strict=True) for flat in one["polygons"])

@@ -15,26 +15,19 @@ from typing import TYPE_CHECKING, Any
 from workflow.dataset import labels, objects, pixels
 from workflow.errors import FormatError
 from workflow.records import Annotation, ImageRecord
-from workflow.tasks import TASKS, TaskName
+from workflow.schema import Schema
+from workflow.tasks import Kind, Task
 
 if TYPE_CHECKING:
     import datasets
 
 Row = dict[str, Any]
 ROW_GROUP = 64
-# Task -> the file that knows its columns: `features`, `pack` and `unpack`.
-KINDS: Mapping[str, Any] = {
-    "classification": labels,
-    "multilabel-classification": labels,
-    "detection": objects,
-    "oriented-detection": objects,
-    "keypoints": objects,
-    "instance-segmentation": objects,
-    "semantic-segmentation": pixels,
-}
+# What labels are of -> the file that knows their columns: `features`, `pack` and `unpack`.
+COLUMNS: Mapping[Kind, Any] = {"labels": labels, "objects": objects, "pixels": pixels}
 
 
-def features(task: TaskName, classes: Sequence[str], keypoints: Sequence[str] = ()) -> datasets.Features:
+def features(schema: Schema) -> datasets.Features:
     """The schema of a reviewed split. FormatError where there are more classes than the format holds."""
     from datasets import Features, Image, Value
 
@@ -45,7 +38,7 @@ def features(task: TaskName, classes: Sequence[str], keypoints: Sequence[str] = 
         "width": Value("int32"),
         "height": Value("int32"),
     }
-    return Features(head | KINDS[task].features(task, classes, keypoints))
+    return Features(head | COLUMNS[schema.task.kind].features(schema))
 
 
 def unreviewed_features() -> datasets.Features:
@@ -59,9 +52,7 @@ def to_row(
     record: ImageRecord,
     content: bytes,
     annotations: Sequence[Annotation],
-    task: TaskName,
-    classes: Sequence[str],
-    keypoints: Sequence[str] = (),
+    schema: Schema,
     lost: Counter[str] | None = None,
 ) -> Row | None:
     """One reviewed image; without annotations it is a true negative.
@@ -72,8 +63,8 @@ def to_row(
     """
     lost = Counter() if lost is None else lost
     for annotation in annotations:
-        _refuse_strange(annotation, task)
-    columns = KINDS[task].pack(record, annotations, task, classes, keypoints, lost)
+        _refuse_strange(annotation, schema.task)
+    columns = COLUMNS[schema.task.kind].pack(record, annotations, schema, lost)
     if columns is None:
         return None
     head = {
@@ -86,25 +77,21 @@ def to_row(
     return head | columns
 
 
-def _refuse_strange(annotation: Annotation, task: TaskName) -> None:
+def _refuse_strange(annotation: Annotation, task: Task) -> None:
     # A person may have turned a box where none should be; the box round it says nearly the same.
-    turned = annotation.rotated_box is not None and "box" in TASKS[task].geometry
-    if not TASKS[task].takes(annotation) and not turned:
+    turned = annotation.rotated_box is not None and "box" in task.geometry
+    if not task.takes(annotation) and not turned:
         shape = (annotation.geometry or "no place").replace("_", " ")
-        what = f"annotation {annotation.label!r} has {shape}, which no {task} dataset holds"
+        what = f"annotation {annotation.label!r} has {shape}, which no {task.name} dataset holds"
         raise FormatError(what, "workflow pull --full")
 
 
-def from_row(
-    row: Row, task: TaskName, classes: Sequence[str], keypoints: Sequence[str] = ()
-) -> list[Annotation]:
+def from_row(row: Row, schema: Schema) -> list[Annotation]:
     """The annotations of one row, as people made them, without what the format has no room for."""
-    return KINDS[task].unpack(row, task, classes, keypoints)
+    return COLUMNS[schema.task.kind].unpack(row, schema)
 
 
-def read(
-    folder: Path, split: str, task: TaskName, classes: Sequence[str], keypoints: Sequence[str] = ()
-) -> Iterator[tuple[Row, list[Annotation]]]:
+def read(folder: Path, split: str, schema: Schema) -> Iterator[tuple[Row, list[Annotation]]]:
     """Stream a split's rows, image bytes undecoded, with their annotations; none where it is absent."""
     import pyarrow.parquet as pq
 
@@ -113,16 +100,16 @@ def read(
         return
     for part in pq.ParquetFile(path).iter_batches(ROW_GROUP):
         for row in part.to_pylist():
-            yield row, from_row(row, task, classes, keypoints)
+            yield row, from_row(row, schema)
 
 
-def write(path: Path, rows: Iterable[Row], schema: datasets.Features) -> None:
+def write(path: Path, rows: Iterable[Row], columns: datasets.Features) -> None:
     """Stream rows into row groups, so that memory stays flat however many images there are."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrow = schema.arrow_schema
+    arrow = columns.arrow_schema
     with pq.ParquetWriter(path, arrow) as writer:
         group: list[Row] = []
         for row in rows:

@@ -16,27 +16,25 @@ import numpy as np
 from workflow.dataset.labels import index
 from workflow.errors import FormatError
 from workflow.records import Annotation, ImageRecord, Provenance
+from workflow.schema import Schema
 from workflow.shapes import masks
-from workflow.tasks import TaskName
 
 Columns = dict[str, Any]
 MOST_CLASSES = 255
 
 
-def features(task: TaskName, classes: Sequence[str], keypoints: Sequence[str]) -> Columns:
+def features(schema: Schema) -> Columns:
     from datasets import Image, Value
 
-    if len(classes) > MOST_CLASSES:
-        raise FormatError(f"{len(classes)} classes do not fit a picture of 8 bits", "255 are the most")
+    if len(schema.classes) > MOST_CLASSES:
+        raise FormatError(f"{len(schema.classes)} classes do not fit a picture of 8 bits", "255 are the most")
     return {"label": Image(), "person": Value("string")}
 
 
 def pack(
     record: ImageRecord,
     annotations: Sequence[Annotation],
-    task: TaskName,
-    classes: Sequence[str],
-    keypoints: Sequence[str],
+    schema: Schema,
     lost: Counter[str],
 ) -> Columns:
     """The columns; `person` names everyone who painted here."""
@@ -45,7 +43,7 @@ def pack(
     painted = np.zeros((record.height, record.width), dtype=np.uint8)
     for annotation in annotations:
         assert annotation.mask is not None
-        pixels, value = masks.decode(annotation.mask), index(annotation.label, classes) + 1
+        pixels, value = masks.decode(annotation.mask), index(annotation.label, schema.classes) + 1
         if pixels.shape != painted.shape:
             what = f"mask {annotation.label!r} of {pixels.shape[1]}x{pixels.shape[0]}"
             raise FormatError(f"{what} is none of a {record.width}x{record.height} image")
@@ -59,16 +57,14 @@ def pack(
     return {"label": {"bytes": file.getvalue(), "path": f"{record.id}.png"}, "person": ", ".join(persons)}
 
 
-def unpack(
-    row: Columns, task: TaskName, classes: Sequence[str], keypoints: Sequence[str]
-) -> list[Annotation]:
+def unpack(row: Columns, schema: Schema) -> list[Annotation]:
     """One mask for each class that occurs, in the order of the classes."""
     from PIL import Image
 
     painted = np.asarray(Image.open(io.BytesIO(row["label"]["bytes"])))
     person = Provenance("person", row["person"])
     return [
-        Annotation(classes[value - 1], person, mask=masks.encode(painted == value))
+        Annotation(schema.classes[value - 1], person, mask=masks.encode(painted == value))
         for value in np.unique(painted).tolist()
         if value
     ]

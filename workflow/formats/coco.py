@@ -73,7 +73,7 @@ def _load(source: Path) -> Json:
 
 
 def _read(page: Page, one: Json, category: Json) -> None:
-    label, task = category["name"], page.reading.task
+    label, task = category["name"], page.reading.schema.task.name
     score = one.get("score")
     if one.get("iscrowd") and task != "semantic-segmentation":
         page.lose("crowd regions, which are no one object")
@@ -121,7 +121,7 @@ def _points(page: Page, flat: Sequence[float], names: Sequence[str], parent: str
 
 def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
     """One file; sizes and coordinates are those of the upright images."""
-    points = {"keypoints": list(writing.keypoints), "skeleton": []} if writing.keypoints else {}
+    points = {"keypoints": list(writing.schema.keypoints), "skeleton": []} if writing.schema.keypoints else {}
     ids = _category_ids(writing)
     categories = [{"id": number, "name": name} | points for name, number in ids.items()]
     images: list[Json] = []
@@ -138,15 +138,15 @@ def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
 
 def _category_ids(writing: Writing) -> dict[str, int]:
     """The numbers that classes were given, and for the others, in their order, those that are left."""
-    given = {name: writing.categories[name] for name in writing.classes if name in writing.categories}
+    given = {name: writing.categories[name] for name in writing.schema.classes if name in writing.categories}
     left = (number for number in count(1) if number not in given.values())
-    return {name: given[name] if name in given else next(left) for name in writing.classes}
+    return {name: given[name] if name in given else next(left) for name in writing.schema.classes}
 
 
 def _bodies(picture: Picture, writing: Writing, ids: dict[str, int]) -> Iterator[Json]:
-    if writing.task == "keypoints":
+    if writing.schema.task.points:
         for one, points in poses(picture, writing):
-            pairs = [points[name].keypoints if name in points else None for name in writing.keypoints]
+            pairs = [points[name].keypoints if name in points else None for name in writing.schema.keypoints]
             flat = [n for pair in pairs for n in ((*pair[0], 2) if pair else (0, 0, 0))]
             yield _body(one, ids, one.box) | {"keypoints": flat, "num_keypoints": len(points)}
         return

@@ -56,7 +56,7 @@ def _read(page: Page, image: Any) -> None:
             page.label(label)
         elif shape.tag == "box":
             _box(page, shape, f"group{group}" if grouped else f"shape{number}")
-        elif shape.tag == "polygon" and grouped and page.reading.task == "instance-segmentation":
+        elif shape.tag == "polygon" and grouped and "polygons" in page.reading.schema.task.geometry:
             parts.setdefault((label, group), []).append(_points(shape))
         elif shape.tag == "polygon":
             page.polygons(label, [_points(shape)])
@@ -109,7 +109,7 @@ def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
     task = ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task")
     ElementTree.SubElement(task, "name").text = writing.name
     labels = ElementTree.SubElement(task, "labels")
-    for name in (*writing.classes, *writing.keypoints):
+    for name in (*writing.schema.classes, *writing.schema.keypoints):
         ElementTree.SubElement(ElementTree.SubElement(labels, "label"), "name").text = name
     for number, picture in enumerate(pictures):
         width, height = map(str, picture.size)

@@ -10,7 +10,7 @@ import numpy as np
 from workflow.formats.page import Page, clip
 from workflow.records import Annotation
 from workflow.shapes import masks, overlap
-from workflow.tasks import TASKS, Task
+from workflow.tasks import Task
 
 
 def fit(page: Page, classes: Sequence[str]) -> list[Annotation]:
@@ -19,7 +19,7 @@ def fit(page: Page, classes: Sequence[str]) -> list[Annotation]:
     Boxes are drawn round outlines and masks where the task is detection, and masks painted within
     outlines, one a class, where it is semantic segmentation: the later of two layers counts.
     """
-    task = TASKS[page.reading.task]
+    task = page.reading.schema.task
     if task.name == "semantic-segmentation":
         return _layers(page, classes)
     fitted = []

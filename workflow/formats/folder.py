@@ -31,7 +31,7 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
 
 def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
     """SPLIT/CLASS/IMAGE; an image without a label has no place."""
-    for name in writing.classes:
+    for name in writing.schema.classes:
         if PurePosixPath(name).parts != (name,) or name == ".." or "\\" in name:
             raise FormatError(f"class {name!r} cannot be the name of a folder", "rename it in project.toml")
     target.mkdir(parents=True)

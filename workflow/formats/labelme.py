@@ -61,7 +61,11 @@ def _read(page: Page, content: Json) -> None:
         label, group, points = shape["label"], shape.get("group_id"), shape["points"]
         kind = shape.get("shape_type") or "polygon"
         page.lose("flags of shapes", sum(map(bool, (shape.get("flags") or {}).values())))
-        if kind == "polygon" and group is not None and page.reading.task == "instance-segmentation":
+        if (
+            kind == "polygon"
+            and group is not None
+            and page.reading.schema.task.name == "instance-segmentation"
+        ):
             parts.setdefault((label, group), []).append(_pairs(points))
         elif kind == "polygon":
             page.polygons(label, [_pairs(points)])
@@ -100,9 +104,9 @@ def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
     """The images, each with its JSON file."""
     for picture, name in zip(pictures, copy_images(pictures, target, writing), strict=True):
         flags = {}
-        if "classification" in writing.task:
+        if writing.schema.task.kind == "labels":
             given = {a.label for a in picture.annotations}
-            flags = {label: label in given for label in writing.classes}
+            flags = {label: label in given for label in writing.schema.classes}
         content = {
             "version": VERSION,
             "flags": flags,

@@ -66,7 +66,7 @@ def _rgb(path: Path) -> Any:
 
 
 def _by_value(page: Page, painted: Any) -> None:
-    classes = page.reading.classes
+    classes = page.reading.schema.classes
     for value in np.unique(painted).tolist():
         if value:
             label = classes[value - 1] if value <= len(classes) else str(int(value))
@@ -102,8 +102,10 @@ def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
     """images/, masks/ and labelmap.txt; where layers overlap, the later one counts."""
     from PIL import Image
 
-    if len(writing.classes) > MOST_CLASSES:
-        raise FormatError(f"{len(writing.classes)} classes do not fit a PNG of 8 bits", "255 are the most")
+    if len(writing.schema.classes) > MOST_CLASSES:
+        raise FormatError(
+            f"{len(writing.schema.classes)} classes do not fit a PNG of 8 bits", "255 are the most"
+        )
     names = copy_images(pictures, target / "images", writing)
     for picture, name in zip(pictures, names, strict=True):
         image = Image.fromarray(_paint(picture, writing)).convert("P")
@@ -113,7 +115,7 @@ def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
         image.save(path)
     lines = [
         f"{label}:{','.join(map(str, voc_colour(value)))}::\n"
-        for value, label in enumerate((BACKGROUND, *writing.classes))
+        for value, label in enumerate((BACKGROUND, *writing.schema.classes))
     ]
     (target / LABELMAP).write_text("# label:color_rgb:parts:actions\n" + "".join(lines), encoding="utf-8")
 
@@ -123,7 +125,7 @@ def _paint(picture: Picture, writing: Writing) -> Any:
     painted = np.zeros((height, width), dtype=np.uint8)
     for annotation in picture.annotations:
         assert annotation.mask is not None
-        pixels, value = masks.decode(annotation.mask), writing.classes.index(annotation.label) + 1
+        pixels, value = masks.decode(annotation.mask), writing.schema.classes.index(annotation.label) + 1
         twice = int((pixels & (painted != 0) & (painted != value)).sum())
         writing.losses.add("pixels painted twice (the later layer counts)", picture.record.path, twice)
         writing.losses.add("masks without pixels", picture.record.path, not pixels.any())

@@ -20,6 +20,7 @@ import numpy as np
 from workflow.errors import FormatError
 from workflow.project.settings import MaskStyle
 from workflow.records import Annotation, ImageRecord, Point, Provenance, Split
+from workflow.schema import Schema
 from workflow.shapes import masks
 from workflow.shapes.geometry import clip_boxes, clip_polygon, polygon_area
 from workflow.tasks import TASKS, TaskName
@@ -180,9 +181,7 @@ class Reading:
     those of images, in lower case.
     """
 
-    task: TaskName
-    classes: tuple[str, ...]
-    keypoints: tuple[str, ...]
+    schema: Schema
     provenance: Provenance
     look: Callable[[Sequence[str]], tuple[str, int, int] | None]
     pair: Callable[..., str | None]
@@ -235,9 +234,7 @@ class Writing:
     """
 
     name: str
-    task: TaskName
-    classes: tuple[str, ...]
-    keypoints: tuple[str, ...]
+    schema: Schema
     masks: MaskStyle = "brush"
     predictions: bool = False
     losses: Losses = field(default_factory=Losses)

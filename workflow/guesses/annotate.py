@@ -27,7 +27,7 @@ def guess(project: Project, annotator: Annotator, records: Sequence[ImageRecord]
 
 def to_push(project: Project, guesses: Guesses) -> Guesses:
     """Of an image that has one label, the best guess; a person wants to see no other as chosen."""
-    return guesses[:1] if project.settings.task == "classification" else guesses
+    return guesses[:1] if project.settings.schema.task.exclusive else guesses
 
 
 def annotate_all(

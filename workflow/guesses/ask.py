@@ -15,19 +15,7 @@ from workflow.project.paths import Project
 from workflow.project.rows import Row, read_samples, sample_to_row, write_rows
 from workflow.records import Annotation, ImageRecord, Sample
 from workflow.running.progress import progress
-from workflow.tasks import TaskName
 
-# Average precision needs the whole precision-recall curve, so nearly everything a model says; an image's
-# label needs all scores. Painted classes are judged as the model shows them, by its own threshold.
-THRESHOLDS: dict[TaskName, float | None] = {
-    "classification": 0.0,
-    "multilabel-classification": 0.0,
-    "detection": 0.01,
-    "oriented-detection": 0.01,
-    "keypoints": 0.01,
-    "instance-segmentation": 0.01,
-    "semantic-segmentation": None,
-}
 Labels = dict[str, list[Annotation]]
 
 
@@ -80,7 +68,7 @@ def ask(
 def _options(project: Project, specs: Sequence[str], device: str) -> Options:
     """A run knows its own classes and prompts; another model is asked as for pre-annotation."""
     settings = project.settings
-    threshold = THRESHOLDS[settings.task]
+    threshold = settings.schema.task.floor
     asked = settings.preannotate
     if specs[-1].startswith("run:"):
         size = settings.train.image_size

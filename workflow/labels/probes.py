@@ -20,8 +20,8 @@ import numpy as np
 from workflow.errors import FormatError
 from workflow.project.rows import Row, digest
 from workflow.records import Annotation, ImageRecord
+from workflow.schema import Schema
 from workflow.shapes import masks, overlap
-from workflow.tasks import TASKS
 
 PREFIX = "probe-"
 # A probe that shares more than this with a guess might be taken for a poor one of the same object.
@@ -40,7 +40,7 @@ def without(annotations: Sequence[Annotation]) -> tuple[Annotation, ...]:
 
 
 def plant(
-    annotations: Sequence[Annotation], record: ImageRecord, classes: Sequence[str], share: float, task: str
+    annotations: Sequence[Annotation], record: ImageRecord, schema: Schema, share: float
 ) -> tuple[Annotation, ...]:
     """The guesses of one image, and in a `share` of the images one probe more.
 
@@ -55,7 +55,7 @@ def plant(
         )
     guesses = tuple(annotations)
     number = int(digest(["probe", record.id]), 16)
-    if not TASKS[task].of_objects or number / 16**16 >= share:
+    if not schema.task.of_objects or number / 16**16 >= share:
         return guesses
     rng = np.random.default_rng(number)
     shapes = [a for a in guesses if overlap.as_box(a)]
@@ -67,7 +67,7 @@ def plant(
             free = overlap.iou([shape], shapes).max() < APART
             if free and all(a.within(record.width, record.height) for a in (shape, *points)):
                 scores = [a.score for a in shapes]
-                return guesses + _named(shape, points, classes, scores[rng.integers(len(scores))], rng)
+                return guesses + _named(shape, points, schema.classes, scores[rng.integers(len(scores))], rng)
     return guesses
 
 

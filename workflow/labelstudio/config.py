@@ -11,7 +11,8 @@ from xml.sax.saxutils import quoteattr
 
 from workflow.labelstudio.regions.write import CONTROL, OBJECT
 from workflow.project.settings import MaskStyle
-from workflow.tasks import TASKS, TaskName
+from workflow.schema import Schema
+from workflow.tasks import Task
 
 POINTS = "keypoint"
 
@@ -41,23 +42,21 @@ PROMPT_TAGS = {
 }
 
 
-def controls(task: TaskName, masks: MaskStyle = "brush") -> Mapping[str, str]:
+def controls(task: Task, masks: MaskStyle = "brush") -> Mapping[str, str]:
     """The type of a region -> the name of the control that takes it."""
-    if task in ("classification", "multilabel-classification"):
+    if task.kind == "labels":
         return {"choices": CONTROL}
-    if task == "keypoints":
+    if task.points:
         return {"rectanglelabels": CONTROL, "keypointlabels": POINTS}
-    if task == "semantic-segmentation" or (task == "instance-segmentation" and masks == "brush"):
-        return {"brushlabels": CONTROL}
-    if task == "instance-segmentation":
-        return {"polygonlabels": CONTROL}
-    return {"rectanglelabels": CONTROL}
+    if "mask" not in task.geometry:
+        return {"rectanglelabels": CONTROL}
+    # What is painted over the image has holes and touches, which outlines cannot show.
+    outlines = masks == "polygon" and "polygons" in task.geometry
+    return {"polygonlabels" if outlines else "brushlabels": CONTROL}
 
 
 def label_config(
-    classes: Sequence[str],
-    task: TaskName = "detection",
-    keypoints: Sequence[str] = (),
+    schema: Schema,
     masks: MaskStyle = "brush",
     smart: bool = False,
     stored: Mapping[str, str] | None = None,
@@ -69,7 +68,7 @@ def label_config(
 
     Hotkeys and colours go on from the classes to the keypoints, so that none means two things.
     """
-    names = (*classes, *keypoints)
+    task, names = schema.task, schema.labels
     keys = _hotkeys(names)
     lines = []
     image = (
@@ -78,19 +77,21 @@ def label_config(
     )
     options = {
         "image": OBJECT,
-        "turns": "true" if task == "oriented-detection" else "false",
-        "choice": "single" if task == "classification" else "multiple",
+        "turns": "true" if "rotated_box" in task.geometry else "false",
+        "choice": "single" if task.exclusive else "multiple",
     }
     for kind, control in controls(task, masks).items():
         tag = TAGS[kind].format(name=control, **options)
-        own = keypoints if kind == "keypointlabels" else classes
+        own = schema.keypoints if kind == "keypointlabels" else schema.classes
         lines.append(f"  {tag}")
         lines += [_label(name, names.index(name), keys, kind == "choices", stored or {}) for name in own]
         lines.append(f"  </{tag[1:].split()[0]}>")
-    if smart and "mask" in TASKS[task].geometry:
+    if smart and "mask" in task.geometry:
         # Its own smart tool, which asks a model with strokes, would come before those two.
         lines[0] = lines[0].replace(">", ' smart="false">')
-        lines += [line for kind, how in PROMPTS.items() for line in _prompt(kind, how, classes, stored or {})]
+        lines += [
+            line for kind, how in PROMPTS.items() for line in _prompt(kind, how, schema.classes, stored or {})
+        ]
     # Under a tall image nobody would see the choices; tools come with the image, wherever their labels are.
     lines = [*lines, image] if "choices" in controls(task, masks) else [image, *lines]
     return "\n".join(["<View>", *lines, "</View>", ""])

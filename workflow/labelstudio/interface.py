@@ -19,7 +19,7 @@ from workflow.labelstudio import regions
 from workflow.labelstudio.regions import Reading
 from workflow.labelstudio.regions.write import OBJECT, Region
 from workflow.records import Annotation, Provenance
-from workflow.tasks import TaskName
+from workflow.schema import Schema
 
 # Every tag of Label Studio 1.23, by https://labelstud.io/tags.
 OBJECTS = (
@@ -112,9 +112,7 @@ class Element:
 def read_interface(
     text: str,
     where: str,
-    task: TaskName,
-    classes: Sequence[str],
-    keypoints: Sequence[str] = (),
+    schema: Schema,
     kept_as: Mapping[str, str] | None = None,
 ) -> Interface:
     """A user's own XML, of the file `where`. ConfigError lists everything that is wrong with it.
@@ -129,17 +127,17 @@ def read_interface(
     stored: dict[str, str] = {}
     categories: dict[str, int] = {}
     images: set[str] = set()
-    for group in WANTED[task]:
+    for group in WANTED[schema.task.name]:
         ours = [e for e in elements if e.tag in CONTROLS and e.tag.lower() in group]
         found = [e for e in ours if not e.attributes.get("smartOnly")]
         if len(found) != 1:
-            problems.append(_none_or_several(task, group, found))
+            problems.append(_none_or_several(schema.task.name, group, found))
             continue
         (control,) = found
         kind = control.tag.lower()
         controls[kind] = control.attributes.get("name", "")
         images.add(control.attributes.get("toName", ""))
-        own = keypoints if kind == "keypointlabels" else classes
+        own = schema.keypoints if kind == "keypointlabels" else schema.classes
         wrong, aliases = _labels(control, own, "keypoints" if kind == "keypointlabels" else "classes")
         numbers, doubtful = _categories(control)
         problems += [*wrong, *doubtful]

@@ -87,7 +87,7 @@ def _chosen(task: Json, reading: Reading, name: str) -> Json | None:
 
 def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
     """Tasks to be imported into a project with this project's label config, images by local files."""
-    controls = regions.controls(writing.task, writing.masks)
+    controls = regions.controls(writing.schema.task, writing.masks)
     tasks = []
     for picture in pictures:
         width, height = picture.size

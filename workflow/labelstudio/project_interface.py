@@ -22,8 +22,6 @@ def interface_of(project: Project) -> Interface:
             reason = getattr(error, "strerror", None) or error
             what = f"push.label_config: {path} cannot be read ({reason})"
             raise ConfigError([what], "put the file there, or leave push.label_config out") from None
-        return read_interface(text, path.name, settings.task, settings.classes, settings.keypoints, stored)
-    config = regions.label_config(
-        settings.classes, settings.task, settings.keypoints, push.masks, push.smart, stored
-    )
-    return Interface(config, regions.controls(settings.task, push.masks), stored=stored)
+        return read_interface(text, path.name, settings.schema, stored)
+    config = regions.label_config(settings.schema, push.masks, push.smart, stored)
+    return Interface(config, regions.controls(settings.schema.task, push.masks), stored=stored)

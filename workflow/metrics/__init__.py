@@ -6,42 +6,42 @@ average precision for labels of whole images (classification.py), IoU of classes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from workflow.metrics.classification import ClassificationMetrics, classification_metrics
 from workflow.metrics.common import NONE, Column, Headline, Labels, Metrics, Sizes
 from workflow.metrics.detection import DetectionMetrics, detection_metrics
 from workflow.metrics.semantic import SemanticMetrics, semantic_metrics
+from workflow.schema import Schema
+from workflow.tasks import Kind, task_named
 
 __all__ = ["NONE", "Column", "Headline", "Labels", "Metrics", "Sizes", "from_json", "measure"]
 
 
-def measure(
-    task: str,
-    images: Sizes,
-    truth: Labels,
-    predicted: Labels,
-    classes: Sequence[str],
-    keypoints: Sequence[str] = (),
-) -> Metrics:
-    """All numbers of one set of `images`, {id: (width, height) in pixels}, at the task `task`.
+# What labels are of -> who measures them, and what holds the numbers.
+MEASURES: Mapping[Kind, Callable[[Schema, Sizes, Labels, Labels], Metrics]] = {
+    "labels": classification_metrics,
+    "objects": detection_metrics,
+    "pixels": semantic_metrics,
+}
+NUMBERS: Mapping[Kind, Callable[[Mapping[str, Any]], Metrics]] = {
+    "labels": ClassificationMetrics.from_json,
+    "objects": DetectionMetrics.from_json,
+    "pixels": SemanticMetrics.from_json,
+}
+
+
+def measure(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -> Metrics:
+    """All numbers of one set of `images`, {id: (width, height) in pixels}, at the task of `schema`.
 
     `truth` and `predicted` are {image id: annotations}; an image absent from them has none there, and
     counts. A prediction without a score counts as certain. Raises StageError for an image that is not in
     `images`, FormatError for an annotation that is not of the task, or of an unknown label.
     """
-    if task in ("classification", "multilabel-classification"):
-        return classification_metrics(images, truth, predicted, classes, task)
-    if task == "semantic-segmentation":
-        return semantic_metrics(images, truth, predicted, classes)
-    return detection_metrics(images, truth, predicted, classes, task, keypoints)
+    return MEASURES[schema.task.kind](schema, images, truth, predicted)
 
 
 def from_json(record: Mapping[str, Any]) -> Metrics:
     """The object whose `to_json` this is, as it was or read back from a file."""
-    if record["task"] in ("classification", "multilabel-classification"):
-        return ClassificationMetrics.from_json(record)
-    if record["task"] == "semantic-segmentation":
-        return SemanticMetrics.from_json(record)
-    return DetectionMetrics.from_json(record)
+    return NUMBERS[task_named(record["task"]).kind](record)

@@ -22,7 +22,9 @@ from workflow.metrics.common import (
     tupled,
 )
 from workflow.records import Annotation
+from workflow.schema import Schema
 from workflow.shapes.matching import Errors, above, score_of
+from workflow.tasks import TASKS
 
 # With five classes or fewer, one of the best five is always right.
 TOP = 5
@@ -62,7 +64,7 @@ class ClassificationMetrics:
 
     @property
     def single(self) -> bool:
-        return self.task == "classification"
+        return TASKS[self.task].exclusive
 
     @property
     def score(self) -> float | None:
@@ -125,20 +127,21 @@ class ClassificationMetrics:
 
 
 def classification_metrics(
-    images: Sizes, truth: Labels, predicted: Labels, classes: Sequence[str], task: str
+    schema: Schema, images: Sizes, truth: Labels, predicted: Labels
 ) -> ClassificationMetrics:
     """All numbers of one set of `images`; see `workflow.metrics.measure`.
 
     Of one label an image, an image without a true one is left out; FormatError for two.
     """
-    check(task, images, truth, predicted, classes, ())
+    check(schema, images, truth, predicted)
     true = {image: [a.label for a in truth.get(image, ())] for image in sorted(images)}
     ranked = {i: sorted(predicted.get(i, ()), key=lambda a: -score_of(a)) for i in true}
-    measure = _single if task == "classification" else _multiple
-    return measure(true, ranked, tuple(classes))
+    measure = _single if schema.task.exclusive else _multiple
+    return measure(true, ranked, schema)
 
 
-def _single(true: Names, ranked: Labels, classes: tuple[str, ...]) -> ClassificationMetrics:
+def _single(true: Names, ranked: Labels, schema: Schema) -> ClassificationMetrics:
+    classes = schema.classes
     for image, labels in true.items():
         if len(labels) > 1:
             raise FormatError(f"truth: image {image} has {len(labels)} labels, and one is wanted")
@@ -149,7 +152,7 @@ def _single(true: Names, ranked: Labels, classes: tuple[str, ...]) -> Classifica
     sure = [score_of(ranked[i][0]) if ranked[i] else 0.0 for i in known]
     per_class = _per_class({i: true[i] for i in known}, told, classes)
     return ClassificationMetrics(
-        task="classification",
+        task=schema.task.name,
         classes=classes,
         images=len(known),
         accuracy=share(sum(right), len(known)),
@@ -161,7 +164,8 @@ def _single(true: Names, ranked: Labels, classes: tuple[str, ...]) -> Classifica
     )
 
 
-def _multiple(true: Names, ranked: Labels, classes: tuple[str, ...]) -> ClassificationMetrics:
+def _multiple(true: Names, ranked: Labels, schema: Schema) -> ClassificationMetrics:
+    classes = schema.classes
     scores = [score_of(a) for image in true for a in ranked[image]]
     hits = [a.label in true[image] for image in true for a in ranked[image]]
     threshold, f1 = best_cut(scores, hits, sum(map(len, true.values())))
@@ -170,7 +174,7 @@ def _multiple(true: Names, ranked: Labels, classes: tuple[str, ...]) -> Classifi
     for label in classes:
         per_class[label]["ap"] = _average_precision(label, true, ranked)
     return ClassificationMetrics(
-        task="multilabel-classification",
+        task=schema.task.name,
         classes=classes,
         images=len(true),
         accuracy=share(sum(set(true[i]) == set(told[i]) for i in true), len(true)),

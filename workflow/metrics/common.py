@@ -9,8 +9,8 @@ import numpy as np
 
 from workflow.errors import FormatError, StageError
 from workflow.records import Annotation
+from workflow.schema import Schema
 from workflow.shapes.matching import Errors
-from workflow.tasks import TASKS
 
 NONE = "(none)"
 
@@ -73,9 +73,7 @@ class Metrics(Protocol):
         ...
 
 
-def check(
-    task: str, images: Sizes, truth: Labels, predicted: Labels, classes: Sequence[str], points: Sequence[str]
-) -> None:
+def check(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -> None:
     """StageError for labels of an image that is not in `images`; FormatError for what is not of the task."""
     for what, labels in (("truth", truth), ("predictions", predicted)):
         stray = sorted(set(labels) - set(images))
@@ -86,15 +84,15 @@ def check(
             )
         for image, found in labels.items():
             for a in found:
-                _check_one(f"{what}: image {image}", task, a, classes, points)
+                _check_one(f"{what}: image {image}", schema, a)
 
 
-def _check_one(where: str, task: str, a: Annotation, classes: Sequence[str], points: Sequence[str]) -> None:
-    if not TASKS[task].takes(a):
-        kinds = TASKS[task].geometry or ("label of the whole image",)
+def _check_one(where: str, schema: Schema, a: Annotation) -> None:
+    if not schema.task.takes(a):
+        kinds = schema.task.geometry or ("label of the whole image",)
         wanted = " or ".join(kind.replace("_", " ") for kind in kinds)
         raise FormatError(f"{where} has a {a.label!r} that is not a {wanted}")
-    known = points if a.geometry == "keypoints" else classes
+    known = schema.keypoints if a.geometry == "keypoints" else schema.classes
     if a.label not in known:
         raise FormatError(f"{where} has the label {a.label!r}, none of {list(known)}")
 

@@ -29,9 +29,10 @@ from workflow.metrics.common import (
 )
 from workflow.metrics.keypoints import near_points, oks_sweep
 from workflow.records import Annotation
+from workflow.schema import Schema
 from workflow.shapes.matching import Errors, Match, above, count_errors, match, objects, score_of
 from workflow.shapes.overlap import as_mask
-from workflow.tasks import TASKS
+from workflow.tasks import TASKS, Task
 
 METRIC = {
     "detection": "mAP50-95",
@@ -77,7 +78,7 @@ class DetectionMetrics:
 
     @property
     def score(self) -> float | None:
-        return self.oks50_95 if self.task == "keypoints" else self.map50_95
+        return self.oks50_95 if TASKS[self.task].points else self.map50_95
 
     @property
     def metric(self) -> str:
@@ -85,10 +86,10 @@ class DetectionMetrics:
 
     @property
     def headlines(self) -> tuple[Headline, ...]:
-        noun = TASKS[self.task].noun if self.task != "keypoints" else "boxes"
+        noun = "boxes" if TASKS[self.task].points else TASKS[self.task].noun
         means = "COCO, mean over IoU .50 to .95"
         f1 = Headline("f1", "best F1", f"at IoU .5 and score {self.threshold:.3f}", self.f1)
-        if self.task == "keypoints":
+        if TASKS[self.task].points:
             return (
                 Headline("oks50_95", self.metric, "COCO, mean over OKS .50 to .95", self.oks50_95),
                 Headline("oks50", "OKS mAP50", "objects whose points lie about right", self.oks50),
@@ -103,7 +104,7 @@ class DetectionMetrics:
     def columns(self) -> tuple[Column, ...]:
         oks = Column("oks50_95", "OKS AP50-95", "change")
         box, half = Column("ap50_95", "AP50-95", "change"), Column("ap50", "AP50", "change")
-        average = (oks, box._replace(name="box AP50-95")) if self.task == "keypoints" else (box, half)
+        average = (oks, box._replace(name="box AP50-95")) if TASKS[self.task].points else (box, half)
         return (
             Column("truths", "objects", "count"),
             *average,
@@ -137,17 +138,11 @@ class DetectionMetrics:
         return cls(**{**record, **shaped, "confusion": confusion})
 
 
-def detection_metrics(
-    images: Sizes,
-    truth: Labels,
-    predicted: Labels,
-    classes: Sequence[str],
-    task: str = "detection",
-    keypoints: Sequence[str] = (),
-) -> DetectionMetrics:
+def detection_metrics(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -> DetectionMetrics:
     """All numbers of one set of `images`; see `workflow.metrics.measure`."""
-    check(task, images, truth, predicted, classes, keypoints)
-    true, found = (_comparable(task, images, labels) for labels in (truth, predicted))
+    check(schema, images, truth, predicted)
+    classes = schema.classes
+    true, found = (_comparable(schema.task, images, labels) for labels in (truth, predicted))
     sweep = coco_sweep(images, true, found, classes)
     matches = {i: match(true.get(i, ()), found.get(i, ())) for i in images}
     threshold, f1 = _best_threshold(true, found, matches)
@@ -159,7 +154,7 @@ def detection_metrics(
     curves = {c: None if per_class[c]["ap50"] is None else tuple(at50[c]) for c in classes}
     drawn = [curve for curve in curves.values() if curve is not None]
     numbers = DetectionMetrics(
-        classes=tuple(classes),
+        classes=classes,
         images=len(images),
         map50=mean_of(sweep.ap50),
         map50_95=mean_of(sweep.ap),
@@ -169,14 +164,14 @@ def detection_metrics(
         curve=tuple(np.mean(drawn, axis=0).tolist()) if drawn else None,
         curves=curves,
         confusion=_confusion(true, kept, classes),
-        task=task,
+        task=schema.task.name,
     )
-    return _with_points(numbers, images, truth, predicted, keypoints) if task == "keypoints" else numbers
+    return _with_points(numbers, schema, images, truth, predicted) if schema.task.points else numbers
 
 
-def _comparable(task: str, images: Sizes, labels: Labels) -> dict[str, list[Annotation]]:
+def _comparable(task: Task, images: Sizes, labels: Labels) -> dict[str, list[Annotation]]:
     """What is compared with its like: masks by pixels, the boxes of keypoints."""
-    if task == "instance-segmentation":
+    if "mask" in task.geometry:
         return {i: [_as_mask(a, *images[i]) for a in some] for i, some in labels.items()}
     return {i: objects(some) for i, some in labels.items()}
 
@@ -186,9 +181,9 @@ def _as_mask(a: Annotation, width: int, height: int) -> Annotation:
 
 
 def _with_points(
-    numbers: DetectionMetrics, images: Sizes, truth: Labels, predicted: Labels, names: Sequence[str]
+    numbers: DetectionMetrics, schema: Schema, images: Sizes, truth: Labels, predicted: Labels
 ) -> DetectionMetrics:
-    sweep = oks_sweep(images, truth, predicted, numbers.classes, names)
+    sweep = oks_sweep(schema, images, truth, predicted)
     per_class = {
         label: numbers.per_class[label] | {"oks50_95": value}
         for label, value in zip(numbers.classes, sweep.ap, strict=True)
@@ -199,7 +194,7 @@ def _with_points(
         per_class=per_class,
         oks50=mean_of(sweep.ap50),
         oks50_95=mean_of(sweep.ap),
-        points=near_points(truth, shown, names),
+        points=near_points(truth, shown, schema.keypoints),
     )
 
 

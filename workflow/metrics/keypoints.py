@@ -19,6 +19,7 @@ from workflow.errors import FormatError
 from workflow.metrics.coco import Floats, Sweep, coco_sweep
 from workflow.metrics.common import Labels, Sizes, share
 from workflow.records import Annotation, Point
+from workflow.schema import Schema
 from workflow.shapes.geometry import box_area
 from workflow.shapes.matching import match, objects
 from workflow.shapes.overlap import iou
@@ -30,9 +31,7 @@ NEAR = 0.1
 Parts = dict[str, dict[str, Point]]
 
 
-def oks_sweep(
-    images: Sizes, truth: Labels, predicted: Labels, classes: Sequence[str], names: Sequence[str]
-) -> Sweep:
+def oks_sweep(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -> Sweep:
     """COCO's arrays by OKS. An object of which no point is labelled is no miss, as in COCO.
 
     FormatError for a true point of no object.
@@ -46,7 +45,7 @@ def oks_sweep(
             parts = points_of(some)
             if labels is truth:
                 _refuse_strays(image, some, parts)
-            where |= {id(a): _row(parts.get(a.id, {}), names) for a in boxes[-1][image]}
+            where |= {id(a): _row(parts.get(a.id, {}), schema.keypoints) for a in boxes[-1][image]}
 
     def similarity(found: Sequence[Annotation], true: Sequence[Annotation]) -> Floats:
         return _oks([where[id(a)] for a in found], [where[id(a)] for a in true], found, true)
@@ -54,7 +53,7 @@ def oks_sweep(
     def ignored(a: Annotation) -> bool:
         return bool(np.isnan(where[id(a)]).all())
 
-    return coco_sweep(images, boxes[0], boxes[1], classes, similarity, ignored)
+    return coco_sweep(images, boxes[0], boxes[1], schema.classes, similarity, ignored)
 
 
 def near_points(truth: Labels, shown: Labels, names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from workflow.metrics.common import Column, Confusion, Headline, Labels, Sizes, check, mean_of, share, tupled
 from workflow.records import Annotation
+from workflow.schema import Schema
 from workflow.shapes import masks
 from workflow.shapes.matching import Errors
 
@@ -98,11 +99,10 @@ class SemanticMetrics:
         return cls(**{**record, **shaped})
 
 
-def semantic_metrics(
-    images: Sizes, truth: Labels, predicted: Labels, classes: Sequence[str]
-) -> SemanticMetrics:
+def semantic_metrics(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -> SemanticMetrics:
     """All numbers of one set of `images`; see `workflow.metrics.measure`."""
-    check("semantic-segmentation", images, truth, predicted, classes, ())
+    check(schema, images, truth, predicted)
+    classes = schema.classes
     table = np.zeros((len(classes) + 1, len(classes) + 1), dtype=np.int64)
     for image, (width, height) in images.items():
         true, told = (paint(side.get(image, ()), classes, height, width) for side in (truth, predicted))
@@ -120,7 +120,7 @@ def semantic_metrics(
         for n, label in enumerate(classes, 1)
     }
     return SemanticMetrics(
-        classes=tuple(classes),
+        classes=classes,
         images=len(images),
         miou=mean_of([row["iou"] for row in per_class.values()]),
         dice=mean_of([row["dice"] for row in per_class.values()]),

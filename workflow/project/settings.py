@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from workflow.records import Split
 from workflow.schema import Schema
-from workflow.tasks import BACKGROUND, TASKS, TaskName
+from workflow.tasks import BACKGROUND, TaskName
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Unit = Annotated[float, Field(ge=0, le=1)]
@@ -276,14 +276,14 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _fit_the_task(self) -> Settings:
-        if self.task == "keypoints" and not self.keypoints:
+        if self.schema.task.points and not self.keypoints:
             raise ValueError("keypoints: names no point, and task is keypoints")
-        if self.task != "keypoints" and self.keypoints:
+        if self.keypoints and not self.schema.task.points:
             raise ValueError(f"keypoints: are not labeled where task is {self.task}")
-        if self.push.probes and not TASKS[self.task].of_objects:
+        if self.push.probes and not self.schema.task.of_objects:
             raise ValueError(f"push.probes: are planted among objects, and {self.task} has none")
         if shared := set(self.keypoints) & set(self.classes):
             raise ValueError(f"keypoints: {sorted(shared)[0]!r} is a class too")
-        if self.task == "semantic-segmentation" and BACKGROUND in self.classes:
+        if self.schema.task.kind == "pixels" and BACKGROUND in self.classes:
             raise ValueError(f"classes: {BACKGROUND!r} is what nobody painted, and no class")
         return self

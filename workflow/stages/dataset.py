@@ -32,12 +32,9 @@ from workflow.running.progress import progress
 from workflow.running.runner import Outcome, Plan, Runner
 from workflow.tasks import TASKS
 
-# What of the settings decides what the columns mean.
-SCHEMA = ("task", "classes", "keypoints")
-
 
 def plan(project: Project) -> Plan:
-    settings = _schema(project) | {"title": project.settings.title}
+    settings = project.settings.schema.to_json() | {"title": project.settings.title}
     inputs: dict[str, Path | str] = {"catalog": project.catalog, "labels": _labels_digest(project)}
     return Plan("dataset", 2, settings, inputs, (project.dataset / "dataset.json",))
 
@@ -58,15 +55,11 @@ def version(project: Project) -> str:
     card = read_json(project.dataset / "dataset.json")
     if card is None:
         raise StageError(f"{project.dataset} holds no dataset", "workflow dataset")
-    for name, value in _schema(project).items():
+    for name, value in project.settings.schema.to_json().items():
         if card.get(name) != value:
             other = "for another task" if name == "task" else f"with other {name}"
             raise StageError(f"{project.dataset} was built {other}", "workflow dataset")
     return card["version"]
-
-
-def _schema(project: Project) -> dict[str, Any]:
-    return project.settings.model_dump(mode="json", include=set(SCHEMA))
 
 
 def _labels_digest(project: Project) -> str:
@@ -88,22 +81,25 @@ def _build(project: Project, scratch: Path) -> str:
     fresh = scratch / "dataset"
     shutil.rmtree(fresh, ignore_errors=True)
     settings = project.settings
-    schema = parquet.features(settings.task, settings.classes, settings.keypoints)
+    columns = parquet.features(settings.schema)
     written = _Written(project, samples)
     with progress("writing the dataset", len(reviewed)) as advance:
         for split in SPLITS:
             mine = [r for r in reviewed if r.split == split]
             if mine:
                 rows = written.rows(split, mine, advance)
-                parquet.write(fresh / "data" / f"{split}.parquet", rows, schema)
+                parquet.write(fresh / "data" / f"{split}.parquet", rows, columns)
     _drop_empty(fresh / "data", written)
     done = set(reviewed)
     others = [_unreviewed(r, samples) for r in records if r not in done]
     parquet.write(fresh / "unreviewed" / "unreviewed.parquet", others, parquet.unreviewed_features())
-    card = _schema(project) | {"splits": written.splits, "lost": +written.lost}
+    schema = settings.schema.to_json()
+    card = schema | {"splits": written.splits, "lost": +written.lost}
     card["states"] = Counter(samples[r.id].state if r.id in samples else "unlabeled" for r in records)
-    card["version"] = digest([_schema(project), _labels_digest(project), [r.id for r in reviewed]])
-    text = dataset_card(settings.title, settings.task, settings.classes, settings.keypoints, card)
+    card["version"] = digest(
+        [project.settings.schema.to_json(), _labels_digest(project), [r.id for r in reviewed]]
+    )
+    text = dataset_card(settings.title, settings.schema, card)
     (fresh / "README.md").write_text(text, encoding="utf-8")
     write_json(fresh / "dataset.json", card)
     _swap(fresh, project.dataset)
@@ -121,7 +117,7 @@ class _Written:
 
     def rows(self, split: Split, records: list[ImageRecord], advance: Callable[[], None]) -> Iterator[Row]:
         settings = self.project.settings
-        schema = (settings.task, settings.classes, settings.keypoints)
+        schema = settings.schema
         counts = self.splits[split] = {"images": 0, "annotations": 0, "empty": 0}
         for record in records:
             path = self.project.image_path(record.path)
@@ -130,11 +126,11 @@ class _Written:
             annotations = self.samples[record.id].annotations
             relations = self.samples[record.id].meta.get("relations", ())
             self.lost["relations, for which a dataset has no column"] += len(relations)
-            row = parquet.to_row(record, path.read_bytes(), annotations, *schema, self.lost)
+            row = parquet.to_row(record, path.read_bytes(), annotations, schema, self.lost)
             advance()
             if row is None:
                 continue
-            held = len(parquet.from_row(row, *schema))
+            held = len(parquet.from_row(row, schema))
             counts["images"] += 1
             counts["annotations"] += held
             counts["empty"] += not held

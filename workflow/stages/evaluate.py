@@ -13,7 +13,7 @@ from PIL import Image
 from workflow import metrics, models, services
 from workflow.dataset import parquet
 from workflow.errors import ModelError, StageError
-from workflow.guesses.ask import THRESHOLDS, Labels, Said, ask, ask_base, read_labels
+from workflow.guesses.ask import Labels, Said, ask, ask_base, read_labels
 from workflow.images import decode
 from workflow.labels import ledger
 from workflow.labels.ledger.account import cost_model, look, thresholds
@@ -27,7 +27,6 @@ from workflow.shown import report
 from workflow.shown.app import TRUTH, dataset_url
 from workflow.shown.app import publish as publish_dataset
 from workflow.stages import dataset, train
-from workflow.tasks import TASKS
 
 MODELS = ("base", "tuned")
 
@@ -45,7 +44,7 @@ def plan(project: Project) -> Plan:
     name = train.latest(project)
     folder = project.runs / name
     settings: dict[str, Any] = project.settings.evaluate.model_dump() | {"run": name}
-    settings["threshold"] = THRESHOLDS[project.settings.task]
+    settings["threshold"] = project.settings.schema.task.floor
     # The report tells the ledger's seconds, and which thresholds would spare some.
     settings["costs"] = asdict(cost_model(project.settings.review))
     settings["thresholds"] = thresholds(project.settings)
@@ -90,11 +89,9 @@ def publish(project: Project) -> Outcome:
         project.name,
         rows,
         fields,
-        project.settings.classes,
+        project.settings.schema,
         services.fiftyone_environment(state),
         plan(project).fingerprint(),
-        task=project.settings.task,
-        keypoints=project.settings.keypoints,
         root=project.images,
         masks=project.data / "fiftyone",
         evaluated=[r.id for r in tested],
@@ -133,7 +130,7 @@ def _evaluate(project: Project, scratch: Path, device: str) -> str:
     truth = _truth(project, (settings.evaluate.split,))
     sizes = {r.id: (r.width, r.height) for r in records}
     numbers = {
-        model: metrics.measure(settings.task, sizes, truth, one.labels, settings.classes, settings.keypoints)
+        model: metrics.measure(settings.schema, sizes, truth, one.labels)
         for model, one in said.items()
         if one.labels is not None
     }
@@ -168,8 +165,7 @@ def _listed(words: list[str]) -> str:
 
 
 def _rows(project: Project, split: str) -> Iterator[tuple[Row, list[Annotation]]]:
-    settings = project.settings
-    return parquet.read(project.dataset, split, settings.task, settings.classes, settings.keypoints)
+    return parquet.read(project.dataset, split, project.settings.schema)
 
 
 def _records(project: Project, split: str) -> list[ImageRecord]:
@@ -224,7 +220,7 @@ def _report_data(
         tuned=numbers["tuned"],
         no_base=said["base"].why,
         split=project.settings.evaluate.split,
-        noun=TASKS[project.settings.task].noun,
+        noun=project.settings.schema.task.noun,
         ledger={word: people[word] for word in (*ledger.ACTIONS, "skipped")},
         reviewer_seconds=people["reviewer_seconds"],
         seconds_from_nothing=people["seconds_from_nothing"],

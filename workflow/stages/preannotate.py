@@ -21,15 +21,10 @@ from workflow.project.rows import (
 from workflow.records import Sample
 from workflow.running.progress import progress
 from workflow.running.runner import Outcome, Plan, Runner
-from workflow.tasks import TASKS
 
 
 def plan(project: Project) -> Plan:
-    settings = project.settings.preannotate.model_dump() | {
-        "classes": project.settings.classes,
-        "keypoints": project.settings.keypoints,
-        "task": project.settings.task,
-    }
+    settings = project.settings.preannotate.model_dump() | project.settings.schema.to_json()
     inputs: dict[str, Path | str] = {"catalog": project.catalog}
     for number, spec in enumerate(project.settings.preannotate.models):
         _, inputs[f"model {number}"] = models.resolve(spec, project.folder)
@@ -92,5 +87,5 @@ def _preannotate(project: Project, scratch: Path, device: str, batch: int) -> st
     found = sum(len(row["annotations"]) for row in ordered)
     empty = sum(not row["annotations"] for row in ordered)
     missing = f", {len(records) - len(ordered)} unreadable" if len(ordered) < len(records) else ""
-    noun = TASKS[project.settings.task].noun
+    noun = project.settings.schema.task.noun
     return f"{annotator.name}: {found} {noun} on {len(ordered)} images, none on {empty}{missing}"

@@ -23,7 +23,6 @@ from workflow.project.paths import Project
 from workflow.project.rows import read_catalog, read_json, write_json
 from workflow.running.progress import progress
 from workflow.running.runner import Outcome
-from workflow.tasks import TASKS
 
 Json = dict[str, Any]
 # The clock we read has whole seconds, and a transaction may commit after its timestamp.
@@ -89,7 +88,7 @@ def _summary(project: Project, harvest: Harvest) -> str:
         if row["state"] == "reviewed":
             found += len(row["annotations"])
             empty += not row["annotations"]
-    noun = TASKS[project.settings.task].noun
+    noun = project.settings.schema.task.noun
     waiting = states["predicted"] + states["unlabeled"]
     parts = [f"{states['reviewed']} reviewed ({found} {noun}, {empty} empty)", f"{states['skipped']} skipped"]
     parts.append(f"{waiting} waiting")

@@ -16,6 +16,7 @@ from workflow.project.settings import Train
 from workflow.running.progress import progress
 from workflow.running.runner import Outcome, Plan, Runner
 from workflow.stages import dataset
+from workflow.tasks import TASKS
 from workflow.training import PRESETS, Augment, Epoch, Job, Recipe, Trained
 
 
@@ -80,9 +81,7 @@ def job(project: Project, scratch: Path, device: str) -> Job:
     """What a trainer needs to know."""
     family, base = models.resolve(base_spec(project), project.folder)
     return Job(
-        task=project.settings.task,
-        classes=project.settings.classes,
-        keypoints=project.settings.keypoints,
+        schema=project.settings.schema,
         family=family,
         base=base,
         spec=base_spec(project),
@@ -101,13 +100,13 @@ def preview(project: Project, device: str = "auto") -> Path:
     path = project.data / "preview.png"
     with tempfile.TemporaryDirectory(dir=project.data) as scratch:
         asked = job(project, Path(scratch), device)
-        training.trainer(asked.family, asked.task, asked.recipe.method).preview(asked, path)
+        training.trainer(asked.family, asked.schema.task.name, asked.recipe.method).preview(asked, path)
     return path
 
 
 def _train(project: Project, made: Plan, scratch: Path, device: str) -> str:
     asked = job(project, scratch, device)
-    trainer = training.trainer(asked.family, asked.task, asked.recipe.method)
+    trainer = training.trainer(asked.family, asked.schema.task.name, asked.recipe.method)
     with progress("training", asked.recipe.epochs, "epochs") as advance:
         shown = 0
 
@@ -136,13 +135,11 @@ def _keep(project: Project, made: Plan, scratch: Path, result: Trained) -> Path:
     card = {
         "family": result.family,
         "checkpoint": result.checkpoint,
-        "task": settings.task,
+        **settings.schema.to_json(),
         "workflow": __version__,
         "base": {"spec": base_spec(project), "digest": base_digest(project)},
         "dataset": dataset.version(project),
         "images": result.images,
-        "classes": settings.classes,
-        "keypoints": settings.keypoints,
         "settings": dataclasses.asdict(recipe(settings.train)),
         "arguments": result.arguments,
         "selected_on": result.selected_on,
@@ -160,18 +157,6 @@ def _keep(project: Project, made: Plan, scratch: Path, result: Trained) -> Path:
     return folder
 
 
-# The words by which the hub sorts models.
-PIPELINES = {
-    "classification": "image-classification",
-    "multilabel-classification": "image-classification",
-    "detection": "object-detection",
-    "oriented-detection": "object-detection",
-    "keypoints": "keypoint-detection",
-    "instance-segmentation": "image-segmentation",
-    "semantic-segmentation": "image-segmentation",
-}
-
-
 def _model_card(project: Project, card: dict[str, Any]) -> str:
     rows = "\n".join(f"| {k} | {v} |" for k, v in sorted(card["settings"].items()))
     agpl = card["family"] == "ultralytics"
@@ -180,8 +165,8 @@ def _model_card(project: Project, card: dict[str, Any]) -> str:
     if not agpl:
         made_with = "The licence of the base model's weights covers these too: read its card."
     return f"""---
-pipeline_tag: {PIPELINES[card["task"]]}
-tags: [{PIPELINES[card["task"]]}, {card["family"]}]
+pipeline_tag: {TASKS[card["task"]].pipeline}
+tags: [{TASKS[card["task"]].pipeline}, {card["family"]}]
 {licence}---
 # {project.settings.title}
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow.errors import ModelError
+from workflow.schema import Schema
 from workflow.tasks import TaskName
 
 # One row of the learning curve: epoch, seconds, loss, validation_loss, score, images_per_second.
@@ -74,8 +75,7 @@ class Job:
     stopped training of the same job left.
     """
 
-    task: TaskName
-    classes: tuple[str, ...]
+    schema: Schema
     family: str
     base: Path | str
     spec: str
@@ -84,7 +84,6 @@ class Job:
     scratch: Path
     device: str
     log: Path
-    keypoints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

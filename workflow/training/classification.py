@@ -72,7 +72,7 @@ class Classification:
     def __init__(self, job: Job) -> None:
         refuse(job.recipe, ("mosaic",), "a classifier")
         self._job = job
-        self._exclusive = job.task == "classification"
+        self._exclusive = job.schema.task.exclusive
         self.metric = "accuracy" if self._exclusive else "mAP"
         self._samples, self.selection = data.splits(job)
         self.steps = data.steps(self._samples, job)
@@ -94,7 +94,7 @@ class Classification:
 
     def validate(self) -> tuple[float, float]:
         total = 0.0
-        names = dict(enumerate(self._job.classes))
+        names = dict(enumerate(self._job.schema.classes))
 
         def ask(images: list[Pixels], truths: list[list[Annotation]]) -> list[Guesses]:
             nonlocal total
@@ -120,13 +120,13 @@ class Classification:
         return compare(logits, truth)
 
     def _number(self, annotation: Annotation) -> int:
-        return self._job.classes.index(annotation.label)
+        return self._job.schema.classes.index(annotation.label)
 
     def _truth(self, labels: Tensor) -> Tensor:
         """Class numbers of one image as the loss takes them: the one class, or 0 or 1 for each."""
         if self._exclusive:
             return labels[0]
-        return torch.zeros(len(self._job.classes)).index_fill(0, labels.long(), 1.0)
+        return torch.zeros(len(self._job.schema.classes)).index_fill(0, labels.long(), 1.0)
 
     def _prepared(self, example: Example, rng: np.random.Generator) -> Batch:
         pixels = example["image"].permute(1, 2, 0).contiguous().numpy()
@@ -149,8 +149,8 @@ def open_base(job: Job) -> tuple[Any, Any]:
 
     ModelError where the network takes images of its own size only.
     """
-    multi_label = job.task == "multilabel-classification"
-    model, processor, _ = classifier.open_model(job.spec, job.base, job.classes, multi_label)
+    multi_label = not job.schema.task.exclusive
+    model, processor, _ = classifier.open_model(job.spec, job.base, job.schema.classes, multi_label)
     if job.recipe.image_size is None:
         return model, processor
     return model, _resized(model, processor, job.recipe.image_size, job.spec)

@@ -26,9 +26,9 @@ from workflow.models import Guesses, Pixels
 from workflow.models.device import pick_device
 from workflow.project.rows import atomic
 from workflow.records import Annotation
+from workflow.schema import Schema
 from workflow.shapes import masks
 from workflow.shapes.overlap import as_box, as_mask
-from workflow.tasks import TASKS, TaskName
 from workflow.training import Job, Trained
 from workflow.training.augment import Example, vary
 from workflow.training.loop import Fitted
@@ -48,8 +48,7 @@ class Samples:
 
     def __init__(self, job: Job, split: str) -> None:
         self.split = split
-        self.task: TaskName = job.task
-        self.classes, self._keypoints = job.classes, job.keypoints
+        self.schema = job.schema
         self._parts = _mapped(job.dataset / "data" / f"{split}.parquet", job.scratch / f"{split}.arrow")
         self._ends = np.cumsum([len(part) for part in self._parts]).tolist()
 
@@ -59,7 +58,7 @@ class Samples:
     def __getitem__(self, number: int) -> Example:
         row = self._row(number)
         pixels = decode.from_bytes(row["image"]["bytes"], row["image_id"])
-        return to_example(row["image_id"], pixels, self._annotations(row), self.task, self.classes)
+        return to_example(row["image_id"], pixels, self._annotations(row), self.schema)
 
     def picture(self, number: int) -> tuple[str, Pixels, list[Annotation]]:
         """An image's id, upright pixels and annotations, as an annotator and the metrics take them."""
@@ -76,7 +75,7 @@ class Samples:
         return self._parts[part].slice(number - first, 1).to_pylist()[0]
 
     def _annotations(self, row: dict[str, Any]) -> list[Annotation]:
-        return from_row(row, self.task, self.classes, self._keypoints)
+        return from_row(row, self.schema)
 
 
 def splits(job: Job) -> tuple[Samples, Samples]:
@@ -111,26 +110,24 @@ def trained(family: str, job: Job, learner: Any, fitted: Fitted, files: Path) ->
     )
 
 
-def to_example(
-    name: str, pixels: Pixels, annotations: Sequence[Annotation], task: TaskName, classes: Sequence[str]
-) -> Example:
+def to_example(name: str, pixels: Pixels, annotations: Sequence[Annotation], schema: Schema) -> Example:
     """One image with its labels as tensors; see `Samples`."""
     size = pixels.shape[:2]
     example: Example = {
         "id": name,
         "image": tv_tensors.Image(torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))),
-        "labels": torch.tensor([classes.index(a.label) for a in annotations], dtype=torch.int64),
+        "labels": torch.tensor([schema.classes.index(a.label) for a in annotations], dtype=torch.int64),
     }
-    if task == "semantic-segmentation":
+    if schema.task.kind == "pixels":
         painted = np.zeros(size, dtype=np.uint8)
         for a in annotations:
-            painted[masks.decode(as_mask(a, *size))] = classes.index(a.label) + 1
+            painted[masks.decode(as_mask(a, *size))] = schema.classes.index(a.label) + 1
         example["mask"] = tv_tensors.Mask(torch.from_numpy(painted))
-    elif task == "instance-segmentation":
+    elif "mask" in schema.task.geometry:
         pixels_of = [masks.decode(as_mask(a, *size)) for a in annotations]
         example["masks"] = tv_tensors.Mask(torch.from_numpy(np.array(pixels_of).reshape(-1, *size)))
         example["boxes"] = _boxes(annotations, size)
-    elif TASKS[task].geometry == ("box",):
+    elif schema.task.geometry == ("box",):
         example["boxes"] = _boxes(annotations, size)
     return example
 
@@ -196,7 +193,7 @@ def score(
         for (name, pixels, annotations), guesses in zip(some, said, strict=True):
             sizes[name] = (pixels.shape[1], pixels.shape[0])
             truth[name], predicted[name] = annotations, guesses
-    return measure(samples.task, sizes, truth, predicted, samples.classes)
+    return measure(samples.schema, sizes, truth, predicted)
 
 
 def _threads(device: str) -> int:

@@ -133,7 +133,7 @@ class Detection:
         return Target(inputs["pixel_values"][0], to_labels(example["labels"], boxes, *image.shape[-2:]))
 
     def _labels(self, truth: Sequence[Annotation], image: Pixels) -> dict[str, Tensor]:
-        example = data.to_example("", image, truth, "detection", self._job.classes)
+        example = data.to_example("", image, truth, self._job.schema)
         return to_labels(example["labels"], example["boxes"].as_subclass(Tensor), *image.shape[:2])
 
     def _upload(self, labels: Sequence[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
@@ -147,11 +147,11 @@ def open_model(job: Job) -> tuple[Any, Any]:
     folder, _ = hub.find(job.family, job.spec, job.base)
     model, processor = hub.load_parts(AutoModelForObjectDetection, AutoImageProcessor, job.spec, folder)
     if job.recipe.image_size is None:
-        return telling(model, job.classes), processor
+        return telling(model, job.schema.classes), processor
     resize(processor, job.recipe.image_size)
     # What some keep ready for the size that they were trained at.
     kept = [name for name in ("anchor_image_size", "eval_size") if hasattr(model.config, name)]
-    return telling(model, job.classes, **dict.fromkeys(kept)), processor
+    return telling(model, job.schema.classes, **dict.fromkeys(kept)), processor
 
 
 def resize(processor: Any, side: int) -> None:

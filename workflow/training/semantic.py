@@ -101,7 +101,7 @@ class Segmentation:
         return pixels, as_seen(example["mask"].as_subclass(Tensor), pixels)
 
     def _mask(self, truth: Sequence[Annotation], image: Pixels, inputs: Tensor) -> Tensor:
-        example = data.to_example("", image, truth, "semantic-segmentation", self._job.classes)
+        example = data.to_example("", image, truth, self._job.schema)
         return as_seen(example["mask"].as_subclass(Tensor), inputs)
 
 
@@ -118,7 +118,7 @@ def open_model(job: Job) -> tuple[Any, Any]:
     processor.do_reduce_labels = False
     if job.recipe.image_size is not None:
         resize(processor, job.recipe.image_size)
-    return telling(model, (BACKGROUND, *job.classes)), processor
+    return telling(model, (BACKGROUND, *job.schema.classes)), processor
 
 
 def head_of(model: Any) -> list[str]:

@@ -24,7 +24,7 @@ def preview_sheet(job: Job, path: Path) -> None:
     """A row an image: as it is, then three times as training varies it in its first epochs."""
     samples, _ = splits(job)
     numbers = np.unique(np.linspace(0, len(samples) - 1, ROWS).round().astype(int)).tolist()
-    sheet([_row(samples, number, job) for number in numbers], job.classes, path)
+    sheet([_row(samples, number, job) for number in numbers], job.schema.classes, path)
 
 
 def sheet(rows: Sequence[Sequence[Example]], classes: Sequence[str], path: Path) -> None:

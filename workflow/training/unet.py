@@ -80,7 +80,7 @@ class UnetSegmentation:
 
     def validate(self) -> tuple[None, float]:
         def ask(images: list[Pixels], truths: list[list[Annotation]]) -> list[Guesses]:
-            return self._annotator.annotate(images, [()] * len(images), self._job.classes)
+            return self._annotator.annotate(images, [()] * len(images), self._job.schema.classes)
 
         return None, data.score(self.selection, ask, self._job.recipe.batch).score or 0.0
 
@@ -98,7 +98,7 @@ def relabelled(job: Job, folder: Path) -> dict[str, Any]:
     base = Unet(job.spec, job.base, Options(device="cpu")).network
     config = read_json(job.base / "config.json")
     known = read_json(job.base / "names.json")
-    names: Sequence[str] = (BACKGROUND, *job.classes)
+    names: Sequence[str] = (BACKGROUND, *job.schema.classes)
     settings = {name: value for name, value in config.items() if not name.startswith("_")}
     changes = {"classes": len(names), "encoder_weights": None, "activation": None}
     fresh = type(base)(**settings | changes)

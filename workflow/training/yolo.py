@@ -49,7 +49,7 @@ def train(job: Job, report: Report) -> Trained:
     files = job.scratch / "files"
     files.mkdir(exist_ok=True)
     shutil.copyfile(result["model"], files / "model.pt")
-    metric, column = SCORES[job.task]
+    metric, column = SCORES[job.schema.task.name]
     return Trained(
         family="ultralytics",
         files=files,
@@ -99,7 +99,7 @@ def arguments(job: Job) -> dict[str, Any]:
             "verbose": False,
             "cache": False,
         }
-        | (_vary_pictures(recipe) if job.task == "classification" else _vary_objects(job))
+        | (_vary_pictures(recipe) if job.schema.task.kind == "labels" else _vary_objects(job))
     )
 
 
@@ -121,7 +121,7 @@ def _vary_objects(job: Job) -> dict[str, Any]:
     """How ultralytics varies images with objects on them."""
     recipe, vary = job.recipe, job.recipe.augment
     _refuse(recipe, "contrast", "noise", "cutout")
-    flips = job.task != "keypoints" or flipped(job.keypoints) is not None
+    flips = not job.schema.task.points or flipped(job.schema.keypoints) is not None
     if "flip" in recipe.asked and not flips:
         what = "which of the keypoints is which in a mirror, their names do not say"
         raise ModelError(what, "take flip out of [train], or name pairs left and right")
@@ -160,14 +160,14 @@ def ask(job: Job) -> tuple[yolo_worker.Asked, Exported]:
     asked = yolo_worker.Asked(
         spec=job.spec,
         base=str(job.base),
-        task=job.task,
+        task=job.schema.task.name,
         data=str(exported.data),
         scratch=str(job.scratch),
         arguments=wanted,
         freeze_backbone=job.recipe.method == "head",
         device=job.device,
-        classes=job.classes,
-        score=SCORES[job.task][1],
+        classes=job.schema.classes,
+        score=SCORES[job.schema.task.name][1],
         images=exported.images["train"],
         objects=exported.objects["train"],
     )

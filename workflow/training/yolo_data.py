@@ -54,20 +54,20 @@ def export(job: Job) -> Exported:
     """Write scratch/data. ModelError where there is nothing to train on."""
     folder = job.scratch / "data"
     shutil.rmtree(folder, ignore_errors=True)
-    classifies = job.task == "classification"
+    classifies = job.schema.task.kind == "labels"
     made = Exported(folder if classifies else folder / "data.yaml")
     for split in SPLITS:
         made.images[split] = made.objects[split] = 0
-        for row, annotations in parquet.read(job.dataset, split, job.task, job.classes, job.keypoints):
+        for row, annotations in parquet.read(job.dataset, split, job.schema):
             if classifies:
-                _put_in_class_folder(row, annotations, folder / SPLITS[split], job.classes)
+                _put_in_class_folder(row, annotations, folder / SPLITS[split], job.schema.classes)
             else:
                 made.objects[split] += _put_beside_labels(row, annotations, folder, split, job, made.lost)
             made.images[split] += 1
     if not made.images["train"]:
         raise ModelError("the dataset has no training images", "label more images, then workflow pull")
     if classifies:
-        _make_class_folders(folder, job.classes, made)
+        _make_class_folders(folder, job.schema.classes, made)
     else:
         _write_yaml(folder, job, made)
     return made
@@ -102,7 +102,9 @@ def _put_beside_labels(
 ) -> int:
     """Write an image and its label file; the objects in it."""
     size = (row["width"], row["height"])
-    text, losses = to_lines(annotations, *size, job.classes, KINDS[job.task], job.keypoints)
+    text, losses = to_lines(
+        annotations, *size, job.schema.classes, KINDS[job.schema.task.name], job.schema.keypoints
+    )
     told = text.splitlines(keepends=True)
     # ultralytics drops lines that are there already.
     lines = list(dict.fromkeys(told))
@@ -140,13 +142,13 @@ def _make_class_folders(folder: Path, classes: Sequence[str], made: Exported) ->
 def _write_yaml(folder: Path, job: Job, made: Exported) -> None:
     data: dict[str, Any] = {
         "path": str(folder),
-        "names": dict(enumerate(job.classes)),
+        "names": dict(enumerate(job.schema.classes)),
         "train": "images/train",
         "val": f"images/{made.selected_on}",
     }
-    if job.task == "keypoints":
-        data["kpt_shape"] = [len(job.keypoints), 3]
-        data["kpt_names"] = {index: list(job.keypoints) for index in range(len(job.classes))}
-        data |= {"flip_idx": turned} if (turned := flipped(job.keypoints)) else {}
+    if job.schema.task.points:
+        data["kpt_shape"] = [len(job.schema.keypoints), 3]
+        data["kpt_names"] = {index: list(job.schema.keypoints) for index in range(len(job.schema.classes))}
+        data |= {"flip_idx": turned} if (turned := flipped(job.schema.keypoints)) else {}
     # JSON is YAML, and needs no library to quote the names right.
     write_bytes(made.data, json.dumps(data).encode())

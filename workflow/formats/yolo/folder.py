@@ -35,7 +35,7 @@ LABELED = "images without a label file (an empty one says that nothing is there)
 
 def read(source: Path, reading: Reading) -> Iterator[Page]:
     """A page for each image that has a label file. FormatError where nothing names the classes."""
-    if reading.task == "classification":
+    if reading.schema.task.exclusive:
         yield from image_folder.read(source, reading)
         return
     data = _data(source)
@@ -84,10 +84,10 @@ def _names(data: dict[str, Any], source: Path) -> list[str]:
 
 def _points(data: dict[str, Any], reading: Reading) -> list[str]:
     """The keypoints' names; the project's own where data.yaml has as many and no names."""
-    if reading.task != "keypoints":
+    if not reading.schema.task.points:
         return []
-    count = data.get("kpt_shape", [len(reading.keypoints)])[0]
-    named = data.get("kpt_names") or reading.keypoints
+    count = data.get("kpt_shape", [len(reading.schema.keypoints)])[0]
+    named = data.get("kpt_names") or reading.schema.keypoints
     named = next(iter(named.values())) if isinstance(named, dict) else named
     if len(named) != count:
         what = f"data.yaml has {count} keypoints without names, and the project {len(named)}"
@@ -144,7 +144,7 @@ def _label_file(image: Path, source: Path) -> Path:
 
 def _read(page: Page, labels: Path, names: Sequence[str], points: Sequence[str], numbers: int) -> None:
     reading = page.reading
-    kind = KINDS[reading.task]
+    kind = KINDS[reading.schema.task.name]
     for number, line in enumerate(labels.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip():
             continue
@@ -191,14 +191,15 @@ def _is_zero(text: str) -> bool:
 
 def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
     """images/SPLIT, labels/SPLIT and data.yaml; for classification SPLIT/CLASS."""
-    if writing.task == "classification":
+    if writing.schema.task.exclusive:
         image_folder.write(target, pictures, writing)
         for split, folder in FOLDERS.items():
             if (target / split).is_dir():
                 (target / split).rename(target / folder)
         return
     splits = dict.fromkeys(picture.record.split for picture in pictures)
-    data: dict[str, Any] = {"names": dict(enumerate(writing.classes))}
+    schema = writing.schema
+    data: dict[str, Any] = {"names": dict(enumerate(schema.classes))}
     for split in splits:
         mine = [picture for picture in pictures if picture.record.split == split]
         names = copy_images(mine, target / "images" / FOLDERS[split], writing)
@@ -206,15 +207,19 @@ def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
             path = (target / "labels" / FOLDERS[split] / name).with_suffix(".txt")
             write_bytes(path, _lines(picture, writing).encode())
         data[FOLDERS[split]] = f"images/{FOLDERS[split]}"
-    if writing.keypoints:
-        data["kpt_shape"] = [len(writing.keypoints), 3]
-        data["kpt_names"] = {number: list(writing.keypoints) for number in range(len(writing.classes))}
+    if writing.schema.keypoints:
+        data["kpt_shape"] = [len(writing.schema.keypoints), 3]
+        data["kpt_names"] = {
+            number: list(writing.schema.keypoints) for number in range(len(writing.schema.classes))
+        }
     write_bytes(target / "data.yaml", _yaml(data).encode())
 
 
 def _lines(picture: Picture, writing: Writing) -> str:
-    kind = KINDS[writing.task]
-    text, losses = to_lines(picture.annotations, *picture.size, writing.classes, kind, writing.keypoints)
+    kind = KINDS[writing.schema.task.name]
+    text, losses = to_lines(
+        picture.annotations, *picture.size, writing.schema.classes, kind, writing.schema.keypoints
+    )
     for reason, count in losses.items():
         writing.losses.add(reason, picture.record.path, count)
     return text

@@ -30,7 +30,7 @@ def look(project: Project) -> Account | None:
     found = figures(rows, settings.labels)
     known = [name for name in found.rounds if name != UNKNOWN] or [UNKNOWN]
     latest = [row for row in rows if version(row) == known[-1]]
-    drawn = settings.task != "keypoints"
+    drawn = not settings.schema.task.points
     suggestions = suggest(latest, cost_model(settings.review), thresholds(settings)) if drawn else []
     return Account(found, known[-1], suggestions)
 

@@ -41,7 +41,7 @@ class Harvest:
         self.project, self.client, self.number, self.records = project, client, number, records
         self.settings = project.settings
         self.interface = interface_of(project)
-        self.single = self.settings.task == "classification"
+        self.single = self.settings.schema.task.exclusive
         self.labels = RowFile(project.labels)
         self.ledger = RowFile(project.ledger)
         self.disputes = RowFile(project.disagreements)

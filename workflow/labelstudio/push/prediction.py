@@ -35,7 +35,7 @@ def as_prediction(
     push = settings.push
     blind = blindness(record, push)
     annotations = () if blind else _of_classes(sample.annotations, settings, lose)
-    annotations = probes.plant(annotations, record, settings.classes, push.probes, settings.task)
+    annotations = probes.plant(annotations, record, settings.schema, push.probes)
     taken = regions.acceptable(annotations, *size, lose)
     shown = interface.fit(taken, *size, lose, STAIRS)
     result = interface.write(shown, *size)

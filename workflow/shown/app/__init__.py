@@ -27,6 +27,7 @@ from uuid import uuid4
 from workflow.errors import ServiceError
 from workflow.metrics import Labels, measure
 from workflow.records import ImageRecord
+from workflow.schema import Schema
 from workflow.shown.app.kind import EVALUATED, TRUTH, Kind, Shown
 from workflow.shown.app.labels import Labels as WholeImages
 from workflow.shown.app.objects import Objects
@@ -40,23 +41,17 @@ BATCH = 1000
 LAYOUT = 3
 # Okabe and Ito's, in the order of the fields: by chance, the App draws two models in two blues.
 COLOURS = ("#009e73", "#e69f00", "#0072b2", "#cc79a7", "#56b4e9", "#d55e00")
-KINDS: dict[str, type[Kind]] = {
-    "classification": WholeImages,
-    "multilabel-classification": WholeImages,
-    "semantic-segmentation": Pixels,
-}
+KINDS: dict[str, type[Kind]] = {"labels": WholeImages, "objects": Objects, "pixels": Pixels}
 
 
 def publish(
     name: str,
     rows: Sequence[ImageRecord],
     fields: Mapping[str, Labels],
-    classes: Sequence[str],
+    schema: Schema,
     environment: Mapping[str, str],
     digest: str,
     *,
-    task: str = "detection",
-    keypoints: Sequence[str] = (),
     root: Path | None = None,
     masks: Path | None = None,
     evaluated: Collection[str] | None = None,
@@ -79,10 +74,10 @@ def publish(
             return False
         counted = {row.id for row in rows} if evaluated is None else set(evaluated)
         scratch = f"{name}--building-{os.getpid()}-{uuid4().hex[:8]}"
-        files = masks / scratch.rpartition("-")[2] if masks and KINDS.get(task) is Pixels else None
+        files = masks / scratch.rpartition("-")[2] if masks and schema.task.kind == "pixels" else None
         try:
             dataset = fo.Dataset(scratch, persistent=True)
-            shown = _shown(rows, fields, classes, counted, task, keypoints, files)
+            shown = _shown(rows, fields, schema, counted, files)
             _build(fo, dataset, rows, shown, root or Path())
             dataset.info = {"digest": digest, "files": str(files) if files else ""}
             dataset.save()
@@ -137,22 +132,20 @@ def _is_there(fo: Any, name: str, digest: str, masks: Path | None) -> bool:
 def _shown(
     rows: Sequence[ImageRecord],
     fields: Mapping[str, Labels],
-    classes: Sequence[str],
+    schema: Schema,
     counted: Collection[str],
-    task: str,
-    keypoints: Sequence[str],
     files: Path | None,
 ) -> Shown:
     sizes = {row.id: (row.width, row.height) for row in rows if row.id in counted}
     kept = {f: {i: found for i, found in some.items() if i in sizes} for f, some in fields.items()}
     truth = kept.pop(TRUTH, {})
-    numbers = {f: measure(task, sizes, truth, found, classes, keypoints) for f, found in kept.items()}
-    return Shown(task, tuple(classes), sizes, fields, numbers, files)
+    numbers = {f: measure(schema, sizes, truth, found) for f, found in kept.items()}
+    return Shown(schema, sizes, fields, numbers, files)
 
 
 def _build(fo: Any, dataset: Any, rows: Sequence[ImageRecord], shown: Shown, root: Path) -> None:
     """Declare the schema, write every sample once with its marks, then save the evaluations."""
-    kind = KINDS.get(shown.task, Objects)(shown)
+    kind = KINDS[shown.schema.task.kind](shown)
     dataset.media_type = "image"
     for name in ("image_id", "split"):
         dataset.add_sample_field(name, fo.StringField)
@@ -173,7 +166,7 @@ def _build(fo: Any, dataset: Any, rows: Sequence[ImageRecord], shown: Shown, roo
         dataset.save_view(f"worst {field}", errors.sort_by(f"{field}_errors", reverse=True))
     _save_workspace(fo, dataset)
     _arrange_sidebar(fo, dataset)
-    dataset.default_classes = list(shown.classes)
+    dataset.default_classes = list(shown.schema.classes)
     # Else the App leaves painted classes unseen until someone ticks them.
     paths = list(dataset.get_field_schema(embedded_doc_type=fo.Label))
     dataset.app_config.active_fields = fo.ActiveFields(paths=paths)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from workflow.formats.fiftyone import ATTRIBUTES, PARENT, REGION
 from workflow.metrics import Labels, Metrics, Sizes
 from workflow.records import Annotation, ImageRecord
+from workflow.schema import Schema
 
 TRUTH = "ground_truth"
 EVALUATED = "evaluated"
@@ -32,8 +33,7 @@ class Shown:
     `files` is a new folder of this dataset alone; what is painted needs one.
     """
 
-    task: str
-    classes: tuple[str, ...]
+    schema: Schema
     sizes: Sizes
     fields: Mapping[str, Labels]
     numbers: Mapping[str, Metrics]
@@ -41,7 +41,7 @@ class Shown:
 
     @property
     def in_pixels(self) -> bool:
-        return self.task == "semantic-segmentation"
+        return self.schema.task.kind == "pixels"
 
     def of(self, field: str, row: ImageRecord) -> Sequence[Annotation]:
         """All labels of one image."""

@@ -20,7 +20,7 @@ class Labels:
 
     def __init__(self, shown: Shown) -> None:
         self._shown = shown
-        self._single = shown.task == "classification"
+        self._single = shown.schema.task.exclusive
         self._runs: dict[str, Any] = {}
         # A model -> (true document or None, predicted document or None) of every label.
         self._pairs: dict[str, list[tuple[Document | None, Document | None]]] = {f: [] for f in shown.numbers}
@@ -74,7 +74,7 @@ class Labels:
                 confs=[p and p["confidence"] for p in found],
                 ytrue_ids=[t and str(t["_id"]) for t in true],
                 ypred_ids=[p and str(p["_id"]) for p in found],
-                classes=list(self._shown.classes),
+                classes=list(self._shown.schema.classes),
                 backend=run,
             )
             run.save_run_results(view._dataset, key, results)

@@ -32,7 +32,7 @@ class Objects:
 
     def __init__(self, shown: Shown) -> None:
         self._shown = shown
-        self._cls = "Polylines" if shown.task == "oriented-detection" else "Detections"
+        self._cls = "Polylines" if "rotated_box" in shown.schema.task.geometry else "Detections"
         self._runs: dict[str, Any] = {}
         self._matches: dict[str, list[tuple[Any, ...]]] = {field: [] for field in shown.numbers}
 
@@ -42,13 +42,13 @@ class Objects:
             if self._cls == "Polylines":
                 numbers = {"ftype": fo.ListField, "subfield": fo.FloatField}
                 dataset.add_sample_field(f"{field}.polylines.{documents.ROTATED}", **numbers)
-            if self._shown.task == "keypoints":
+            if self._shown.schema.task.points:
                 declare_list(fo, dataset, _points_field(field), "Keypoints")
 
     def register(self, view: Any) -> None:
         from fiftyone.utils.eval.coco import COCOEvaluationConfig
 
-        use_masks = self._shown.task == "instance-segmentation"
+        use_masks = "mask" in self._shown.schema.task.geometry
         for field in self._shown.numbers:
             config = COCOEvaluationConfig(
                 field, TRUTH, iou=IOU, classwise=True, compute_mAP=True, use_masks=use_masks
@@ -63,7 +63,7 @@ class Objects:
             f: with_ids(documents.to_fiftyone(some, row.width, row.height)) for f, some in seen.items()
         }
         sample = {field: listed(self._cls, found) for field, found in written.items()}
-        if self._shown.task == "keypoints":
+        if self._shown.schema.task.points:
             sample |= {_points_field(field): self._points(field, row) for field in written}
         if row.id in self._shown.sizes:
             for field in self._shown.numbers:
@@ -76,12 +76,12 @@ class Objects:
 
     def colours(self, fo: Any, by_field: Mapping[str, str]) -> Any:
         more = {_points_field(field): colour for field, colour in by_field.items()}
-        return colours_by_field(fo, {**by_field, **(more if self._shown.task == "keypoints" else {})})
+        return colours_by_field(fo, {**by_field, **(more if self._shown.schema.task.points else {})})
 
     def _comparable(self, labels: Sequence[Annotation], row: ImageRecord) -> list[Annotation]:
         """The objects as one kind of document; a mask without pixels is nothing to be seen."""
         found = objects(labels)
-        if self._shown.task == "instance-segmentation":
+        if "mask" in self._shown.schema.task.geometry:
             bits = [a.mask or as_mask(a, row.height, row.width) for a in found]
             pairs = zip(found, bits, strict=True)
             return [replace(a, polygons=None, mask=mask) for a, mask in pairs if masks.area(mask)]
@@ -115,12 +115,12 @@ class Objects:
         import numpy as np
         from fiftyone.utils.eval.coco import COCODetectionResults
 
-        numbers, classes = self._shown.numbers[field], self._shown.classes
+        numbers, classes = self._shown.numbers[field], self._shown.schema.classes
         assert isinstance(numbers, DetectionMetrics)
         sweep = coco_sweep(self._shown.sizes, self._counted(TRUTH), self._counted(field), classes)
         key = f"eval_{field}"
         # FiftyOne itself has the mean over the IoUs, but only where it speaks of what is scored.
-        known = ("f1",) if self._shown.task == "keypoints" else ("map50_95", "f1")
+        known = ("f1",) if self._shown.schema.task.points else ("map50_95", "f1")
         results = COCODetectionResults(
             view,
             run.config,

@@ -23,7 +23,7 @@ class Pixels:
     def __init__(self, shown: Shown) -> None:
         assert shown.files is not None
         self._shown, self._files = shown, shown.files
-        self._names = (BACKGROUND, *shown.classes)
+        self._names = (BACKGROUND, *shown.schema.classes)
         self._runs: dict[str, Any] = {}
         self._matches: dict[str, list[tuple[Any, ...]]] = {field: [] for field in shown.numbers}
         self._counts = {f: np.zeros((len(self._names),) * 2, dtype=np.int64) for f in shown.numbers}
@@ -48,7 +48,7 @@ class Pixels:
         sample: Document = {}
         painted: dict[str, NDArray[np.uint16]] = {}
         for field in self._shown.fields:
-            pixels = paint(self._shown.of(field, row), self._shown.classes, row.height, row.width)
+            pixels = paint(self._shown.of(field, row), self._shown.schema.classes, row.height, row.width)
             painted[field] = pixels
             path = self._files / field / f"{row.id}.png"
             _write_png(path, pixels)
@@ -87,7 +87,7 @@ class Pixels:
         """Note one image's pixels for the run, return the sample's numbers as FiftyOne has them."""
         from fiftyone.utils.eval.segmentation import _compute_accuracy_precision_recall
 
-        counts = count_pixels(painted[TRUTH], painted[field], self._shown.classes)
+        counts = count_pixels(painted[TRUTH], painted[field], self._shown.schema.classes)
         self._counts[field] += counts
         ends = [str(sample[f]["_id"]) for f in (TRUTH, field)]
         for t, p in np.argwhere(counts):

@@ -20,6 +20,7 @@ from workflow.shapes.matching import match, objects
 from workflow.shapes.overlap import as_box, outlines
 from workflow.shown.figures.canvas import Canvas, Window
 from workflow.shown.figures.colours import TRUTH, WRONG
+from workflow.tasks import TASKS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,9 +40,10 @@ def picture(
 ) -> str:
     """A data URL of the `window` of an upright `image` with its truth and the predictions `shown`."""
     canvas = Canvas(image, window)
-    if metrics.task == "semantic-segmentation":
+    kind = TASKS[metrics.task].kind
+    if kind == "pixels":
         _draw_classes(canvas, metrics.classes, truth, shown, colour, (image.height, image.width))
-    elif not metrics.task.endswith("classification"):
+    elif kind == "objects":
         _draw_objects(canvas, truth, shown, colour)
         _draw_points(canvas, truth, shown, colour)
     else:

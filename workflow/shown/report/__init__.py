@@ -1,8 +1,8 @@
 """The report of one run: one HTML file without network, to read, print, send and cite.
 
 It says in numbers what fine-tuning changed, what people's work was, and shows the worst that is left.
-The words stand in templates/report.html and, where they depend on the task, in the file of KINDS beside it;
-plots and pictures come from figures/.
+The words stand in templates/report.html and, where they depend on what labels are of, in report_KIND.html
+beside it; plots and pictures come from figures/.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from workflow.records import Annotation
 from workflow.shapes.matching import Errors
 from workflow.shown.figures import colours, pictures, plots
 from workflow.shown.report import ledger
+from workflow.tasks import TASKS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,21 +39,6 @@ WORST, IMPROVED = 6, 4
 CONFUSION_CLASSES = 20
 OTHERS = "(others)"
 PERCENT = "\N{NO-BREAK SPACE}%"
-# Which file has the words for a task: report_KIND.html.
-KINDS = {
-    "classification": "labels",
-    "multilabel-classification": "labels",
-    "semantic-segmentation": "pixels",
-}
-OBJECTS = "objects"
-# What was not labelled where there is nothing to measure.
-LABELLED = {
-    "detection": "a labelled box",
-    "oriented-detection": "a labelled box",
-    "keypoints": "a labelled keypoint",
-    "instance-segmentation": "a labelled mask",
-    "semantic-segmentation": "a painted class",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +122,7 @@ def render(data: ReportData) -> str:
     )
     environment.filters |= {"number": number, "signed": signed, "duration": duration}
     worst = worst_errors(data.tuned, data.truth, data.tuned_predictions, WORST)
-    kind = KINDS.get(data.tuned.task, OBJECTS)
+    kind = TASKS[data.tuned.task].kind
     return environment.get_template("report.html").render(
         data=data,
         version=__version__,
@@ -190,7 +176,7 @@ def verdict(data: ReportData) -> str:
     metric, after = data.tuned.metric, data.tuned.score
     before = None if data.base is None else data.base.score
     if after is None:
-        what = LABELLED.get(data.tuned.task, "a label")
+        what = TASKS[data.tuned.task].one
         return f"There is nothing to measure {where}: none of them has {what}."
     if before is None:
         return f"The model reaches {_a(metric)} of {after:.3f} {where}."
@@ -242,10 +228,11 @@ def _a(word: str) -> str:
 
 def _labelled(data: ReportData) -> str:
     """How many labels people gave, where that is not the number of images or of pixels."""
-    if data.tuned.task in ("classification", "semantic-segmentation"):
+    task = TASKS[data.tuned.task]
+    if task.exclusive or task.kind == "pixels":
         return ""
     count = sum(row["truths"] for row in data.tuned.per_class.values())
-    return f", {count} labelled {'boxes' if data.tuned.task == 'keypoints' else data.noun}"
+    return f", {count} labelled {'boxes' if task.points else data.noun}"
 
 
 def _headlines(data: ReportData) -> list[tuple[str, str, float | None, float | None]]:
@@ -279,7 +266,7 @@ def _example(data: ReportData, image: str) -> Example:
         sides.append((data.base, data.base_predictions.get(image, ()), colours.BASE))
     sides.append((data.tuned, data.tuned_predictions.get(image, ()), colours.TUNED))
     window: pictures.Window = (0.0, 0.0, float(picture.width), float(picture.height))
-    if data.tuned.task not in KINDS:
+    if TASKS[data.tuned.task].kind == "objects":
         window = pictures.error_window(picture.size, truth, *(m.shown(found) for m, found, _ in sides))
     drawn = [pictures.picture(m, picture, truth, m.shown(p), colour, window) for m, p, colour in sides]
     errors = [metrics.errors(truth, found) for metrics, found, _ in sides]
