@@ -15,13 +15,14 @@ from workflow.commands import new
 from workflow.models import MODELS
 from workflow.project.paths import load_project
 from workflow.project.settings import Settings
+from workflow.stages import STAGES, Stage
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
 SETTINGS = (REPOSITORY / "docs" / "settings.md").read_text()
+ARCHITECTURE = (REPOSITORY / "docs" / "architecture.md").read_text()
 MAKEFILE = (REPOSITORY / "Makefile").read_text()
 COMMANDS = sorted(command.name or command.callback.__name__ for command in app.registered_commands)
-STAGES = ("catalog", "preannotate", "push", "pull", "dataset", "train", "evaluate")
 
 
 def _sections() -> list[tuple[str, str, object]]:
@@ -67,6 +68,22 @@ def test_every_stage_is_a_command_and_a_target(stage: str) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_readme_draws_every_stage(stage: str) -> None:
     assert re.search(rf"^  \d {stage} ", README, re.M)
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
+def test_a_stage_says_the_same_of_itself_everywhere(stage: Stage) -> None:
+    (command,) = [c for c in app.registered_commands if c.callback and c.callback.__name__ == stage.name]
+    assert command.callback and (command.callback.__doc__ or "").splitlines()[0] == stage.what
+    reads, writes = (", ".join(f"`{name}`" for name in names) for names in (stage.reads, stage.writes))
+    assert f"| `{stage.name}` | {stage.what} | {reads} | {writes} |" in ARCHITECTURE
+    assert hasattr(stage.module, "plan") == stage.planned
+    assert hasattr(stage.module, "state") != stage.planned
+
+
+def test_a_stage_comes_after_those_whose_files_it_reads() -> None:
+    order = list(STAGES)
+    for stage in STAGES.values():
+        assert all(order.index(other) < order.index(stage.name) for other in stage.after)
 
 
 def test_make_alone_lists_the_targets() -> None:

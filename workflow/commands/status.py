@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-
 from workflow import services
 from workflow.errors import WorkflowError
 from workflow.labelstudio.connection import state_folder
 from workflow.project.paths import Project
-from workflow.project.rows import read_rows
-from workflow.running.runner import Plan, Runner
-from workflow.stages import catalog, dataset, evaluate, preannotate, train
-
-PLANS: dict[str, Callable[[Project], Plan]] = {
-    "catalog": catalog.plan,
-    "preannotate": preannotate.plan,
-    "dataset": dataset.plan,
-    "train": train.plan,
-    "evaluate": evaluate.plan,
-}
-ORDER = ("catalog", "preannotate", "push", "pull", "dataset", "train", "evaluate")
+from workflow.running.runner import Runner
+from workflow.stages import STAGES, Stage
 
 
 def describe(project: Project) -> str:
     """A table for the terminal."""
     lines = [f"{project.settings.title} ({project.folder})", ""]
-    for stage in ORDER:
-        state, detail = _exchange(project, stage) if stage in ("push", "pull") else _planned(project, stage)
-        lines.append(f"  {stage:<12} {state:<8} {detail}")
+    for name, (state, detail) in _states(project).items():
+        lines.append(f"  {name:<12} {state:<8} {detail}")
     lines.append("")
     for service in services.status(state_folder(project.workspace)):
         lines.append(f"  {service.name:<12} {service.state:<8} {service.url or ''}".rstrip())
@@ -37,28 +23,28 @@ def describe(project: Project) -> str:
 
 def stage_states(project: Project) -> dict[str, str]:
     """Stage -> done, stale or missing."""
-    return {s: (_exchange(project, s) if s in ("push", "pull") else _planned(project, s))[0] for s in ORDER}
+    return {name: state for name, (state, _) in _states(project).items()}
 
 
-def _planned(project: Project, stage: str) -> tuple[str, str]:
+def _states(project: Project) -> dict[str, tuple[str, str]]:
+    """Stage -> its state, and what to say of it; one after a stage that is not done is stale itself."""
+    states: dict[str, tuple[str, str]] = {}
+    for name, stage in STAGES.items():
+        state, detail = _planned(project, stage) if stage.planned else stage.module.state(project)
+        before = next((other for other in stage.after if states[other][0] != "done"), None)
+        if state == "done" and before:
+            state, detail = "stale", f"{before} is {states[before][0]}; before: {detail}"
+        states[name] = (state, detail)
+    return states
+
+
+def _planned(project: Project, stage: Stage) -> tuple[str, str]:
     runner = Runner(project.marks)
-    mark = runner.last(stage)
+    mark = runner.last(stage.name)
     try:
-        state = runner.state(PLANS[stage](project))
+        state = runner.state(stage.module.plan(project))
     except WorkflowError as error:
         return "missing", error.problem
     if mark is None:
-        return state, f"workflow {stage}"
+        return state, f"workflow {stage.name}"
     return state, f"{mark['did']} ({mark['finished_at'][:16].replace('T', ' ')} UTC)"
-
-
-def _exchange(project: Project, stage: str) -> tuple[str, str]:
-    """Push and pull speak with a server, so their state is what the files of the last time say."""
-    images = {row["id"] for row in read_rows(project.catalog)}
-    if stage == "push":
-        tasks = {row["image"] for row in read_rows(project.pushed)}
-        state = "missing" if not tasks else "done" if images <= tasks else "stale"
-        return state, f"{len(images & tasks)} of {len(images)} images in Label Studio"
-    states = Counter(row["state"] for row in read_rows(project.labels) if row["image"] in images)
-    counts = ", ".join(f"{states[s]} {s}" for s in ("reviewed", "skipped", "predicted", "unlabeled"))
-    return ("done", counts) if project.labels.exists() else ("missing", "workflow pull")

@@ -20,7 +20,7 @@ from workflow.labelstudio.client import Client, chunks
 from workflow.labelstudio.project import find_project
 from workflow.labelstudio.pull.harvest import BATCH, FIELDS, Harvest
 from workflow.project.paths import Project
-from workflow.project.rows import read_catalog, read_json, write_json
+from workflow.project.rows import read_catalog, read_json, read_rows, write_json
 from workflow.running.progress import progress
 from workflow.running.runner import Outcome
 
@@ -66,6 +66,15 @@ def run(project: Project, client: Client, full: bool = False, drop_deleted: bool
     write_json(state_path(project), state | ({"absent": harvest.absent} if harvest.absent else {}))
     did = _summary(project, harvest)
     return Outcome("pull", time.perf_counter() - start, did, skipped=not changed)
+
+
+def state(project: Project) -> tuple[str, str]:
+    """done or missing, and how many images are in which state, by the files of the last pull."""
+    if not project.labels.exists():
+        return "missing", "workflow pull"
+    images = {row["id"] for row in read_rows(project.catalog)}
+    states = Counter(row["state"] for row in read_rows(project.labels) if row["image"] in images)
+    return "done", ", ".join(f"{states[s]} {s}" for s in ("reviewed", "skipped", "predicted", "unlabeled"))
 
 
 def state_path(project: Project) -> Path:

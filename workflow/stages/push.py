@@ -62,6 +62,14 @@ def run(project: Project, client: Client, served: str | None, dry_run: bool = Fa
     return Outcome("push", time.perf_counter() - start, did, skipped=not (difference.changes or renamed))
 
 
+def state(project: Project) -> tuple[str, str]:
+    """done, stale or missing, and how many images are on the server, by the files of the last push."""
+    images = {row["id"] for row in read_rows(project.catalog)}
+    pushed = {row["image"] for row in read_rows(project.pushed)}
+    word = "missing" if not pushed else "done" if images <= pushed else "stale"
+    return word, f"{len(images & pushed)} of {len(images)} images in Label Studio"
+
+
 def guesses_path(project: Project) -> Path:
     """The file whose guesses are pushed. StageError where `push.predictions` names none."""
     named = project.settings.push.predictions
