@@ -363,7 +363,12 @@ def demo(
 
 
 @app.command()
-def up(names: Service = None) -> None:
+def up(
+    names: Service = None,
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="Let a newer Label Studio change the database; keeps a copy.")
+    ] = False,
+) -> None:
     """Start the local servers: Label Studio, mongod, the FiftyOne App.
 
     Example: workflow up label-studio
@@ -372,7 +377,7 @@ def up(names: Service = None) -> None:
     from workflow.labelstudio import connection
 
     state = connection.state_folder(_workspace())
-    services.up(state, names or services.SERVICES, print, connection.served_root(state))
+    services.up(state, names or services.SERVICES, print, connection.served_root(state), upgrade)
 
 
 @app.command()

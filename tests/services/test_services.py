@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import sqlite3
 import stat
 import subprocess
 import sys
@@ -23,9 +22,9 @@ import pytest
 
 from workflow import services
 from workflow.errors import ServiceError
-from workflow.services import label_studio, mongod, network
-from workflow.services.credentials import Credentials, create_credentials, read_credentials, redact
-from workflow.services.files import last_meaningful_line, write_private
+from workflow.services import mongod, network
+from workflow.services.credentials import create_credentials, read_credentials, redact
+from workflow.services.files import last_meaningful_line
 from workflow.services.network import choose_port, get, is_free, listeners
 from workflow.services.processes import find, is_alive
 
@@ -243,23 +242,29 @@ def test_down_leaves_nothing_and_strangers_alone(state: Path) -> None:
 
 
 @pytest.mark.services
-def test_data_of_another_account_is_refused(state: Path) -> None:
-    """It holds a project, so it is no first start that was cut short."""
-    services.down(state, report=silent)
-    kept = (state / "credentials.json").read_text()
-    try:
-        for change in (lambda: create_credentials(state), (state / "credentials.json").unlink):
-            change()
-            with pytest.raises(ServiceError) as caught:
-                services.up(state, ["label-studio"], report=silent)
-            assert str(caught.value) == (
-                f"the Label Studio data in {state / 'label-studio'} belongs to another account than "
-                f"{state / 'credentials.json'}"
-                " -> restore that file, or move the data folder away, then make up"
-            )
-            assert find(state) == {}
-    finally:
-        write_private(state / "credentials.json", kept)
+def test_up_lets_itself_in_after_a_token_was_rotated_or_its_file_lost(state: Path) -> None:
+    """By the click of a button in Label Studio, while it runs; and all work is still there."""
+    services.up(state, ["label-studio"], report=silent)
+    access = services.label_studio_access(state)
+    token = {"Authorization": f"Token {access.api_key}"}
+    assert httpx.post(f"{access.url}/api/current-user/reset-token", headers=token).status_code == 201
+    assert services.status(state)[0].state == "unhealthy"
+    said: list[str] = []
+    services.up(state, ["label-studio"], report=said.append)
+    assert f"label-studio: {access.email}: its token was another: renewed" in said
+    (state / "credentials.json").unlink()
+    services.up(state, ["label-studio"], report=said.append)
+    access = services.label_studio_access(state)
+    for attempt in ({"Authorization": f"Token {access.api_key}"}, {}):
+        with httpx.Client(base_url=access.url, headers=attempt, timeout=60) as client:
+            if not attempt:
+                login = {"email": access.email, "password": access.password}
+                client.get("/user/login/")
+                login["csrfmiddlewaretoken"] = client.cookies.get("csrftoken", "")
+                assert client.post("/user/login/", data=login).status_code == 302
+            titles = [project["title"] for project in client.get("/api/projects").json()["results"]]
+            assert titles == ["kept"]
+    services.down(state, ["label-studio"], report=silent)
 
 
 # --- mongod alone, which starts in a second, for what is the same with all of them
@@ -420,25 +425,6 @@ def test_a_folder_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
         services.up(tmp_path / "file" / ".workflow", report=silent)
     services.down(tmp_path / "nowhere", report=silent)
     assert [item.state for item in services.status(tmp_path / "nowhere")] == ["stopped"] * 3
-
-
-def test_the_database_of_a_first_start_cut_short_is_told_apart(tmp_path: Path) -> None:
-    stored = Credentials("a@b.c", "word", "k" * 40)
-    path = tmp_path / "label_studio.sqlite3"
-    steps = [
-        ("CREATE TABLE project (id)", "no one"),
-        ("CREATE TABLE htx_user (email)", "no one"),
-        ("CREATE TABLE authtoken_token (key)", "no one"),
-        ("INSERT INTO htx_user VALUES ('a@b.c')", "no one"),
-        ("INSERT INTO project VALUES (1)", "another"),
-        (f"INSERT INTO authtoken_token VALUES ('{stored.api_key}')", "us"),
-    ]
-    for step, owner in steps:
-        with sqlite3.connect(path) as connection:
-            connection.execute(step)
-        connection.close()
-        assert label_studio._owner(path, stored) == owner, step
-    assert label_studio._owner(path, None) == "another"
 
 
 def test_credentials_are_born_private_and_checked(tmp_path: Path) -> None:

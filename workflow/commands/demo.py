@@ -95,7 +95,7 @@ def _start_servers(project: Project) -> Outcome:
     state = state_folder(project.workspace)
     before = {s.name for s in services.status(state) if s.state == "running"}
     quiet: Callable[[str], None] = lambda line: None  # noqa: E731 - the table says it once
-    urls = services.up(state, services.SERVICES, quiet, served_root(state))
+    urls = services.up(state, services.SERVICES, quiet, served_root(state), warn=print)
     did = ", ".join(f"{name} at {url}" for name, url in urls.items() if name != "mongod")
     return Outcome("servers", time.perf_counter() - start, did, skipped=before >= set(urls))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +17,8 @@ from workflow.services.credentials import redact
 from workflow.services.files import last_meaningful_line, locked, log_path, make_state, writing
 from workflow.services.network import choose_port, is_free, read_ports, write_ports
 from workflow.services.processes import differs, family, find, is_alive, listening_port, spawn, stop
-from workflow.services.service import FIFTYONE_APP, MONGOD, SERVICES, Launch, Service
+from workflow.services.service import FIFTYONE_APP, MONGOD, SERVICES, Launch, Report, Service
 
-Report = Callable[[str], None]
 State = Literal["running", "stopped", "unhealthy"]
 _TABLE: dict[str, Service] = {
     module.SERVICE.name: module.SERVICE for module in (label_studio, database, fiftyone_app)
@@ -68,29 +67,34 @@ def up(
     names: Sequence[str] = SERVICES,
     report: Report = print,
     document_root: Path | None = None,
+    upgrade: bool = False,
+    warn: Report | None = None,
 ) -> dict[str, str]:
     """Start what is not running and wait until all of it answers; name -> URL.
 
     `document_root` is the folder whose images Label Studio may serve, by default the one that holds
-    the state folder. The App brings mongod along.
+    the state folder. The App brings mongod along. With `upgrade` an older Label Studio's database is
+    brought to the one installed, and a copy kept. What of people's data had to be changed or moved is said
+    to `warn`, by default `report`.
     """
     wanted = _ordered(names, needs=True)
     with writing(state):
         state = make_state(state)
         root = (document_root or state.parent).resolve()
+        launch = Launch(state, root, {}, upgrade, warn or report)
         with locked(state, report):
             for _ in range(_PORT_RACES):
                 with suppress(_PortTaken):
-                    return _up(state, root, wanted, report)
-            return _up(state, root, wanted, report)
+                    return _up(launch, wanted, report)
+            return _up(launch, wanted, report)
 
 
-def _up(state: Path, root: Path, wanted: Sequence[Service], report: Report) -> dict[str, str]:
+def _up(launch: Launch, wanted: Sequence[Service], report: Report) -> dict[str, str]:
     urls: dict[str, str] = {}
     starting: list[_Starting] = []
     to_start: list[Service] = []
-    running = find(state)
-    launch = Launch(state, root, {**read_ports(state), **_ports_in_use(running)})
+    running = find(launch.state)
+    launch = replace(launch, ports={**read_ports(launch.state), **_ports_in_use(running)})
     for service in wanted:
         processes = running.get(service.name, [])
         if own := service.external():
@@ -125,10 +129,14 @@ def _ports_in_use(running: dict[str, list[psutil.Process]]) -> dict[str, int]:
 
 def _is_stale(service: Service, launch: Launch, processes: Sequence[psutil.Process]) -> bool:
     """Whether a running server is to be replaced: it has other settings, or hangs."""
-    if service.watched and differs(processes[0], service.environment(launch), service.watched):
+    try:
+        if service.watched and differs(processes[0], service.environment(launch), service.watched):
+            return True
+        if _answering(service, launch.state, processes) or _age(processes[0]) < service.patience:
+            return False
+    except ServiceError:
+        # It does not take our token, or that is lost: `prepare` mends this before it starts again.
         return True
-    if _age(processes[0]) < service.patience:
-        return False
     deadline = time.monotonic() + _HANG
     while not _answering(service, launch.state, processes):
         if time.monotonic() > deadline:
@@ -166,7 +174,7 @@ def _start(services: Sequence[Service], launch: Launch, report: Report) -> list[
     """Launch servers side by side; if one of them is not installed, none is launched."""
     plans = []
     for service in services:
-        service.prepare(launch.state)
+        service.prepare(launch)
         plans.append((service, service.command(launch), service.environment(launch)))
     started = []
     for service, command, environment in plans:

@@ -10,7 +10,7 @@ from pathlib import Path
 from workflow.errors import ServiceError
 from workflow.services.files import write_private
 
-_EMAIL = "workflow@localhost.local"
+EMAIL = "workflow@localhost.local"
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,18 @@ def read_credentials(state: Path) -> Credentials | None:
     except (OSError, ValueError, KeyError, TypeError):
         raise ServiceError(
             f"{path} cannot be read as the Label Studio account",
-            fix=f"restore it, or move {state / 'label-studio'} and it away, then make up",
+            fix=f"mv {path} {path}.broken, then make up: the labels stay, the account gets a new password",
         ) from None
     if not all(isinstance(value, str) and value for value in values.values()):
-        raise ServiceError(f"{path} lacks a part of the Label Studio account", fix="restore it, then make up")
+        raise ServiceError(
+            f"{path} lacks a part of the Label Studio account",
+            fix=f"mv {path} {path}.broken, then make up: the labels stay, the account gets a new password",
+        )
     return Credentials(**values)
 
 
 def create_credentials(state: Path) -> Credentials:
-    made = Credentials(_EMAIL, secrets.token_urlsafe(24), secrets.token_hex(20))
+    made = Credentials(EMAIL, secrets.token_urlsafe(24), secrets.token_hex(20))
     write_private(credentials_path(state), json.dumps(asdict(made), indent=2) + "\n")
     return made
 

@@ -167,8 +167,8 @@ def _own_healthy() -> bool:
     return own is not None and _answers(own)
 
 
-def _prepare(state: Path) -> None:
-    make_private(_data_folder(state))
+def _prepare(launch: Launch) -> None:
+    make_private(_data_folder(launch.state))
 
 
 SERVICE = Service(

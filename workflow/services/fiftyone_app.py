@@ -37,8 +37,8 @@ def _healthy(state: Path, port: int) -> bool:
         return False
 
 
-def _prepare(state: Path) -> None:
-    make_private(state / "fiftyone")
+def _prepare(launch: Launch) -> None:
+    make_private(launch.state / "fiftyone")
 
 
 SERVICE = Service(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sqlite3
-from contextlib import closing
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from workflow.errors import ServiceError
-from workflow.services.credentials import Credentials, create_credentials, credentials_path, read_credentials
+from workflow.services import label_studio_database as database
+from workflow.services.credentials import EMAIL, create_credentials, credentials_path, read_credentials
 from workflow.services.files import make_private
 from workflow.services.network import get
 from workflow.services.processes import find, listening_port
@@ -151,56 +151,59 @@ def _healthy(state: Path, port: int) -> bool:
         return False
     stored = read_credentials(state)
     if stored is None:
-        raise _mismatch(state)
+        raise _refused(state)
     token = {"Authorization": f"Token {stored.api_key}"}
     status, _ = get(f"{base}/api/current-user/whoami", token, timeout=30)
     if status == 401:
-        raise _mismatch(state)
+        raise _refused(state)
     return status == 200
 
 
-def _prepare(state: Path) -> None:
-    """Have an account, and a database that knows it or none. Called while no server of ours runs."""
-    folder = make_private(_data_folder(state))
+def _prepare(launch: Launch) -> None:
+    """Have an account, and a database that lets it in or none. Called while no server of ours runs."""
+    state = launch.state
+    database_file = make_private(_data_folder(state)) / "label_studio.sqlite3"
     stored = read_credentials(state)
-    database = folder / "label_studio.sqlite3"
-    if database.exists():
-        owner = _owner(database, stored)
-        if owner == "another":
-            raise _mismatch(state)
-        if owner == "no one":
-            # The first start was cut short. Without an account nothing can have been labelled.
-            for suffix in ("", "-journal", "-wal", "-shm"):
-                database.with_name(database.name + suffix).unlink(missing_ok=True)
-    if stored is None:
-        create_credentials(state)
+    content = database.read(database_file) if database_file.exists() else None
+    if content is None or not content.tables:
+        if stored is None:
+            create_credentials(state)
+        return
+    if "django_migrations" in content.tables and database.is_unused(content):
+        moved = database.set_aside(database_file)
+        launch.warn(
+            f"{LABEL_STUDIO}: its first start was cut short, nothing was labelled; moved aside to {moved}"
+        )
+        if stored is None:
+            create_credentials(state)
+        return
+    knows = database.installed(Path(_executable(state)))
+    database.check(database_file, content, knows, launch.upgrade)
+    if stored and stored.email not in content.emails and stored.api_key in content.tokens.values():
+        # Its owner has given our account another address.
+        return
+    email = stored.email if stored else EMAIL
+    if email not in content.emails:
+        raise _strange(state, content.emails)
+    if launch.upgrade and knows and knows.migrations - content.migrations:
+        launch.warn(f"{LABEL_STUDIO}: a copy of the older database is {database.copy(database_file)}")
+    account = stored or create_credentials(state)
+    for change in database.let_in(database_file, account, with_password=stored is None):
+        launch.warn(f"{LABEL_STUDIO}: {account.email}: {change}")
 
 
-def _owner(database: Path, stored: Credentials | None) -> str:
-    """Whose a Label Studio database is: "us", "no one" (its first start was cut short), "another"."""
-    try:
-        with closing(sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=5)) as connection:
-            emails = [row[0] for row in connection.execute("SELECT email FROM htx_user")]
-            if not emails:
-                return "no one"
-            keys = [row[0] for row in connection.execute("SELECT key FROM authtoken_token")]
-            projects = connection.execute("SELECT count(*) FROM project").fetchone()[0]
-    except sqlite3.OperationalError as error:
-        # Any other trouble with the file is Label Studio's to report.
-        return "no one" if "no such table" in str(error) else "us"
-    except sqlite3.DatabaseError:
-        return "us"
-    if stored and stored.api_key in keys:
-        return "us"
-    # The account is written a moment before its token.
-    return "no one" if stored and emails == [stored.email] and not projects else "another"
-
-
-def _mismatch(state: Path) -> ServiceError:
+def _strange(state: Path, emails: Collection[str]) -> ServiceError:
     return ServiceError(
-        f"the Label Studio data in {_data_folder(state)} belongs to another account than "
-        f"{credentials_path(state)}",
-        fix="restore that file, or move the data folder away, then make up",
+        f"the Label Studio data in {_data_folder(state)} has no account of {credentials_path(state)}, "
+        f"only {', '.join(sorted(emails))}; it is left as it is",
+        fix="put back the credentials.json that belongs to it, or start that Label Studio yourself and "
+        "export LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY",
+    )
+
+
+def _refused(state: Path) -> ServiceError:
+    return ServiceError(
+        f"Label Studio does not take the token of {credentials_path(state)}", fix="make up, which renews it"
     )
 
 

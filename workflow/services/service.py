@@ -10,6 +10,7 @@ from pathlib import Path
 LABEL_STUDIO = "label-studio"
 MONGOD = "mongod"
 FIFTYONE_APP = "fiftyone-app"
+Report = Callable[[str], None]
 SERVICES = (LABEL_STUDIO, MONGOD, FIFTYONE_APP)
 
 # A server gets these from the caller's environment and nothing else. Label Studio also reads bare
@@ -23,11 +24,17 @@ _INHERITED = (
 
 @dataclass(frozen=True)
 class Launch:
-    """What one `up` knows: `ports` holds each service's port, chosen or found."""
+    """What one `up` knows: `ports` holds each service's port, chosen or found.
+
+    `upgrade` lets the Label Studio installed change an older one's database, of which a copy is kept;
+    `warn` is told what of people's data had to be changed or moved.
+    """
 
     state: Path
     document_root: Path
     ports: Mapping[str, int]
+    upgrade: bool = False
+    warn: Report = print
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Service:
 
     `watched` names the environment variables which, if they differ, mean that a running server is
     not the one wanted. `healthy` takes the state folder and the port.
+    `prepare` makes ready what the server finds, once no server of ours runs.
     """
 
     name: str
@@ -47,7 +55,7 @@ class Service:
     healthy: Callable[[Path, int], bool]
     external: Callable[[], str | None]
     external_healthy: Callable[[], bool]
-    prepare: Callable[[Path], None] = lambda state: None
+    prepare: Callable[[Launch], None] = lambda launch: None
     watched: tuple[str, ...] = ()
 
     def url(self, port: int) -> str:
