@@ -450,7 +450,7 @@ def test_export_is_whole_or_not_at_all(tmp_path: Path) -> None:
     out = _exported(project, tmp_path)
     with pytest.raises(StageError) as error:
         export.run(project, "voc", out)
-    assert str(error.value) == f"{out} exists -> name another, or --force to replace it"
+    assert str(error.value) == f"{out} exists -> name another, or --force, which moves it aside"
     before = sorted(p.name for p in out.rglob("*"))
     broken = next(iter(read_catalog(project.catalog))).path
     (project.images / broken).rename(tmp_path / "gone.png")
@@ -458,9 +458,12 @@ def test_export_is_whole_or_not_at_all(tmp_path: Path) -> None:
         export.run(project, "voc", out, force=True)
     assert sorted(p.name for p in out.rglob("*")) == before
     (tmp_path / "gone.png").rename(project.images / broken)
-    (out / "stale.txt").write_text("")
-    export.run(project, "voc", out, force=True)
+    (out / "notes.txt").write_text("of mine")
+    outcome, _ = export.run(project, "voc", out, force=True)
     assert sorted(p.name for p in out.rglob("*")) == before
+    (aside,) = tmp_path.glob("voc.20*")
+    assert outcome.did.endswith(f"as voc to {out}; what was there is now {aside}")
+    assert (aside / "notes.txt").read_text() == "of mine"
     assert not list(tmp_path.glob(".voc*"))
 
 

@@ -14,7 +14,7 @@ from tests.conftest import REPOSITORY, ZIPCODES
 from tests.tiny import build
 from workflow.cli import app
 from workflow.commands import models, predict
-from workflow.errors import ModelError
+from workflow.errors import ModelError, StageError
 
 BASE = f"ultralytics:{ZIPCODES}/base/printed-digits.pt"
 
@@ -70,6 +70,21 @@ def test_the_table_has_a_line_a_guess(drawn: list[Path], tmp_path: Path) -> None
     assert head == f"{drawn[0]}: 2 found"
     assert len(lines) == 2
     assert all(len(line.split()) == 6 for line in lines)
+
+
+def test_no_drawing_replaces_a_picture_of_ones_own(drawn: list[Path], tmp_path: Path) -> None:
+    """A drawing is replaced by the next one; pictures beside the originals are not."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    photo = Path(shutil.copy2(drawn[0], mine / "a.jpg"))
+    before = photo.read_bytes()
+    predict.draw([(photo, ())], tmp_path / "out")
+    predict.draw([(photo, ())], tmp_path / "out")
+    assert Image.open(tmp_path / "out" / "a.jpg").size == Image.open(photo).size
+    with pytest.raises(StageError) as caught:
+        predict.draw([(photo, ())], mine)
+    assert str(caught.value) == f"{photo} is a picture of yours -> --save to another folder"
+    assert photo.read_bytes() == before
 
 
 def test_a_model_that_must_be_told_says_so(drawn: list[Path], tmp_path: Path) -> None:

@@ -126,3 +126,22 @@ def test_a_mask_survives_the_labels_file(make: Callable[[TaskName], Project]) ->
     objects = next(iter(loaded.values()))[0]["objects"]
     size, counts = objects["mask"][0]["size"], objects["mask"][0]["counts"]
     assert (masks.decode(Mask(*size, counts)) == noise).all()
+
+
+def test_files_of_ones_own_in_the_dataset_folder_are_moved_aside(make: Callable[[TaskName], Project]) -> None:
+    """An edited card and a note outlive the next dataset; a folder without any is just replaced."""
+    project = _labeled(make("detection"), [])
+    dataset.run(project)
+    dataset.run(project, force=True)
+    assert not list(project.data.glob("dataset.20*"))
+    card = project.dataset / "README.md"
+    card.write_text(card.read_text() + "\nThanks to all who labeled.\n")
+    (project.dataset / "notes.txt").write_text("mine")
+    done = dataset.run(project, force=True)
+    (aside,) = project.data.glob("dataset.20*")
+    assert done.did.endswith(f"; the old one had README.md, notes.txt of yours and is now {aside}")
+    assert (aside / "README.md").read_text().endswith("Thanks to all who labeled.\n")
+    assert (aside / "notes.txt").read_text() == "mine"
+    assert sorted(p.name for p in project.dataset.iterdir()) == [
+        *("README.md", "data", "dataset.json", "unreviewed")
+    ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from workflow.errors import FormatError, StageError
 from workflow.formats.page import Picture, Writing, format_for
 from workflow.labelstudio.project_interface import interface_of
+from workflow.project.aside import move_aside
 from workflow.project.paths import Project
 from workflow.project.rows import read_catalog, read_samples
 from workflow.records import Annotation, Sample, Split
@@ -29,15 +30,16 @@ def run(
     """Write the format `name` to `target`; what was done, and a line for each reason of a loss.
 
     `predictions` names a file of predictions/ to be written instead of the labels. StageError where the
-    target exists and `force` does not replace it, or where there is nothing to write.
+    target exists and `force` is not given, or where there is nothing to write. With `force` what is there is
+    moved aside: it may hold more than an export.
     """
     start = time.perf_counter()
     settings = project.settings
     row = format_for(name, settings.task)
     target = target.expanduser().resolve()
     if target.exists() and not force:
-        raise StageError(f"{target} exists", "name another, or --force to replace it")
-    if target.is_dir() and (project.folder.is_relative_to(target) or target.is_relative_to(project.data)):
+        raise StageError(f"{target} exists", "name another, or --force, which moves it aside")
+    if target.is_dir() and any(a.is_relative_to(b) for a, b in _of_the_project(project, target)):
         raise StageError(f"{target} belongs to the project", "name another folder")
     writing = Writing(
         project.name,
@@ -50,18 +52,29 @@ def run(
     _count_what_has_no_place(name, pictures, writing)
     fresh = target.with_name(f".{target.name}.partial")
     _remove(fresh)
+    moved = ""
     try:
         fresh.parent.mkdir(parents=True, exist_ok=True)
         row.load().write(fresh, pictures, writing)
-        if target.is_dir() or fresh.is_dir():
-            _remove(target)
+        if target.exists():
+            moved = f"; what was there is now {move_aside(target)}"
         fresh.replace(target)
     finally:
         _remove(fresh)
     found = sum(len(p.annotations) for p in pictures)
     empty = sum(not p.annotations for p in pictures)
     did = f"{len(pictures)} images ({found} {settings.schema.task.noun}, {empty} empty) as {name} to {target}"
-    return Outcome("export", time.perf_counter() - start, did), writing.losses.lines()
+    return Outcome("export", time.perf_counter() - start, did + moved), writing.losses.lines()
+
+
+def _of_the_project(project: Project, target: Path) -> list[tuple[Path, Path]]:
+    """Pairs of which the first may not lie in the second."""
+    return [
+        (project.folder, target),
+        (target, project.data),
+        (project.images, target),
+        (target, project.images),
+    ]
 
 
 def _count_what_has_no_place(name: str, pictures: list[Picture], writing: Writing) -> None:

@@ -12,7 +12,7 @@ import orjson
 from PIL import Image, ImageDraw, ImageFont
 
 from workflow import models
-from workflow.errors import ImageError, ModelError
+from workflow.errors import ImageError, ModelError, StageError
 from workflow.images import decode
 from workflow.models import Annotator, Guesses, Options, Pixels
 from workflow.models.chain import load_chain
@@ -22,6 +22,8 @@ from workflow.shapes.geometry import rotated_corners
 from workflow.shapes.overlap import as_box
 
 BATCH = 8
+# What tells our drawings from pictures of somebody's own.
+_DRAWN = b"drawn by workflow predict"
 COLOURS = ("#e69f00", "#0072b2", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
 
 Found = list[tuple[Path, Guesses]]
@@ -125,17 +127,38 @@ def as_table(found: Found) -> str:
 
 
 def draw(found: Found, folder: Path) -> None:
-    """A copy of each picture with its guesses, in `folder`, named as the picture; no two share a name."""
+    """A copy of each picture with its guesses, in `folder`, named as the picture; no two share a name.
+
+    StageError before anything is written where that would replace a picture that is no such copy.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    taken: set[str] = set()
+    targets = _targets(found, folder)
+    if own := [path for path in targets if path.exists() and not _is_drawn(path)]:
+        raise StageError(f"{own[0]} is a picture of yours", "--save to another folder")
     labels = sorted({a.label for _, guesses in found for a in guesses})
     colours = {label: COLOURS[number % len(COLOURS)] for number, label in enumerate(labels)}
-    for path, guesses in found:
+    for (path, guesses), target in zip(found, targets, strict=True):
+        _draw(path, guesses, colours).save(target, quality=92, comment=_DRAWN)
+
+
+def _targets(found: Found, folder: Path) -> list[Path]:
+    targets: list[Path] = []
+    taken: set[str] = set()
+    for path, _ in found:
         name, number = path.stem, 2
         while name.lower() in taken:
             name, number = f"{path.stem}-{number}", number + 1
         taken.add(name.lower())
-        _draw(path, guesses, colours).save(folder / f"{name}.jpg", quality=92)
+        targets.append(folder / f"{name}.jpg")
+    return targets
+
+
+def _is_drawn(path: Path) -> bool:
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get("comment") == _DRAWN
+    except OSError:
+        return False
 
 
 def _draw(path: Path, guesses: Guesses, colours: dict[str, str]) -> Image.Image:

@@ -17,11 +17,13 @@ from workflow.dataset import parquet
 from workflow.dataset.card import dataset_card
 from workflow.errors import StageError
 from workflow.labels.renames import lock_schema
+from workflow.project.aside import move_aside
 from workflow.project.paths import Project
 from workflow.project.rows import (
     Row,
     annotation_to_row,
     digest,
+    file_digest,
     read_catalog,
     read_json,
     read_samples,
@@ -101,9 +103,9 @@ def _build(project: Project, scratch: Path) -> str:
     )
     text = dataset_card(settings.title, settings.schema, card)
     (fresh / "README.md").write_text(text, encoding="utf-8")
+    card["readme"] = file_digest(fresh / "README.md")
     write_json(fresh / "dataset.json", card)
-    _swap(fresh, project.dataset)
-    return _summary(card)
+    return _summary(card) + _swap(fresh, project.dataset)
 
 
 @dataclass
@@ -153,14 +155,33 @@ def _unreviewed(record: ImageRecord, samples: dict[str, Sample]) -> dict[str, st
     return {"image_id": record.id, "file": record.path, "split": record.split, "state": state}
 
 
-def _swap(fresh: Path, target: Path) -> None:
-    """Put a finished folder in place of the old one; a kill in between leaves none, never half."""
+def _swap(fresh: Path, target: Path) -> str:
+    """Put a finished folder in place of the old one; a kill in between leaves none, never half.
+
+    An old one in which somebody has put a file, or edited the card, is moved aside; that is what is returned.
+    """
+    if additions := _additions(target):
+        moved = move_aside(target)
+        fresh.rename(target)
+        return f"; the old one had {', '.join(additions[:3])} of yours and is now {moved}"
     old = fresh.with_name("replaced")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         target.rename(old)
     fresh.rename(target)
     shutil.rmtree(old, ignore_errors=True)
+    return ""
+
+
+def _additions(folder: Path) -> list[str]:
+    """The files of a dataset folder that this stage did not write as they are."""
+    files = sorted(path for path in folder.rglob("*") if not path.is_dir())
+    card = folder / "dataset.json"
+    written = read_json(card).get("readme") if card.exists() else None
+    own = [card, *folder.glob("*/*.parquet")]
+    if written in (None, file_digest(folder / "README.md")):
+        own.append(folder / "README.md")
+    return [path.relative_to(folder).as_posix() for path in files if path not in own]
 
 
 def _summary(card: dict[str, Any]) -> str:

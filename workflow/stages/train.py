@@ -10,6 +10,7 @@ from typing import Any
 
 from workflow import __version__, models, training
 from workflow.errors import StageError
+from workflow.project.aside import move_aside
 from workflow.project.paths import Project
 from workflow.project.rows import file_digest, read_json, write_json
 from workflow.project.settings import Train
@@ -152,7 +153,9 @@ def _keep(project: Project, made: Plan, scratch: Path, result: Trained) -> Path:
     (fresh / "README.md").write_text(_model_card(project, card))
     folder = run_folder(project, made)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        # A forced training of the same settings: its card may have been edited, and the model be in use.
+        move_aside(folder)
     fresh.rename(folder)
     return folder
 
