@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from workflow.errors import StageError
 from workflow.project.rows import (
     append_rows,
     appending,
+    atomic,
     drop_half_line,
     read_rows,
     read_samples,
@@ -91,7 +94,30 @@ def test_the_same_rows_leave_the_file_alone(tmp_path: Path) -> None:
 
 
 def test_partials_of_killed_writers_are_removed(tmp_path: Path) -> None:
-    (tmp_path / ".a.jsonl.1234.partial").write_text("half")
-    (tmp_path / ".b.jsonl.1234.partial").write_text("another file's")
+    (tmp_path / ".a.jsonl.partial").write_text("half of what was longer")
+    (tmp_path / ".b.jsonl.partial").write_text("another file's")
     write_rows(tmp_path / "a.jsonl", [])
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".b.jsonl.1234.partial", "a.jsonl"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".b.jsonl.partial", "a.jsonl"]
+    assert (tmp_path / "a.jsonl").read_bytes() == b""
+
+
+@pytest.mark.parametrize("name", ["水" * 80 + ".jsonl", "a" * 250, os.fsdecode(b"caf\xe9.jsonl")])
+def test_a_file_may_have_any_name_that_its_system_takes(name: str, tmp_path: Path) -> None:
+    write_rows(tmp_path / name, [{"n": 1}])
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_two_who_write_one_file_write_in_turn(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+
+    def write(number: int) -> None:
+        with atomic(path) as file:
+            for _ in range(50):
+                file.write(b"%d" % number)
+                file.flush()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, [1, 2, 3, 4, 5, 6, 7, 8] * 5))
+    assert len(set(path.read_bytes())) == 1
+    assert len(path.read_bytes()) == 50
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]

@@ -142,7 +142,7 @@ def test_a_killed_training_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     killed = tmp_path / "killed"
     killed.mkdir()
     script = (
-        "from pathlib import Path; from tests.test_training_loop import Stuck, job_in, train;"
+        "from pathlib import Path; from tests.training.test_loop import Stuck, job_in, train;"
         f"train(Stuck(), job_in(Path({str(killed)!r})))"
     )
     process = subprocess.Popen(
@@ -165,7 +165,7 @@ def test_a_stopped_training_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(Stopped(), job_in(stopped))
     # A kill within the writing of a checkpoint leaves this, too.
-    (stopped / "scratch" / ".last.pt.0a1b2c3d.partial").write_bytes(b"half")
+    (stopped / "scratch" / ".last.pt.partial").write_bytes(b"half")
     learner = Parity()
     same(learner, train(learner, job_in(stopped)), *reference)
     assert not list((stopped / "scratch").glob(".*"))

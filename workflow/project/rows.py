@@ -7,10 +7,9 @@ drops that half only where `repair=True` says that the file is one of those.
 
 from __future__ import annotations
 
-import glob
+import fcntl
 import hashlib
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import is_dataclass
@@ -29,22 +28,37 @@ Row = dict[str, Any]
 def atomic(path: Path) -> Iterator[IO[bytes]]:
     """Open `path` for writing; it appears, whole, only when the block ends without an error.
 
-    What a killed writer left of the same file goes first: it was killed before its file appeared, so
-    whoever goes on from there writes that file again.
+    Whoever writes the same file meanwhile waits. What a killed writer left of it is written over.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-        left.unlink(missing_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with _named(path), partial.open("wb") as file:
+    partial = path.with_name(_partial_name(path.name))
+    with _named(path), _open_alone(partial) as file:
+        try:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def _partial_name(name: str) -> str:
+    """What the unfinished content of a file is called: a system's names end at 255 bytes."""
+    encoded = os.fsencode(name)
+    short = name if len(encoded) < 200 else hashlib.sha256(encoded).hexdigest()[:16]
+    return f".{short}.partial"
+
+
+def _open_alone(partial: Path) -> IO[bytes]:
+    """An empty file that no other writer has open: they wait, and then find another file in its place."""
+    while True:
+        file = os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "wb")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if partial.exists() and os.path.samestat(partial.stat(), os.fstat(file.fileno())):
+            file.truncate(0)
+            return file
+        file.close()
 
 
 @contextmanager
@@ -53,7 +67,7 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if not error.filename or error.filename.endswith(".partial"):
+        if not error.filename or str(error.filename).endswith(".partial"):
             error.filename = str(path)
         raise
 
