@@ -55,10 +55,18 @@ def _open_alone(partial: Path) -> IO[bytes]:
     while True:
         file = os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "wb")
         fcntl.flock(file, fcntl.LOCK_EX)
-        if partial.exists() and os.path.samestat(partial.stat(), os.fstat(file.fileno())):
+        if _is_still(partial, file):
             file.truncate(0)
             return file
         file.close()
+
+
+def _is_still(path: Path, file: IO[bytes]) -> bool:
+    """Whether an open file has that name, which another writer may have given away or removed."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
