@@ -169,14 +169,14 @@ def test_empty_skipped_and_unlabeled_are_three_things(pushed: Project, client: C
 
     cache = str(pushed.data / "cache")
     rows = load_dataset(str(pushed.dataset), cache_dir=cache)["train"]
-    assert {row["image_id"]: row["objects"]["bbox"] for row in rows} == {
+    assert {row["hash"]: row["objects"]["bbox"] for row in rows} == {
         empty.id: [],
         boxed.id: [[pytest.approx(v, abs=1e-6) for v in (1, 2, 29, 38)]],
     }
     assert {row["image"].size for row in rows} <= {(r.width, r.height) for r in train_images}
     rest = load_dataset(str(pushed.dataset), "unreviewed", cache_dir=cache)["unreviewed"]
     assert Counter(rest["state"]) == {"skipped": 1, "unlabeled": 45}
-    assert {r["image_id"] for r in rest if r["state"] == "skipped"} == {skipped.id}
+    assert {r["hash"] for r in rest if r["state"] == "skipped"} == {skipped.id}
 
 
 def test_pull_is_incremental_and_follows_changes_of_mind(pushed: Project, client: Client) -> None:

@@ -13,6 +13,7 @@ import pytest
 from tests.samples import CLASSES, HEIGHT, KEYPOINTS, WIDTH, draw_objects, paint, save, truth_of
 from workflow.dataset import parquet
 from workflow.dataset.card import dataset_card
+from workflow.dataset.tally import Tally
 from workflow.errors import FormatError
 from workflow.records import Annotation, ImageRecord, Mask, Provenance, RotatedBox
 from workflow.schema import Schema
@@ -40,7 +41,12 @@ def _mask(label: str, x: int, name: str = "", size: tuple[int, int] = (HEIGHT, W
 
 def _row(annotations: list[Annotation], task: Any, lost: Counter[str] | None = None) -> Any:
     points = KEYPOINTS if task == "keypoints" else ()
-    return parquet.to_row(RECORD, b"bytes", annotations, Schema.of(task, CLASSES, points), lost)
+    tally = Tally(lost=Counter() if lost is None else lost)
+    row = parquet.to_row(RECORD, b"bytes", annotations, Schema.of(task, CLASSES, points), tally)
+    # Counted as it is packed, and not by unpacking it.
+    held = 0 if row is None else len(parquet.from_row(row, Schema.of(task, CLASSES, points)))
+    assert (tally.images, tally.annotations) == (row is not None, held)
+    return row
 
 
 def _back(annotations: list[Annotation], task: Any, lost: Counter[str] | None = None) -> list[Annotation]:
@@ -52,26 +58,28 @@ def _back(annotations: list[Annotation], task: Any, lost: Counter[str] | None = 
 def test_a_dataset_is_loaded_and_read_back_as_it_was(task: Any, tmp_path: Path) -> None:
     points = KEYPOINTS if task == "keypoints" else ()
     truth: dict[str, list[Annotation]] = {}
-    rows, lost = [], Counter[str]()
+    rows, tally = [], Tally()
     for number in range(5):
         objects = [] if number == 2 else draw_objects(number)
         path = tmp_path / f"{number}.png"
         save(paint(objects, dark=False), path, turned=number == 1)
         record = replace(RECORD, id=str(number), path=path.name)
         wanted = [replace(a, provenance=ME) for a in truth_of(task, objects)]
-        row = parquet.to_row(record, path.read_bytes(), wanted, Schema.of(task, CLASSES, points), lost)
+        row = parquet.to_row(record, path.read_bytes(), wanted, Schema.of(task, CLASSES, points), tally)
         if row is not None:
-            rows.append(row)
+            rows.append({"image_id": number} | row)
             truth[record.id] = wanted
-    assert +lost == ({"images without a label left out": 1} if task == "classification" else {})
+    assert tally.annotations == sum(map(len, truth.values()))
+    assert +tally.lost == ({"images without a label left out": 1} if task == "classification" else {})
     schema = parquet.features(Schema.of(task, CLASSES, points))
-    parquet.write(tmp_path / "set" / "data" / "train.parquet", rows, schema)
-    counts = {"splits": {"train": {"images": 5, "annotations": 9, "empty": 1}}, "states": {}, "lost": {}}
-    card = dataset_card("Shapes", Schema.of(task, CLASSES, points), counts | {"version": "0"})
+    files = {"train": "data/train-0-1.parquet", "unreviewed": "unreviewed/unreviewed-0-1.parquet"}
+    parquet.write(tmp_path / "set" / files["train"], rows, schema)
+    counts = {"splits": {"train": tally.to_json()}, "states": {}, "lost": {}, "labels": []}
+    counts |= {"version": "0", "files": files}
+    card = dataset_card("Shapes", Schema.of(task, CLASSES, points), counts)
     (tmp_path / "set" / "README.md").write_text(card)
-    rest = [{"image_id": "9", "file": "9.png", "split": "train", "state": "skipped"}]
-    path = tmp_path / "set" / "unreviewed" / "unreviewed.parquet"
-    parquet.write(path, rest, parquet.unreviewed_features())
+    rest = [{"hash": "9", "file": "9.png", "split": "train", "state": "skipped"}]
+    parquet.write(tmp_path / "set" / files["unreviewed"], rest, parquet.unreviewed_features())
     found = dict(_read(tmp_path / "set", task, points))
     assert found.keys() == truth.keys()
     for image, wanted in truth.items():
@@ -82,12 +90,12 @@ def test_a_dataset_is_loaded_and_read_back_as_it_was(task: Any, tmp_path: Path) 
     assert loaded.features == schema
     for row in loaded:
         assert row["image"].size == (WIDTH, HEIGHT)
-        _check_loaded(row, truth[row["image_id"]], task)
+        _check_loaded(row, truth[row["hash"]], task)
 
 
 def _read(folder: Path, task: Any, points: tuple[str, ...]) -> Any:
     rows = parquet.read(folder, "train", Schema.of(task, CLASSES, points))
-    return ((row["image_id"], annotations) for row, annotations in rows)
+    return ((row["hash"], annotations) for row, annotations in rows)
 
 
 def _plain(a: Annotation) -> Annotation:
@@ -119,7 +127,7 @@ def _check_loaded(row: dict[str, Any], wanted: list[Annotation], task: Any) -> N
 
 def test_a_detection_row_as_the_format_has_it() -> None:
     assert _row([_box("bar", 3, "r")], "detection") == {
-        "image_id": "id0",
+        "hash": "id0",
         "image": {"bytes": b"bytes", "path": "a.png"},
         "file": "a.png",
         "width": WIDTH,

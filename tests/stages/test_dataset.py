@@ -10,10 +10,21 @@ import numpy as np
 import pytest
 
 from tests.samples import draw_objects, draw_project, truth_of
+from workflow.dataset import parquet
 from workflow.errors import StageError
 from workflow.project.paths import Project, load_project
-from workflow.project.rows import read_catalog, sample_to_row, write_rows
-from workflow.records import Annotation, Mask, Provenance, RotatedBox, Sample
+from workflow.project.rows import (
+    annotation_to_row,
+    digest,
+    read_catalog,
+    read_json,
+    read_rows,
+    read_samples,
+    sample_to_row,
+    write_json,
+    write_rows,
+)
+from workflow.records import SPLITS, Annotation, Mask, Provenance, RotatedBox, Sample
 from workflow.shapes import masks
 from workflow.stages import catalog, dataset
 from workflow.tasks import TaskName
@@ -142,6 +153,141 @@ def test_files_of_ones_own_in_the_dataset_folder_are_moved_aside(make: Callable[
     assert done.did.endswith(f"; the old one had README.md, notes.txt of yours and is now {aside}")
     assert (aside / "README.md").read_text().endswith("Thanks to all who labeled.\n")
     assert (aside / "notes.txt").read_text() == "mine"
-    assert sorted(p.name for p in project.dataset.iterdir()) == [
-        *("README.md", "data", "dataset.json", "unreviewed")
-    ]
+    assert sorted(p.name for p in project.dataset.iterdir()) == [*("README.md", "data", "dataset.json")]
+
+
+def _load(project: Project, cache: Path, name: str = "default") -> list[dict]:
+    """Every row, as somebody has them who loads the folder as its card says."""
+    from datasets import load_dataset
+
+    loaded = load_dataset(str(project.dataset), name, cache_dir=str(cache))
+    return [row for split in loaded.values() for row in split]
+
+
+def test_one_cache_never_gives_the_rows_of_another_dataset(tmp_path: Path) -> None:
+    """Every folder is called dataset, and `datasets` looks at names only."""
+    cache = tmp_path / "cache"
+    boxes = [Annotation("bar", ME, box=(1.0, 1.0, 9.0 + n, 9.0)) for n in range(3)]
+    projects = []
+    for number, box in enumerate(boxes[:2]):
+        project = draw_project(tmp_path / str(number), "detection", 4)
+        catalog.run(project)
+        projects.append(_labeled(project, [box]))
+        dataset.run(project)
+    for project, box in zip(projects, boxes, strict=False):
+        assert {row["objects"]["bbox"][0][2] for row in _load(project, cache)} == {box.box[2] - 1}
+    dataset.run(_labeled(projects[0], [boxes[2]]))
+    assert {row["objects"]["bbox"][0][2] for row in _load(projects[0], cache)} == {10}
+    image = next(iter(read_catalog(projects[0].catalog)))
+    projects[0].image_path(image.path).rename(projects[0].images / "renamed.png")
+    catalog.run(projects[0])
+    dataset.run(projects[0])
+    assert "renamed.png" in {row["file"] for row in _load(projects[0], cache)}
+
+
+def test_what_is_not_reviewed_is_loaded_anew_and_only_where_there_is_any(
+    make: Callable[[TaskName], Project], tmp_path: Path
+) -> None:
+    project = _labeled(make("detection"), [])
+    dataset.run(project)
+    assert "unreviewed" not in (project.dataset / "README.md").read_text()
+    assert not (project.dataset / "unreviewed").exists()
+    first = dataset.version(project)
+    draw = draw_project(tmp_path / "more", "detection", 6)
+    for number, name in ((4, "a.png"), (5, "b.png")):
+        (draw.images / f"shapes-{number:02d}.png").rename(project.images / name)
+        catalog.run(project)
+        dataset.run(project)
+        files = [row["file"] for row in _load(project, tmp_path / "cache", "unreviewed")]
+        assert files == ["a.png", "b.png"][: number - 3]
+    # Nothing is trained anew for images that nobody labeled.
+    assert dataset.version(project) == first
+
+
+def test_images_are_numbered_through_all_splits(tmp_path: Path) -> None:
+    project = draw_project(tmp_path, "detection", 12)
+    catalog.run(project)
+    dataset.run(_labeled(project, []))
+    rows = _load(project, tmp_path / "cache")
+    assert [row["image_id"] for row in rows] == list(range(1, 13))
+    assert {row["hash"]: row["file"] for row in rows} == {r.id: r.path for r in read_catalog(project.catalog)}
+
+
+def _as_010_wrote_it(project: Project) -> None:
+    """The same dataset by the names and columns of version 0.1.0."""
+    import pyarrow.parquet as pq
+
+    schema, samples = project.settings.schema, read_samples(project.labels)
+    for split in SPLITS:
+        if (path := parquet.file_of(project.dataset, split)) is not None:
+            table = pq.read_table(path).drop_columns("image_id").rename_columns({"hash": "image_id"})
+            pq.write_table(table, project.dataset / "data" / f"{split}.parquet")
+            path.unlink()
+    card = read_json(project.dataset / "dataset.json")
+    content = [[s.image, s.state, [_row_of(a) for a in s.annotations]] for s in samples.values()]
+    images = [r.id for r in read_catalog(project.catalog)]
+    version = digest([schema.to_json(), digest(content), images])
+    write_json(project.dataset / "dataset.json", card | {"version": version})
+
+
+def _row_of(annotation: Annotation) -> dict:
+    return annotation_to_row(annotation) | {"provenance": annotation.provenance.name}
+
+
+def test_a_dataset_that_010_wrote_is_read_and_keeps_its_version(tmp_path: Path) -> None:
+    project = draw_project(tmp_path, "detection", 12)
+    catalog.run(project)
+    _labeled(project, [Annotation("bar", ME, box=(1, 1, 9, 9))])
+    dataset.run(project)
+    schema = project.settings.schema
+    _as_010_wrote_it(project)
+    old = dataset.version(project)
+    rows = {s: [parquet.image_of(r) for r, _ in parquet.read(project.dataset, s, schema)] for s in SPLITS}
+    assert rows == {s: [r.id for r in read_catalog(project.catalog) if r.split == s] for s in SPLITS}
+    assert {s: parquet.images(project.dataset, s) for s in SPLITS} == {s: set(i) for s, i in rows.items()}
+    # Built anew, it is the same dataset, also a second time.
+    for _ in range(2):
+        dataset.run(project, force=True)
+        assert dataset.version(project) == old
+        assert {p.name.split("-")[1] for p in (project.dataset / "data").iterdir()} == {old}
+    # In other splits it is another one: who trained on the one must not be tested on the other.
+    rows = [row | {"split": "train"} for row in read_rows(project.catalog)]
+    write_rows(project.catalog, rows)
+    dataset.run(project)
+    assert dataset.version(project) != old
+
+
+@pytest.mark.parametrize(
+    ("meta", "simulated", "told"),
+    [
+        ({"imported": "coco"}, 0, ["4 images imported as coco from instances.json."]),
+        ({"task": 3, "person": "7"}, 0, ["4 images labeled in Label Studio by 1 person."]),
+        (
+            {"task": 3, "person": "7, 8"},
+            1,
+            [
+                "1 image labeled in Label Studio by the simulated reviewer, a program that knows the truth.",
+                "3 images labeled in Label Studio by 2 persons, who were shown guesses: yolo@1 on 2.",
+            ],
+        ),
+        ({}, 0, ["4 images whose labels name no source."]),
+    ],
+)
+def test_the_card_says_who_labeled(
+    meta: dict, simulated: int, told: list[str], make: Callable[[TaskName], Project]
+) -> None:
+    project = make("detection")
+    records = read_catalog(project.catalog)
+    box = Annotation("bar", Provenance("import", "coco", "instances.json"), box=(1, 1, 9, 9))
+    samples = [Sample(r.id, "reviewed", (box,), meta) for r in records]
+    write_rows(project.labels, map(sample_to_row, samples))
+    write_rows(project.simulated, [{"image": r.id, "task": 3} for r in records[:simulated]])
+    if simulated:
+        models = ["yolo@1", "yolo@1", "", ""]
+        rows = [{"image": r.id, "model": m} for r, m in zip(reversed(records), models, strict=True)]
+        write_rows(project.ledger, rows)
+    dataset.run(project)
+    card = (project.dataset / "README.md").read_text()
+    lines = card.split("Where the labels come from:\n\n")[1].split("\n\n")[0]
+    assert lines == "\n".join(f"- {line}" for line in told)
+    assert dataset.run(project).skipped

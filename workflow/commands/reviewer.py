@@ -26,7 +26,14 @@ from workflow.labelstudio.project import find_project
 from workflow.labelstudio.project_interface import interface_of
 from workflow.labelstudio.regions import PART
 from workflow.project.paths import Project
-from workflow.project.rows import annotation_from_row, read_catalog, read_rows
+from workflow.project.rows import (
+    annotation_from_row,
+    append_rows,
+    appending,
+    drop_half_line,
+    read_catalog,
+    read_rows,
+)
 from workflow.project.settings import Settings
 from workflow.records import Annotation, ImageRecord, Provenance
 from workflow.running.progress import progress
@@ -51,10 +58,14 @@ def run(project: Project, client: Client, limit: int | None = None) -> Outcome:
     interface = interface_of(project)
     waiting = (client.project(number) or {}).get("task_number", 0)
     done = skipped = 0
-    with progress("reviewing", min(limit or waiting, waiting), "tasks") as advance:
+    drop_half_line(project.simulated)
+    asked = min(limit or waiting, waiting)
+    with progress("reviewing", asked, "tasks") as advance, appending(project.simulated) as simulated:
         while (limit is None or done < limit) and (task := client.next_task(number)):
             record = records[task["data"]["image_id"]]
             annotation = _review(record, task, truth[record.path], project.settings, interface)
+            # First, so that no label of a program's can be taken for a person's.
+            append_rows(simulated, [{"image": record.id, "task": task["id"]}])
             client.annotate(task["id"], annotation)
             done += 1
             skipped += annotation["was_cancelled"]

@@ -42,41 +42,41 @@ HOW_TO_READ: Mapping[TaskName, list[str]] = {
 }
 
 
+OTHERS = 'rest = load_dataset("PATH/TO/THIS/FOLDER", "unreviewed")       # skipped and unlabeled, by name\n'
+
+
 def dataset_card(title: str, schema: Schema, counts: dict[str, Any]) -> str:
-    """`counts` are what dataset.json says: version, splits, states and what was lost."""
-    files = "\n".join(f"      - split: {s}\n        path: data/{s}.parquet" for s in counts["splits"])
+    """`counts` are what dataset.json says: version, files, splits, states, labels' origins, what was lost."""
+    files = dict(counts["files"])
+    rest = files.pop("unreviewed", None)
+    configs = _config("default", files) + (_config("unreviewed", {"unreviewed": rest}) if rest else "")
     table = "\n".join(
         f"| {s} | {n['images']} | {n['annotations']} | {n['empty']} |" for s, n in counts["splits"].items()
     )
     notes = [f"Classes, in order: {', '.join(schema.classes)}."]
     notes += [f"Keypoints, in order: {', '.join(schema.keypoints)}."] if schema.keypoints else []
     notes += HOW_TO_READ[schema.task.name]
+    notes += ["`image_id` numbers the images of this version; `hash` is the image's own name in any version."]
     skipped = counts["states"].get("skipped", 0)
-    notes += [
-        f"Skipped ({skipped}) and unlabeled images are in the config `unreviewed` only: no true negatives."
-    ]
+    where = "are in the config `unreviewed` only: no true negatives."
+    notes += [f"Skipped ({skipped}) and unlabeled images {where}"] if rest else []
     notes += [f"Not carried exactly: {n} {reason}." for reason, n in sorted(counts["lost"].items())]
+    origins = "\n".join(f"- {line}" for line in counts["labels"])
     listed = "\n".join(f"- {note}" for note in notes)
     return f"""---
 task_categories: [{schema.task.pipeline}]
 configs:
-  - config_name: default
-    data_files:
-{files}
-  - config_name: unreviewed
-    data_files:
-      - split: unreviewed
-        path: unreviewed/unreviewed.parquet
----
+{configs}---
 # {title}
 
-Labeled by people in Label Studio on top of a model's guesses. Version `{counts["version"]}`.
+Version `{counts["version"]}`. Where the labels come from:
+
+{origins}
 
 ```python
 from datasets import load_dataset
 dataset = load_dataset("PATH/TO/THIS/FOLDER")                  # reviewed images
-rest = load_dataset("PATH/TO/THIS/FOLDER", "unreviewed")       # skipped and unlabeled ones, by name
-```
+{OTHERS if rest else ""}```
 
 | split | images | {schema.task.noun} | empty (true negatives) |
 |---|---|---|---|
@@ -84,3 +84,10 @@ rest = load_dataset("PATH/TO/THIS/FOLDER", "unreviewed")       # skipped and unl
 
 {listed}
 """
+
+
+def _config(name: str, files: Mapping[str, str]) -> str:
+    lines = [f"  - config_name: {name}", "    data_files:"]
+    for split, path in files.items():
+        lines += [f"      - split: {split}", f"        path: {path}"]
+    return "\n".join(lines) + "\n"

@@ -5,10 +5,10 @@ Format: https://huggingface.co/docs/datasets/image_classification
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from workflow.dataset.tally import Tally
 from workflow.errors import FormatError
 from workflow.records import Annotation, ImageRecord, Provenance
 from workflow.schema import Schema
@@ -30,16 +30,19 @@ def pack(
     record: ImageRecord,
     annotations: Sequence[Annotation],
     schema: Schema,
-    lost: Counter[str],
+    tally: Tally,
 ) -> Columns | None:
     """The columns; None where the one label is missing, or which of several is meant, is unsaid."""
     indices = [index(a.label, schema.classes) for a in annotations]
     persons = [a.provenance.name for a in annotations]
     if not schema.task.exclusive:
+        tally.take(len(annotations))
         return {"labels": indices, "person": persons}
     if len(annotations) != 1:
-        lost["images of several labels left out" if annotations else "images without a label left out"] += 1
+        several = "images of several labels left out"
+        tally.lost[several if annotations else "images without a label left out"] += 1
         return None
+    tally.take(1)
     return {"label": indices[0], "person": persons[0]}
 
 

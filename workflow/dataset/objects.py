@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from workflow.dataset.labels import index
+from workflow.dataset.tally import Tally
 from workflow.errors import FormatError
 from workflow.records import Annotation, ImageRecord, Mask, Provenance, RotatedBox
 from workflow.schema import Schema
@@ -57,7 +58,7 @@ def pack(
     record: ImageRecord,
     annotations: Sequence[Annotation],
     schema: Schema,
-    lost: Counter[str],
+    tally: Tally,
 ) -> Columns:
     """The columns. Counted are: rotated boxes where none can turn, keypoints of no box, empty masks."""
     objects: list[Object] = []
@@ -68,17 +69,19 @@ def pack(
             points.append(annotation)
             continue
         if annotation.mask is not None and not masks.area(annotation.mask):
-            lost["masks without pixels"] += 1
+            tally.lost["masks without pixels"] += 1
             continue
         if annotation.rotated_box is not None and "rotated_box" not in schema.task.geometry:
-            lost["rotated boxes as the boxes round them"] += 1
+            tally.lost["rotated boxes as the boxes round them"] += 1
         named = {"id": annotation.id, "category": index(annotation.label, schema.classes)}
         objects.append(
             named | {"person": annotation.provenance.name} | _shape(annotation, schema.task, record)
         )
         owners.append(annotation)
+    placed = 0
     if schema.task.points:
-        _put_points(points, owners, objects, schema.keypoints, lost)
+        placed = _put_points(points, owners, objects, schema.keypoints, tally.lost)
+    tally.take(len(objects) + placed)
     names = ("id", "bbox", "category", "area", "person", *EXTRAS[schema.task.name])
     return {"objects": {name: [one[name] for one in objects] for name in names}}
 
@@ -120,8 +123,9 @@ def _put_points(
     objects: list[Object],
     keypoints: Sequence[str],
     lost: Counter[str],
-) -> None:
-    """Give each object its points: those that name it, and those that lie in it and in no other."""
+) -> int:
+    """Give each object its points: those that name it, and those that lie in it and in no other; how many."""
+    placed = 0
     for number, one in enumerate(objects):
         # A point finds its box again by the box's name.
         one["id"] = one["id"] or f"r{number}"
@@ -141,6 +145,8 @@ def _put_points(
             lost["keypoints named twice in one box"] += 1
         else:
             objects[owner]["keypoints"][slot] = [x, y, 2]
+            placed += 1
+    return placed
 
 
 def unpack(row: Columns, schema: Schema) -> list[Annotation]:

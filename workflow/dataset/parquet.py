@@ -3,16 +3,20 @@
 The original image bytes stand beside the labels (`datasets` applies EXIF when it decodes), and all
 coordinates are pixels of the upright image in 64 bits, so they come back as they went in. Each kind of
 task has a file of its own: labels of the whole image, objects, and classes painted over the image.
+
+A split lies in data/SPLIT-NAME.parquet, where NAME follows from the content: `datasets` keys its cache by
+the names of files, and by nothing that is in them. Version 0.1.0 wrote data/SPLIT.parquet, whose `image_id`
+is what `hash` is now; such a folder is read too.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workflow.dataset import labels, objects, pixels
+from workflow.dataset.tally import Tally
 from workflow.errors import FormatError
 from workflow.records import Annotation, ImageRecord
 from workflow.schema import Schema
@@ -32,7 +36,8 @@ def features(schema: Schema) -> datasets.Features:
     from datasets import Features, Image, Value
 
     head = {
-        "image_id": Value("string"),
+        "image_id": Value("int64"),
+        "hash": Value("string"),
         "image": Image(),
         "file": Value("string"),
         "width": Value("int32"),
@@ -45,7 +50,7 @@ def unreviewed_features() -> datasets.Features:
     """The schema of the images that nobody has decided on: not seen, or seen and skipped."""
     from datasets import Features, Value
 
-    return Features({name: Value("string") for name in ("image_id", "file", "split", "state")})
+    return Features({name: Value("string") for name in ("hash", "file", "split", "state")})
 
 
 def to_row(
@@ -53,22 +58,22 @@ def to_row(
     content: bytes,
     annotations: Sequence[Annotation],
     schema: Schema,
-    lost: Counter[str] | None = None,
+    tally: Tally | None = None,
 ) -> Row | None:
-    """One reviewed image; without annotations it is a true negative.
+    """One reviewed image, but for its `image_id`; without annotations it is a true negative.
 
     None where the task has no row for such an image: one class an image, and it has none or several.
-    What is left out or bent is counted in `lost`, by reason. FormatError for a geometry the task does
-    not have, and for a label that is no class of the project.
+    What the row holds, and what is left out or bent, is counted in `tally`. FormatError for a geometry the
+    task does not have, and for a label that is no class of the project.
     """
-    lost = Counter() if lost is None else lost
+    tally = tally or Tally()
     for annotation in annotations:
         _refuse_strange(annotation, schema.task)
-    columns = COLUMNS[schema.task.kind].pack(record, annotations, schema, lost)
+    columns = COLUMNS[schema.task.kind].pack(record, annotations, schema, tally)
     if columns is None:
         return None
     head = {
-        "image_id": record.id,
+        "hash": record.id,
         "image": {"bytes": content, "path": record.path},
         "file": record.path,
         "width": record.width,
@@ -91,12 +96,36 @@ def from_row(row: Row, schema: Schema) -> list[Annotation]:
     return COLUMNS[schema.task.kind].unpack(row, schema)
 
 
+def image_of(row: Row) -> str:
+    """The catalog's id of a row's image."""
+    return row["hash"] if "hash" in row else row["image_id"]
+
+
+def file_of(folder: Path, split: str) -> Path | None:
+    """The Parquet file of a split of the dataset in `folder`; None where it has no such split."""
+    data = folder / "data"
+    paths = (*data.glob(f"{split}-*.parquet"), data / f"{split}.parquet")
+    return next((path for path in paths if path.exists()), None)
+
+
+def images(folder: Path, split: str) -> set[str]:
+    """The catalog's ids of the images of a split, read without the images themselves."""
+    import pyarrow.parquet as pq
+
+    path = file_of(folder, split)
+    if path is None:
+        return set()
+    file = pq.ParquetFile(path)
+    name = "hash" if "hash" in file.schema_arrow.names else "image_id"
+    return set(file.read([name]).column(name).to_pylist())
+
+
 def read(folder: Path, split: str, schema: Schema) -> Iterator[tuple[Row, list[Annotation]]]:
     """Stream a split's rows, image bytes undecoded, with their annotations; none where it is absent."""
     import pyarrow.parquet as pq
 
-    path = folder / "data" / f"{split}.parquet"
-    if not path.exists():
+    path = file_of(folder, split)
+    if path is None:
         return
     for part in pq.ParquetFile(path).iter_batches(ROW_GROUP):
         for row in part.to_pylist():

@@ -7,13 +7,13 @@ upright image's size. Where layers overlap, the later one counts, and the pixels
 from __future__ import annotations
 
 import io
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from workflow.dataset.labels import index
+from workflow.dataset.tally import Tally
 from workflow.errors import FormatError
 from workflow.records import Annotation, ImageRecord, Provenance
 from workflow.schema import Schema
@@ -35,7 +35,7 @@ def pack(
     record: ImageRecord,
     annotations: Sequence[Annotation],
     schema: Schema,
-    lost: Counter[str],
+    tally: Tally,
 ) -> Columns:
     """The columns; `person` names everyone who painted here."""
     from PIL import Image
@@ -48,9 +48,10 @@ def pack(
             what = f"mask {annotation.label!r} of {pixels.shape[1]}x{pixels.shape[0]}"
             raise FormatError(f"{what} is none of a {record.width}x{record.height} image")
         twice = pixels & (painted != 0) & (painted != value)
-        lost["pixels painted twice (the later layer counts)"] += int(twice.sum())
-        lost["masks without pixels"] += not pixels.any()
+        tally.lost["pixels painted twice (the later layer counts)"] += int(twice.sum())
+        tally.lost["masks without pixels"] += not pixels.any()
         painted[pixels] = value
+    tally.take(np.count_nonzero(np.bincount(painted.ravel())[1:]))
     file = io.BytesIO()
     Image.fromarray(painted).save(file, "PNG")
     persons = dict.fromkeys(a.provenance.name for a in annotations)

@@ -68,6 +68,10 @@ class Project:
         return self.data / "disagreements.jsonl"
 
     @property
+    def simulated(self) -> Path:
+        return self.data / "simulated.jsonl"
+
+    @property
     def dataset(self) -> Path:
         return self.data / "dataset"
 

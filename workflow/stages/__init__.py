@@ -65,7 +65,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             "dataset",
             "Build the Hugging Face dataset from the labels.",
-            ("images/", "catalog.jsonl", "labels.jsonl"),
+            ("images/", "catalog.jsonl", "labels.jsonl", "ledger.jsonl", "simulated.jsonl"),
             ("dataset/",),
             ("catalog", "pull"),
         ),

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from workflow.dataset import parquet
 from workflow.dataset.card import dataset_card
+from workflow.dataset.tally import Tally
 from workflow.errors import StageError
+from workflow.labels.origins import origins
 from workflow.labels.renames import lock_schema
 from workflow.project.aside import move_aside
 from workflow.project.paths import Project
@@ -29,7 +30,7 @@ from workflow.project.rows import (
     read_samples,
     write_json,
 )
-from workflow.records import SPLITS, Annotation, ImageRecord, Sample, Split
+from workflow.records import SPLITS, Annotation, ImageRecord, Sample
 from workflow.running.progress import progress
 from workflow.running.runner import Outcome, Plan, Runner
 from workflow.tasks import TASKS
@@ -37,12 +38,15 @@ from workflow.tasks import TASKS
 
 def plan(project: Project) -> Plan:
     settings = project.settings.schema.to_json() | {"title": project.settings.title}
-    inputs: dict[str, Path | str] = {"catalog": project.catalog, "labels": _labels_digest(project)}
-    return Plan("dataset", 2, settings, inputs, (project.dataset / "dataset.json",))
+    samples = read_samples(project.labels)
+    inputs: dict[str, Path | str] = {"catalog": project.catalog, "labels": _labels_digest(samples)}
+    # What the card tells besides.
+    inputs["told"] = digest([origins(project, samples), sum(len(_relations(s)) for s in samples.values())])
+    return Plan("dataset", 3, settings, inputs, (project.dataset / "dataset.json",))
 
 
 def run(project: Project, force: bool = False) -> Outcome:
-    """Write dataset/: data/SPLIT.parquet, unreviewed/, README.md and dataset.json.
+    """Write dataset/: data/SPLIT-NAME.parquet, unreviewed/, README.md and dataset.json.
 
     StageError where nothing was pulled or nothing is reviewed yet.
     """
@@ -64,14 +68,34 @@ def version(project: Project) -> str:
     return card["version"]
 
 
-def _labels_digest(project: Project) -> str:
+def _labels_digest(samples: Mapping[str, Sample]) -> str:
     """Names what the labels say, not when or in which task they were given."""
-    samples = read_samples(project.labels)
     return digest([[s.image, s.state, [_content(a) for a in s.annotations]] for s in samples.values()])
 
 
 def _content(annotation: Annotation) -> Row:
     return annotation_to_row(annotation) | {"provenance": annotation.provenance.name}
+
+
+def _relations(sample: Sample) -> Sequence[Any]:
+    return sample.meta.get("relations", ())
+
+
+def _version(project: Project, samples: Mapping[str, Sample], reviewed: Sequence[ImageRecord]) -> str:
+    """The version of a dataset of these labels: what they say, of which images, in which splits.
+
+    0.1.0 left the splits out. A dataset it built, whose images are where they were, keeps its version, so
+    that nothing is trained anew.
+    """
+    content = [project.settings.schema.to_json(), _labels_digest(samples)]
+    without_splits = digest([*content, [r.id for r in reviewed]])
+    before = read_json(project.dataset / "dataset.json", {})
+    sides = {split: {r.id for r in reviewed if r.split == split} for split in SPLITS}
+    if before.get("version") == without_splits and all(
+        parquet.images(project.dataset, split) <= sides[split] for split in SPLITS
+    ):
+        return without_splits
+    return digest([*content, [[r.id, r.split] for r in reviewed]])
 
 
 def _build(project: Project, scratch: Path) -> str:
@@ -82,77 +106,78 @@ def _build(project: Project, scratch: Path) -> str:
         raise StageError("no image is reviewed yet", "label some in Label Studio, then workflow pull")
     fresh = scratch / "dataset"
     shutil.rmtree(fresh, ignore_errors=True)
-    settings = project.settings
-    columns = parquet.features(settings.schema)
-    written = _Written(project, samples)
-    with progress("writing the dataset", len(reviewed)) as advance:
-        for split in SPLITS:
-            mine = [r for r in reviewed if r.split == split]
-            if mine:
-                rows = written.rows(split, mine, advance)
-                parquet.write(fresh / "data" / f"{split}.parquet", rows, columns)
-    _drop_empty(fresh / "data", written)
-    done = set(reviewed)
-    others = [_unreviewed(r, samples) for r in records if r not in done]
-    parquet.write(fresh / "unreviewed" / "unreviewed.parquet", others, parquet.unreviewed_features())
-    schema = settings.schema.to_json()
-    card = schema | {"splits": written.splits, "lost": +written.lost}
+    done = {r.id for r in reviewed}
+    others = [_unreviewed(r, samples) for r in records if r.id not in done]
+    card: dict[str, Any] = project.settings.schema.to_json()
+    card["version"] = _version(project, samples, reviewed)
+    # `datasets` takes what it has loaded before wherever files have the same names: these change with all
+    # that is in them, and so with where images lie and with what is not reviewed.
+    places = digest([[r.id, r.path, r.split] for r in reviewed] + others)[:8]
+    name = f"{card['version']}-{places}"
+    card |= _write_splits(project, fresh, name, reviewed, samples)
     card["states"] = Counter(samples[r.id].state if r.id in samples else "unlabeled" for r in records)
-    card["version"] = digest(
-        [project.settings.schema.to_json(), _labels_digest(project), [r.id for r in reviewed]]
-    )
-    text = dataset_card(settings.title, settings.schema, card)
+    card["files"] = {split: f"data/{split}-{name}.parquet" for split in card["splits"]}
+    if others:
+        card["files"]["unreviewed"] = f"unreviewed/unreviewed-{name}.parquet"
+        parquet.write(fresh / card["files"]["unreviewed"], others, parquet.unreviewed_features())
+    card["labels"] = origins(project, {r.id: samples[r.id] for r in reviewed})
+    text = dataset_card(project.settings.title, project.settings.schema, card)
     (fresh / "README.md").write_text(text, encoding="utf-8")
     card["readme"] = file_digest(fresh / "README.md")
     write_json(fresh / "dataset.json", card)
     return _summary(card) + _swap(fresh, project.dataset)
 
 
-@dataclass
-class _Written:
-    """Turns reviewed images into rows, and counts what they hold and what they could not."""
+def _write_splits(
+    project: Project, folder: Path, name: str, reviewed: Sequence[ImageRecord], samples: Mapping[str, Sample]
+) -> dict[str, Any]:
+    """Write data/SPLIT-`name`.parquet, numbering the rows of all splits; what they hold, and what is lost.
 
-    project: Project
-    samples: dict[str, Sample]
-    splits: dict[str, dict[str, int]] = field(default_factory=dict)
-    lost: Counter[str] = field(default_factory=Counter)
+    StageError where no image has a row.
+    """
+    columns = parquet.features(project.settings.schema)
+    tallies: dict[str, Tally] = {}
+    lost: Counter[str] = Counter()
+    with progress("writing the dataset", len(reviewed)) as advance:
+        for split in SPLITS:
+            tally = Tally(lost=lost)
+            first = 1 + sum(t.images for t in tallies.values())
+            rows = _rows(project, [r for r in reviewed if r.split == split], samples, tally, advance)
+            path = folder / "data" / f"{split}-{name}.parquet"
+            parquet.write(path, ({"image_id": n} | row for n, row in enumerate(rows, first)), columns)
+            if tally.images:
+                tallies[split] = tally
+            else:
+                path.unlink()
+    if not tallies:
+        why = ", ".join(f"{n} {reason}" for reason, n in (+lost).items())
+        raise StageError(f"no reviewed image has a row: {why}", "label some anew, then workflow pull")
+    return {"splits": {split: tally.to_json() for split, tally in tallies.items()}, "lost": +lost}
 
-    def rows(self, split: Split, records: list[ImageRecord], advance: Callable[[], None]) -> Iterator[Row]:
-        settings = self.project.settings
-        schema = settings.schema
-        counts = self.splits[split] = {"images": 0, "annotations": 0, "empty": 0}
-        for record in records:
-            path = self.project.image_path(record.path)
-            if not path.exists():
-                raise StageError(f"{path} is gone, but is labeled", "put it back, or run workflow catalog")
-            annotations = self.samples[record.id].annotations
-            relations = self.samples[record.id].meta.get("relations", ())
-            self.lost["relations, for which a dataset has no column"] += len(relations)
-            row = parquet.to_row(record, path.read_bytes(), annotations, schema, self.lost)
-            advance()
-            if row is None:
-                continue
-            held = len(parquet.from_row(row, schema))
-            counts["images"] += 1
-            counts["annotations"] += held
-            counts["empty"] += not held
+
+def _rows(
+    project: Project,
+    records: Sequence[ImageRecord],
+    samples: Mapping[str, Sample],
+    tally: Tally,
+    advance: Callable[[], None],
+) -> Iterator[Row]:
+    for record in records:
+        path = project.image_path(record.path)
+        if not path.exists():
+            raise StageError(f"{path} is gone, but is labeled", "put it back, or run workflow catalog")
+        sample = samples[record.id]
+        tally.lost["relations, for which a dataset has no column"] += len(_relations(sample))
+        row = parquet.to_row(record, path.read_bytes(), sample.annotations, project.settings.schema, tally)
+        advance()
+        if row is not None:
             yield row
 
 
-def _drop_empty(folder: Path, written: _Written) -> None:
-    """Take away splits none of whose images has a row. StageError where none has any."""
-    for split in [s for s, n in written.splits.items() if not n["images"]]:
-        (folder / f"{split}.parquet").unlink()
-        del written.splits[split]
-    if not written.splits:
-        why = ", ".join(f"{n} {reason}" for reason, n in (+written.lost).items())
-        raise StageError(f"no reviewed image has a row: {why}", "label some anew, then workflow pull")
-
-
-def _unreviewed(record: ImageRecord, samples: dict[str, Sample]) -> dict[str, str]:
+def _unreviewed(record: ImageRecord, samples: Mapping[str, Sample]) -> dict[str, str]:
     skipped = record.id in samples and samples[record.id].state == "skipped"
     state = "skipped" if skipped else "unlabeled"
-    return {"image_id": record.id, "file": record.path, "split": record.split, "state": state}
+    return {"hash": record.id, "file": record.path, "split": record.split, "state": state}
 
 
 def _swap(fresh: Path, target: Path) -> str:

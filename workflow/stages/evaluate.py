@@ -170,12 +170,12 @@ def _rows(project: Project, split: str) -> Iterator[tuple[Row, list[Annotation]]
 
 def _records(project: Project, split: str) -> list[ImageRecord]:
     """The catalog's records of the dataset's images of one split."""
-    known = {row["image_id"] for row, _ in _rows(project, split)}
+    known = parquet.images(project.dataset, split)
     return [r for r in read_catalog(project.catalog) if r.id in known]
 
 
 def _truth(project: Project, splits: Sequence[str]) -> Labels:
-    return {row["image_id"]: labels for split in splits for row, labels in _rows(project, split)}
+    return {parquet.image_of(row): labels for split in splits for row, labels in _rows(project, split)}
 
 
 def _checkpoint(project: Project, spec: str) -> Path | str:

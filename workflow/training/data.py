@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torchvision import tv_tensors
 
-from workflow.dataset.parquet import ROW_GROUP, from_row
+from workflow.dataset.parquet import ROW_GROUP, file_of, from_row, image_of
 from workflow.errors import ModelError
 from workflow.images import decode
 from workflow.metrics import Metrics, measure
@@ -49,7 +49,7 @@ class Samples:
     def __init__(self, job: Job, split: str) -> None:
         self.split = split
         self.schema = job.schema
-        self._parts = _mapped(job.dataset / "data" / f"{split}.parquet", job.scratch / f"{split}.arrow")
+        self._parts = _mapped(file_of(job.dataset, split), job.scratch / f"{split}.arrow")
         self._ends = np.cumsum([len(part) for part in self._parts]).tolist()
 
     def __len__(self) -> int:
@@ -57,17 +57,15 @@ class Samples:
 
     def __getitem__(self, number: int) -> Example:
         row = self._row(number)
-        pixels = decode.from_bytes(row["image"]["bytes"], row["image_id"])
-        return to_example(row["image_id"], pixels, self._annotations(row), self.schema)
+        name = image_of(row)
+        pixels = decode.from_bytes(row["image"]["bytes"], name)
+        return to_example(name, pixels, self._annotations(row), self.schema)
 
     def picture(self, number: int) -> tuple[str, Pixels, list[Annotation]]:
         """An image's id, upright pixels and annotations, as an annotator and the metrics take them."""
         row = self._row(number)
-        return (
-            row["image_id"],
-            decode.from_bytes(row["image"]["bytes"], row["image_id"]),
-            self._annotations(row),
-        )
+        name = image_of(row)
+        return name, decode.from_bytes(row["image"]["bytes"], name), self._annotations(row)
 
     def _row(self, number: int) -> dict[str, Any]:
         part = bisect_right(self._ends, number)
@@ -201,12 +199,12 @@ def _threads(device: str) -> int:
     return min(8, os.cpu_count() or 1) if pick_device(device).startswith("cuda") else 1
 
 
-def _mapped(parquet: Path, unpacked: Path) -> list[Any]:
-    """The rows of a Parquet file as record batches that lie on the disk until they are read."""
+def _mapped(parquet: Path | None, unpacked: Path) -> list[Any]:
+    """The rows of a Parquet file, if any, as record batches that lie on the disk until they are read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not parquet.exists():
+    if parquet is None:
         return []
     if not unpacked.exists():
         source = pq.ParquetFile(parquet)

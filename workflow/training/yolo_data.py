@@ -110,7 +110,7 @@ def _put_beside_labels(
     lines = list(dict.fromkeys(told))
     lost.update(losses + Counter({"objects labeled twice": len(told) - len(lines)}))
     _write_png(row, folder / "images" / split)
-    write_bytes(folder / "labels" / split / f"{row['image_id']}.txt", "".join(lines).encode())
+    write_bytes(folder / "labels" / split / f"{parquet.image_of(row)}.txt", "".join(lines).encode())
     return len(lines)
 
 
@@ -125,9 +125,10 @@ def _write_png(row: dict[str, Any], folder: Path) -> None:
     from PIL import Image
 
     buffer = io.BytesIO()
-    pixels = decode.from_bytes(row["image"]["bytes"], row["image_id"])
+    name = parquet.image_of(row)
+    pixels = decode.from_bytes(row["image"]["bytes"], name)
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
-    write_bytes(folder / f"{row['image_id']}.png", buffer.getvalue())
+    write_bytes(folder / f"{name}.png", buffer.getvalue())
 
 
 def _make_class_folders(folder: Path, classes: Sequence[str], made: Exported) -> None:
