@@ -132,6 +132,21 @@ class Annotation:
 
 
 @dataclass(frozen=True, slots=True)
+class Relation:
+    """What somebody said of two annotations of one image: from the one with the id `first` to that of `last`.
+
+    `direction` is left, right or bi, and empty where nobody chose one; `labels` say what the relation is,
+    None where none was asked for. `more` is the JSON text of whatever else came with it, kept as it is.
+    """
+
+    first: str
+    last: str
+    direction: str = ""
+    labels: tuple[str, ...] | None = None
+    more: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """What is known of one image: reviewed without annotations is a true negative."""
 

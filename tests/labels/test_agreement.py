@@ -8,7 +8,7 @@ import pytest
 
 from workflow.labels.agreement import Opinion, Verdict, decide, disagreements
 from workflow.project.settings import Pull
-from workflow.records import Annotation, Provenance
+from workflow.records import Annotation, Provenance, Relation
 from workflow.shapes import masks
 
 LEFT, RIGHT = (0.0, 0.0, 10.0, 10.0), (50.0, 0.0, 60.0, 10.0)
@@ -163,7 +163,7 @@ def test_the_verdict_says_on_whom_it_rests() -> None:
 def related(person: str, *pairs: tuple[str, str], at: str = "1") -> Opinion:
     """Two boxes, `l` and `r`, a little elsewhere for each person, and relations between them."""
     boxes = (box(person, "cat", moved(LEFT, int(person)), "l"), box(person, "dog", RIGHT, "r"))
-    relations = tuple({"type": "relation", "from_id": a, "to_id": b} for a, b in pairs)
+    relations = tuple(Relation(first, last) for first, last in pairs)
     return replace(opinion(person, *boxes, at=at), relations=relations)
 
 
@@ -180,7 +180,7 @@ def test_relations_are_between_what_counts(
 ) -> None:
     said = [related("1", ("l", "r"), ("r", "l")), related("2", ("l", "r"), at="2")]
     verdict = decide(said, policy(annotators))
-    assert [(r["from_id"], r["to_id"]) for r in verdict.relations] == pairs
+    assert [(r.first, r.last) for r in verdict.relations] == pairs
     assert verdict.severed == severed
     ids = {a.id for a in verdict.annotations}
     assert {end for pair in pairs for end in pair} <= ids

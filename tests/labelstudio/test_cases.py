@@ -16,6 +16,7 @@ from workflow.formats.page import Picture, Writing
 from workflow.formats.yolo.lines import from_lines
 from workflow.labelstudio.interface import read_interface
 from workflow.labelstudio.regions import EVERYTHING, Reading, from_json_min, from_result, submitted, to_result
+from workflow.project.rows import relation_to_row
 from workflow.records import Annotation, ImageRecord, Provenance
 from workflow.schema import Schema
 from workflow.shapes import masks
@@ -190,7 +191,7 @@ def test_case_5_keypoints_name_the_box_they_belong_to() -> None:
     assert person.box is not None
     assert {a.parent for a in points} == {person.id} == {"hplPm0Szvc"}
     assert reading.lost == {}
-    assert reading.relations == [r for r in result if r["type"] == "relation"]
+    assert [relation_to_row(r) for r in reading.relations] == [r for r in result if r["type"] == "relation"]
     assert len(reading.relations) == 5
 
 

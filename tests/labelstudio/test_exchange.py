@@ -488,7 +488,7 @@ def test_what_a_person_relates_stays_related(tmp_path: Path, client: Client) -> 
     first, second, *_ = on_server(project, client)
     far = box("bar", (50.0, 40.0, 70.0, 60.0), "new")
     relation = {"type": "relation", "from_id": "new", "to_id": "g0", "direction": "left", "labels": ["on"]}
-    result = regions.to_result([box(), far], 96, 72, relations=[relation, relation | {"to_id": "gone"}])
+    result = [*regions.to_result([box(), far], 96, 72), relation, relation | {"to_id": "gone"}]
     body = {"result": result, "lead_time": 2.0, "was_cancelled": False}
     client.post(f"api/tasks/{first['id']}/annotations/", body)
     answer(client, second["id"], box())

@@ -21,6 +21,7 @@ from workflow.labelstudio.regions import (
     from_result,
     to_result,
 )
+from workflow.project.rows import relation_to_row
 from workflow.records import Annotation, Mask, Provenance, RotatedBox
 from workflow.shapes import masks
 from workflow.shapes.geometry import polygon_area, rotated_corners
@@ -128,11 +129,14 @@ def test_relations_are_kept_as_they_are() -> None:
     ]
     lead = {"type": "relation", "from_id": "b", "to_id": "p", "direction": "right", "labels": ["eats"]}
     kept = [lead, lead | {"to_id": "p-part2"}, lead | {"to_id": "b", "direction": "bi"}]
+    kept += [lead | {"labels": [], "direction": None, "by": {"who": 3}}]
     lost = [lead | {"to_id": "gone"}, lead | {"from_id": None}, {"type": "relation"}]
-    result = to_result(there, 50, 50, controls=CONTROLS, relations=[*kept, *lost])
+    result = [*to_result(there, 50, 50, controls=CONTROLS), *kept, *lost]
     reading = from_result(result, 50, 50, ME, controls=CONTROLS)
     assert reading.annotations == there
-    assert reading.relations == kept
+    whole = [r | {"to_id": "p"} if r["to_id"] == "p-part2" else r for r in kept]
+    assert [relation_to_row(relation) for relation in reading.relations] == whole
+    assert to_result(there, 50, 50, controls=CONTROLS, relations=reading.relations)[-4:] == whole
     assert reading.lost == {"relation of a region that is not carried": 3}
 
 

@@ -57,6 +57,13 @@ def test_a_row_put_back_is_no_change(path: Path) -> None:
     assert rows.changed() == []
 
 
+def test_the_same_in_another_order_of_keys_is_no_change(path: Path) -> None:
+    rows = RowFile(path)
+    rows.put("a", {"n": 1, "image": "a"})
+    rows.put("c", *reversed(OLD[1:]))
+    assert rows.changed() == ["c"]
+
+
 def test_a_file_that_is_not_there_is_empty(tmp_path: Path) -> None:
     rows = RowFile(tmp_path / "new" / "rows.jsonl")
     assert list(rows) == []

@@ -14,7 +14,7 @@ from workflow.formats.page import Picture, Writing, format_for
 from workflow.labelstudio.project_interface import interface_of
 from workflow.project.aside import move_aside
 from workflow.project.paths import Project
-from workflow.project.rows import read_catalog, read_samples
+from workflow.project.rows import read_catalog, read_samples, relation_from_row
 from workflow.records import Annotation, Sample, Split
 from workflow.running.runner import Outcome
 
@@ -105,7 +105,7 @@ def _pictures(
             else:
                 writing.losses.add(f"annotations that are none of {writing.schema.task.name}", record.path)
         _check(annotations, writing, record.path)
-        relations = tuple(samples[record.id].meta.get("relations", ()))
+        relations = tuple(map(relation_from_row, samples[record.id].meta.get("relations", ())))
         pictures.append(Picture(record, path, tuple(annotations), relations))
     if not pictures:
         what = f"of {split} " if split else ""

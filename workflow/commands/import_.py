@@ -20,7 +20,6 @@ from workflow.errors import FormatError
 from workflow.formats.page import Losses
 from workflow.labels import history
 from workflow.labels.renames import lock_schema
-from workflow.labelstudio import regions
 from workflow.project.paths import Project
 from workflow.project.rowfile import RowFile
 from workflow.project.rows import (
@@ -30,6 +29,7 @@ from workflow.project.rows import (
     file_digest,
     read_catalog,
     read_rows,
+    relation_to_row,
     sample_to_row,
     write_rows_if_changed,
 )
@@ -152,14 +152,9 @@ def _sample(entry: Entry, name: str, labels: bool, provenance: Provenance) -> Sa
         return Sample(entry.id, "predicted", annotations)
     meta: Row = {"imported": name, "at": provenance.at}
     if entry.relations:
-        meta["relations"] = [_between(given, relation) for relation in entry.relations]
+        ends = [replace(r, first=given[r.first], last=given[r.last]) for r in entry.relations]
+        meta["relations"] = [relation_to_row(relation) for relation in ends]
     return Sample(entry.id, "reviewed", annotations, meta)
-
-
-def _between(given: Mapping[str, str], relation: Row) -> Row:
-    """A relation between regions by the names they are given here."""
-    first, last = regions.ends(relation, given)
-    return relation | {"from_id": given[first], "to_id": given[last]}
 
 
 def _left_to_people(project: Project, samples: Mapping[str, Sample]) -> set[str]:

@@ -15,10 +15,9 @@ from workflow.formats.fit import fit
 from workflow.formats.page import Losses, Page, Reading, format_for
 from workflow.images.decode import SUFFIXES
 from workflow.images.finder import QUARTER, Finder, Measured
-from workflow.labelstudio import regions
 from workflow.project.paths import Project
 from workflow.project.rows import Row, annotation_to_row, file_digest
-from workflow.records import Annotation, Provenance, Split
+from workflow.records import Annotation, Provenance, Relation, Split
 from workflow.running.progress import progress
 from workflow.shapes.turn import upright
 
@@ -34,7 +33,7 @@ class Entry:
     id: str
     annotations: list[Annotation]
     split: Split | None = None
-    relations: list[Row] = field(default_factory=list)
+    relations: list[Relation] = field(default_factory=list)
 
     def rows(self) -> list[Row]:
         return [annotation_to_row(a) for a in self.annotations]
@@ -120,7 +119,7 @@ def _entries(pages: Sequence[Page], finder: Finder, reading: Reading) -> list[En
     return list(entries.values())
 
 
-def _relations(page: Page, annotations: Sequence[Annotation]) -> list[Row]:
+def _relations(page: Page, annotations: Sequence[Annotation]) -> list[Relation]:
     """A page's relations between what is carried; the others are counted.
 
     They make no page `lost`: without them its labels still say all there is to see.
@@ -130,7 +129,7 @@ def _relations(page: Page, annotations: Sequence[Annotation]) -> list[Row]:
         losses.add("relations, which predictions have none of", page.name, there)
         return []
     ids = {a.id for a in annotations if a.id}
-    kept = [r for r in page.relations if all(regions.ends(r, ids))]
+    kept = [relation for relation in page.relations if {relation.first, relation.last} <= ids]
     losses.add("relations of regions that are not carried", page.name, there - len(kept))
     return kept
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from workflow.errors import FormatError
 from workflow.project.settings import MaskStyle
-from workflow.records import Annotation, ImageRecord, Point, Provenance, Split
+from workflow.records import Annotation, ImageRecord, Point, Provenance, Relation, Split
 from workflow.schema import Schema
 from workflow.shapes import masks
 from workflow.shapes.geometry import clip_boxes, clip_polygon, polygon_area
@@ -114,8 +114,7 @@ class Page:
     """One image as a foreign source has it: annotations in pixels of `width` x `height`.
 
     `states_size` where the source says that size, and so which way up its pixels are; `lost` where
-    something of it could not be carried. `relations` lead from one annotation's id to another's, as Label
-    Studio writes them.
+    something of it could not be carried. `relations` lead from one annotation's id to another's.
     """
 
     name: str
@@ -126,7 +125,7 @@ class Page:
     split: Split | None = None
     annotations: list[Annotation] = field(default_factory=list)
     lost: bool = False
-    relations: list[dict[str, Any]] = field(default_factory=list)
+    relations: list[Relation] = field(default_factory=list)
 
     def lose(self, reason: str, count: int = 1) -> None:
         self.reading.losses.add(reason, self.name, count)
@@ -219,7 +218,7 @@ class Picture:
     record: ImageRecord
     path: Path
     annotations: tuple[Annotation, ...]
-    relations: tuple[dict[str, Any], ...] = ()
+    relations: tuple[Relation, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:

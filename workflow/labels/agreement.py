@@ -14,12 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-import orjson
 
-from workflow.labelstudio.regions import ends
 from workflow.project.rows import Row
 from workflow.project.settings import Pull
-from workflow.records import Annotation
+from workflow.records import Annotation, Relation
 from workflow.shapes import overlap
 
 
@@ -27,7 +25,7 @@ from workflow.shapes import overlap
 class Opinion:
     """What one person last submitted of one image; `number` is the annotation's on the server.
 
-    `relations` lead from one of the annotations to another, as Label Studio writes them.
+    `relations` lead from one of the annotations to another.
     """
 
     person: str
@@ -38,7 +36,7 @@ class Opinion:
     annotations: tuple[Annotation, ...]
     seconds: float = 0.0
     parent: int | None = None
-    relations: tuple[Row, ...] = ()
+    relations: tuple[Relation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Verdict:
     state: Literal["reviewed", "skipped"] | None
     annotations: tuple[Annotation, ...] = ()
     of: tuple[Opinion, ...] = ()
-    relations: tuple[Row, ...] = ()
+    relations: tuple[Relation, ...] = ()
     severed: int = 0
 
 
@@ -230,21 +228,17 @@ def _verdict(
     if not any(opinion.relations for opinion in of):
         return Verdict("reviewed", annotations, tuple(of))
     ids = {a.id for a in annotations}
-    # A relation -> who said it: drawn twice by one person, it is one person's all the same.
-    said: dict[bytes, dict[str, Row]] = defaultdict(dict)
+    # Drawn twice by one person, a relation is one person's word all the same.
+    people: dict[Relation, set[str]] = defaultdict(set)
     severed = 0
     for opinion in of:
         own = {a.id for a in opinion.annotations}
         for relation in opinion.relations:
-            first, last = ends(relation, own)
-            renamed = relation | {
-                "from_id": names(opinion.person, first),
-                "to_id": names(opinion.person, last),
-            }
-            if first and last and {renamed["from_id"], renamed["to_id"]} <= ids:
-                said[orjson.dumps(renamed, option=orjson.OPT_SORT_KEYS)][opinion.person] = renamed
+            first, last = (names(opinion.person, end) for end in (relation.first, relation.last))
+            if {relation.first, relation.last} <= own and {first, last} <= ids:
+                people[replace(relation, first=first, last=last)].add(opinion.person)
             else:
                 severed += 1
-    relations = tuple(next(iter(rows.values())) for rows in said.values() if enough(len(rows)))
-    severed += sum(len(rows) for rows in said.values() if not enough(len(rows)))
+    relations = tuple(relation for relation, who in people.items() if enough(len(who)))
+    severed += sum(len(who) for who in people.values() if not enough(len(who)))
     return Verdict("reviewed", annotations, tuple(of), relations, severed)

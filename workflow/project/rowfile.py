@@ -82,7 +82,9 @@ class RowFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._changes = tempfile.TemporaryFile(dir=self.path.parent)  # noqa: SIM115
         lines = [orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows]
-        if lines == list(_read(self._before.get(image, ()))):
+        before = list(_read(self._before.get(image, ())))
+        # What says the same with its keys in another order is no change.
+        if lines == before or [*map(orjson.loads, lines)] == [*map(orjson.loads, before)]:
             self._places[image] = self._before[image]
             return
         begin = self._changes.seek(0, 2)

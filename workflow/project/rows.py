@@ -19,7 +19,7 @@ from typing import IO, Any
 import orjson
 
 from workflow.errors import StageError
-from workflow.records import Annotation, ImageRecord, Mask, Provenance, RotatedBox, Sample
+from workflow.records import Annotation, ImageRecord, Mask, Provenance, Relation, RotatedBox, Sample
 
 Row = dict[str, Any]
 
@@ -205,6 +205,29 @@ def annotation_from_row(row: Row) -> Annotation:
 
 def _points(points: Iterable[Iterable[float]]) -> Any:
     return tuple(tuple(point) for point in points)
+
+
+def relation_to_row(relation: Relation) -> Row:
+    """{from_id, to_id, type, direction, labels} and whatever else it came with: as Label Studio has it."""
+    row: Row = {"from_id": relation.first, "to_id": relation.last, "type": "relation"}
+    if relation.direction:
+        row["direction"] = relation.direction
+    if relation.labels is not None:
+        row["labels"] = list(relation.labels)
+    return row | (orjson.loads(relation.more) if relation.more else {})
+
+
+def relation_from_row(row: Row) -> Relation:
+    """The relation whose `relation_to_row` this is; one end of it is empty where the row names none."""
+    more = {key: value for key, value in row.items() if key not in ("from_id", "to_id", "type")}
+    direction, labels = "", None
+    if isinstance(more.get("direction"), str) and more["direction"]:
+        direction = more.pop("direction")
+    if isinstance(more.get("labels"), list) and all(isinstance(name, str) for name in more["labels"]):
+        labels = tuple(more.pop("labels"))
+    rest = orjson.dumps(more, option=orjson.OPT_SORT_KEYS).decode() if more else ""
+    first, last = (str(row.get(key) or "") for key in ("from_id", "to_id"))
+    return Relation(first, last, direction, labels, rest)
 
 
 def sample_to_row(sample: Sample) -> Row:

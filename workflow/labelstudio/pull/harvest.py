@@ -16,7 +16,7 @@ from workflow.labelstudio.project_interface import interface_of
 from workflow.labelstudio.pushed import Sent
 from workflow.project.paths import Project
 from workflow.project.rowfile import RowFile
-from workflow.project.rows import Row, sample_to_row
+from workflow.project.rows import Row, relation_to_row, sample_to_row
 from workflow.records import Annotation, ImageRecord, Provenance, Sample, State
 
 Json = dict[str, Any]
@@ -150,7 +150,7 @@ class Harvest:
         else:
             meta = _meta(task["id"], verdict.of)
             if verdict.relations:
-                meta["relations"] = list(verdict.relations)
+                meta["relations"] = [relation_to_row(relation) for relation in verdict.relations]
             annotations = verdict.annotations if verdict.state == "reviewed" else ()
             self.lost["relations whose regions do not count"] += verdict.severed
             self.lost["images with several labels"] += self.single and len(annotations) > 1

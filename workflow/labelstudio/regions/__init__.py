@@ -9,7 +9,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from workflow.labelstudio.config import PROMPTS, controls, label_config
-from workflow.labelstudio.regions.read import EVERYTHING, Reading, ends, from_json_min, from_result, submitted
+from workflow.labelstudio.regions.read import EVERYTHING, Reading, from_json_min, from_result, submitted
 from workflow.labelstudio.regions.write import CONTROLS, PART, acceptable, fit, to_result
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "Reading",
     "acceptable",
     "controls",
-    "ends",
     "fit",
     "from_json_min",
     "from_result",

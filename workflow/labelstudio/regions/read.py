@@ -1,6 +1,6 @@
 """Label Studio's regions as annotations.
 
-What is carried: labels, geometry, id, parentID, a model's score, and relations as they are. What says only
+What is carried: labels, geometry, id, parentID, a model's score, and relations. What says only
 how the editor shows a region (hidden, locked, origin, the size of a keypoint's dot) is no label and stays
 behind. All else that is not carried exactly is counted in `Reading.lost`, by reason.
 """
@@ -16,7 +16,8 @@ import orjson
 
 from workflow.labelstudio.regions import shapes as shapes
 from workflow.labelstudio.regions.write import PART, Region, path_to_label
-from workflow.records import Annotation, Provenance
+from workflow.project.rows import relation_from_row
+from workflow.records import Annotation, Provenance, Relation
 
 # A label control's type -> how the value's geometry is read.
 SHAPES: Mapping[str, Callable[..., shapes.Geometry | None]] = {
@@ -39,12 +40,12 @@ EVERYTHING: Mapping[str, str] = dict.fromkeys([*SHAPES, "labels", *WHOLE_IMAGE],
 class Reading:
     """What a result says: annotations, and what could not be carried exactly, counted by reason.
 
-    `relations` lead from the id of one annotation to that of another, just as Label Studio writes them.
+    `relations` lead from one of the annotations to another: one to a part of an object leads to the object.
     """
 
     annotations: list[Annotation] = field(default_factory=list)
     lost: dict[str, int] = field(default_factory=dict)
-    relations: list[Region] = field(default_factory=list)
+    relations: list[Relation] = field(default_factory=list)
 
     def lose(self, reason: str) -> None:
         self.lost[reason] = self.lost.get(reason, 0) + 1
@@ -76,7 +77,7 @@ def from_result(
     for region in result:
         kind, value = region.get("type", "unknown"), region.get("value")
         if kind == RELATION:
-            reading.relations.append(region)
+            reading.relations.append(relation_from_row(region))
         elif not isinstance(value, dict):
             reading.lose(f"{kind} without a value")
         elif kind in BARE and "labels" in controls and _key(region) in labelled:
@@ -96,20 +97,11 @@ def from_result(
 
 def _drop_severed(reading: Reading) -> None:
     """Keep the relations both ends of which were carried; the others are counted."""
-    there = {a.id for a in reading.annotations if a.id}
-    kept = [relation for relation in reading.relations if all(ends(relation, there))]
-    for _ in range(len(reading.relations) - len(kept)):
+    ids = {a.id for a in reading.annotations if a.id}
+    whole = [replace(r, first=_among(r.first, ids), last=_among(r.last, ids)) for r in reading.relations]
+    reading.relations = [relation for relation in whole if relation.first and relation.last]
+    for _ in range(len(whole) - len(reading.relations)):
         reading.lose("relation of a region that is not carried")
-    reading.relations = kept
-
-
-def ends(relation: Region, ids: Collection[str]) -> tuple[str, str]:
-    """From which to which annotation, of those `ids`, a relation leads; empty where there is none.
-
-    One that leads to a part of an object leads to the object.
-    """
-    first, last = (str(relation.get(key) or "") for key in ("from_id", "to_id"))
-    return _among(first, ids), _among(last, ids)
 
 
 def _among(name: str, ids: Collection[str]) -> str:

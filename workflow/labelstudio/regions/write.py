@@ -14,7 +14,8 @@ from typing import Any
 
 from workflow.errors import FormatError
 from workflow.labelstudio.regions.brush import mask_to_rle
-from workflow.records import Annotation, Point, RotatedBox
+from workflow.project.rows import relation_to_row
+from workflow.records import Annotation, Point, Relation, RotatedBox
 from workflow.shapes import masks
 
 Region = dict[str, Any]
@@ -36,14 +37,14 @@ def to_result(
     *,
     controls: Mapping[str, str] = CONTROLS,
     to_name: str = OBJECT,
-    relations: Iterable[Region] = (),
+    relations: Iterable[Relation] = (),
 ) -> list[Region]:
     """Annotations of an upright `width` x `height` image as regions, each for the control of its type.
 
     An object of several polygons or keypoints becomes a region each, with the ids r, r-part2, r-part3,
     by which `from_result` joins them again. Labels of the whole image become one region of `choices`, or
     of `taxonomy` where only that has a control; it has room for one score, the lowest. `relations` between
-    annotations follow as they are. FormatError for geometry that has no control, or leaves the image.
+    annotations follow. FormatError for geometry that has no control, or leaves the image.
     """
     regions: list[Region] = []
     whole: list[Annotation] = []
@@ -60,7 +61,7 @@ def to_result(
             regions.append(own | head | {"value": value} | _extras(annotation))
     if whole:
         regions.append(_whole_image(whole, controls, to_name, f"r{len(regions)}"))
-    return [*regions, *relations]
+    return [*regions, *map(relation_to_row, relations)]
 
 
 def fit(
