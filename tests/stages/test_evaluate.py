@@ -157,6 +157,29 @@ def published(state: Path, root: Path) -> dict:
     }
 
 
+def unpublished(root: Path) -> tuple[str, bool]:
+    """The same where no database answers."""
+    import os
+
+    os.environ["WORKFLOW_STATE"] = str(root / "state")
+    os.environ["FIFTYONE_DATABASE_URI"] = "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=500"
+    project = make_project(root, "semantic-segmentation")
+    evaluate.run(project, device="cpu")
+    outcome = evaluate.publish(project)
+    return outcome.did, outcome.skipped and evaluate.result(project).report.exists()
+
+
+def test_without_the_apps_database_the_numbers_are_kept(tmp_path):
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        did, kept = pool.submit(unpublished, tmp_path).result(timeout=120)
+    assert did.startswith("not shown in FiftyOne (FiftyOne's database failed: ")
+    assert did.endswith("; the numbers are kept -> make up")
+    assert "\n" not in did and kept
+
+
 @pytest.mark.services
 def test_the_app_shows_what_is_painted(state, tmp_path):
     import multiprocessing

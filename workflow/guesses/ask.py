@@ -20,8 +20,11 @@ Labels = dict[str, list[Annotation]]
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a model said: `model` is its spec, `path` the file of it; `why` says why there is nothing."""
+class Answer:
+    """What a model guesses of the images: `model` is its spec, `path` the file with its guesses.
+
+    `why` says why there are none.
+    """
 
     labels: Labels | None
     model: str = ""
@@ -29,7 +32,7 @@ class Said:
     why: str = ""
 
 
-def ask_base(project: Project, base: str, records: list[ImageRecord], scratch: Path, device: str) -> Said:
+def ask_base(project: Project, base: str, records: list[ImageRecord], scratch: Path, device: str) -> Answer:
     """The model that was fine-tuned, `base`; if it cannot tell the project's classes, the pre-annotators."""
     reasons = []
     for specs in dict.fromkeys([(base,), project.settings.preannotate.models]):
@@ -37,12 +40,12 @@ def ask_base(project: Project, base: str, records: list[ImageRecord], scratch: P
             return ask(project, specs, records, scratch, device)
         except ModelError as error:
             reasons.append(error.problem)
-    return Said(None, why=f"no model before to compare with: {reasons[0]}")
+    return Answer(None, why=f"no model before to compare with: {reasons[0]}")
 
 
 def ask(
     project: Project, specs: tuple[str, ...], records: list[ImageRecord], scratch: Path, device: str
-) -> Said:
+) -> Answer:
     """What models in a row say of the images; kept in scratch, so that a stopped evaluation goes on."""
     name = " > ".join(specs)
     path = scratch / f"{models.slug(name)}.jsonl"
@@ -62,7 +65,7 @@ def ask(
                 write_rows(path, rows())
         finally:
             annotator.close()
-    return Said(read_labels(path), name, path)
+    return Answer(read_labels(path), name, path)
 
 
 def _options(project: Project, specs: Sequence[str], device: str) -> Options:

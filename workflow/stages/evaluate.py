@@ -12,8 +12,8 @@ from PIL import Image
 
 from workflow import metrics, models, services
 from workflow.dataset import parquet
-from workflow.errors import ModelError, StageError
-from workflow.guesses.ask import Labels, Said, ask, ask_base, read_labels
+from workflow.errors import ModelError, ServiceError, StageError
+from workflow.guesses.ask import Answer, Labels, ask, ask_base, read_labels
 from workflow.images import decode
 from workflow.labels import ledger
 from workflow.labels.ledger.account import cost_model, look, thresholds
@@ -76,29 +76,35 @@ def result(project: Project) -> Result:
 
 
 def publish(project: Project) -> Outcome:
-    """Show truth and the models in FiftyOne; nothing is done where it already shows just that."""
+    """Show truth and the models in FiftyOne; nothing is done where it already shows just that.
+
+    The numbers are kept whether or not its database runs: the outcome says what is missing.
+    """
     start = time.perf_counter()
-    state = state_folder(project.workspace)
-    folder = project.runs / train.latest(project)
     truth = _truth(project, SPLITS)
+    records = [r for r in read_catalog(project.catalog) if r.id in truth]
+    folder = project.runs / train.latest(project) / "predictions"
+    files = {model: folder / f"{model}.jsonl" for model in MODELS}
+    fields = {TRUTH: truth} | {m: read_labels(path) for m, path in files.items() if path.exists()}
     tested = _records(project, project.settings.evaluate.split)
-    rows = [r for r in read_catalog(project.catalog) if r.id in truth]
-    said = {m: folder / "predictions" / f"{m}.jsonl" for m in MODELS}
-    fields = {TRUTH: truth} | {m: read_labels(path) for m, path in said.items() if path.exists()}
-    made = publish_dataset(
-        project.name,
-        rows,
-        fields,
-        project.settings.schema,
-        services.fiftyone_environment(state),
-        plan(project).fingerprint(),
-        root=project.images,
-        masks=project.data / "fiftyone",
-        evaluated=[r.id for r in tested],
-    )
-    did = f"{len(rows)} images with {_listed(['truth', *list(fields)[1:]])}"
+    try:
+        built = publish_dataset(
+            project.name,
+            records,
+            fields,
+            project.settings.schema,
+            services.fiftyone_environment(state_folder(project.workspace)),
+            plan(project).fingerprint(),
+            root=project.images,
+            masks=project.data / "fiftyone",
+            evaluated=[r.id for r in tested],
+        )
+    except ServiceError as error:
+        did = f"not shown in FiftyOne ({error.problem}); the numbers are kept -> {error.fix or 'make up'}"
+        return Outcome("fiftyone", time.perf_counter() - start, did, skipped=True)
+    did = f"{len(records)} images with {_listed(['truth', *list(fields)[1:]])}"
     did += f" in the FiftyOne dataset {project.name!r}"
-    return Outcome("fiftyone", time.perf_counter() - start, did, skipped=not made)
+    return Outcome("fiftyone", time.perf_counter() - start, did, skipped=not built)
 
 
 def app_url(project: Project, app: str) -> str:
@@ -117,6 +123,7 @@ def summary_of(numbers: Metrics) -> dict[str, Any]:
 
 
 def _evaluate(project: Project, scratch: Path, device: str) -> str:
+    """Ask the model before and the model after, measure both, write down what they are worth."""
     settings = project.settings
     folder = project.runs / train.latest(project)
     records = _records(project, settings.evaluate.split)
@@ -125,35 +132,44 @@ def _evaluate(project: Project, scratch: Path, device: str) -> str:
             f"the dataset's {settings.evaluate.split} split holds no image",
             "label some of it, pull, workflow dataset",
         )
-    said = {"base": ask_base(project, train.base_spec(project), records, scratch, device)}
-    said["tuned"] = ask(project, (f"run:{folder.name}",), records, scratch, device)
     truth = _truth(project, (settings.evaluate.split,))
+    answers = {
+        "base": ask_base(project, train.base_spec(project), records, scratch, device),
+        "tuned": ask(project, (f"run:{folder.name}",), records, scratch, device),
+    }
     sizes = {r.id: (r.width, r.height) for r in records}
     numbers = {
-        model: metrics.measure(settings.schema, sizes, truth, one.labels)
-        for model, one in said.items()
-        if one.labels is not None
+        model: metrics.measure(settings.schema, sizes, truth, answer.labels)
+        for model, answer in answers.items()
+        if answer.labels is not None
     }
-    _keep_predictions(folder / "predictions", said)
-    card = {"split": settings.evaluate.split, "dataset": dataset.version(project), "task": settings.task}
-    card |= {"before": said["base"].model, "no_before": said["base"].why}
-    told = {m: numbers[m].to_json() if m in numbers else None for m in MODELS}
-    write_json(folder / "metrics.json", card | told)
-    data = _report_data(project, folder, records, truth, said, numbers)
+    _write_down(project, folder, answers, numbers)
+    data = _report_data(project, folder, records, truth, answers, numbers)
     report.write_report(folder / "report.html", data)
-    figures = _told(numbers.get("base"), numbers["tuned"])
-    alone = f"; {said['base'].why}" if said["base"].why else ""
+    figures = _change(numbers.get("base"), numbers["tuned"])
+    alone = f"; {answers['base'].why}" if answers["base"].why else ""
     return f"{folder.name} on {len(records)} {settings.evaluate.split} images: {figures}{alone}"
 
 
-def _told(base: Metrics | None, tuned: Metrics) -> str:
+def _write_down(
+    project: Project, folder: Path, answers: Mapping[str, Answer], numbers: Mapping[str, Metrics]
+) -> None:
+    """Put the guesses and the numbers of both models into the run's folder."""
+    _keep_predictions(folder / "predictions", answers)
+    card: dict[str, Any] = {"split": project.settings.evaluate.split, "dataset": dataset.version(project)}
+    card |= {"task": project.settings.task, "before": answers["base"].model, "no_before": answers["base"].why}
+    card |= {model: numbers[model].to_json() if model in numbers else None for model in MODELS}
+    write_json(folder / "metrics.json", card)
+
+
+def _change(base: Metrics | None, tuned: Metrics) -> str:
     """The first two numbers, before and after."""
     before = {line.key: line.value for line in base.headlines} if base else {}
-    told = []
+    changes = []
     for line in tuned.headlines[:2]:
         was = f"{_shown(before[line.key])} -> " if line.key in before else ""
-        told.append(f"{line.name} {was}{_shown(line.value)}")
-    return ", ".join(told)
+        changes.append(f"{line.name} {was}{_shown(line.value)}")
+    return ", ".join(changes)
 
 
 def _shown(value: float | None) -> str:
@@ -185,13 +201,13 @@ def _checkpoint(project: Project, spec: str) -> Path | str:
         return "absent"
 
 
-def _keep_predictions(folder: Path, said: Mapping[str, Said]) -> None:
-    for name, one in said.items():
+def _keep_predictions(folder: Path, answers: Mapping[str, Answer]) -> None:
+    for name, answer in answers.items():
         path = folder / f"{name}.jsonl"
-        if one.path is None:
+        if answer.path is None:
             path.unlink(missing_ok=True)
         else:
-            write_rows(path, read_rows(one.path))
+            write_rows(path, read_rows(answer.path))
 
 
 def _report_data(
@@ -199,7 +215,7 @@ def _report_data(
     folder: Path,
     records: list[ImageRecord],
     truth: Labels,
-    said: Mapping[str, Said],
+    answers: Mapping[str, Answer],
     numbers: Mapping[str, Metrics],
 ) -> report.ReportData:
     card = train.read_run(project, folder.name)
@@ -210,7 +226,7 @@ def _report_data(
     provenance = {
         "run": folder.name,
         "fine-tuned from": f"{card['base']['spec']} ({card['base']['digest']})",
-        "compared with": said["base"].model or "nothing",
+        "compared with": answers["base"].model or "nothing",
         "device": card["device"],
         "workflow": card["workflow"],
     }
@@ -218,7 +234,7 @@ def _report_data(
         title=project.settings.title,
         base=numbers.get("base"),
         tuned=numbers["tuned"],
-        no_base=said["base"].why,
+        no_base=answers["base"].why,
         split=project.settings.evaluate.split,
         noun=project.settings.schema.task.noun,
         ledger={word: people[word] for word in (*ledger.ACTIONS, "skipped")},
@@ -230,8 +246,8 @@ def _report_data(
         epochs=card["curves"],
         selected_by=card["metric"],
         truth=truth,
-        base_predictions=said["base"].labels or {},
-        tuned_predictions=said["tuned"].labels or {},
+        base_predictions=answers["base"].labels or {},
+        tuned_predictions=answers["tuned"].labels or {},
         load=lambda image: Image.fromarray(decode.from_file(paths[image], limit)),
         names={r.id: r.path for r in records},
         settings=card["settings"],
