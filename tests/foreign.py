@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from workflow.commands import import_
-from workflow.formats.page import FORMATS, Losses, Page, Picture, Reading, Writing
+from workflow.formats.page import FORMATS, Losses, Options, Page, Picture, Reading, Writing
 from workflow.images.decode import SUFFIXES
+from workflow.images.finder import images_below
 from workflow.project.paths import Project, load_project
 from workflow.project.rows import read_catalog, read_rows, read_samples, sample_to_row, write_rows
 from workflow.project.settings import MaskStyle
@@ -55,17 +56,22 @@ def look_up(
     classes: Sequence[str] = ("cat", "dog"),
     keypoints: Sequence[str] = (),
     kind: Kind = "import",
+    options: Options | None = None,
 ) -> tuple[dict[str, Page], Reading]:
     """The pages of a source whose images have those names and sizes, and what was lost and wrong."""
 
     def look(names: Sequence[str]) -> tuple[str, int, int] | None:
-        found = next((n for n in names if n in sizes), None)
+        called = {call: n for n in sizes for call in (str(Path(n).with_suffix("")), n)}
+        found = next((called[name] for name in names if name in called), None)
         return (found, *sizes[found]) if found else None
 
-    def pair(*paths: str) -> str | None:
+    def pair(*paths: str, without: Collection[Path] = ()) -> str | None:
         return next((n for path in paths for n in sizes if str(Path(n).with_suffix("")) == path), None)
 
-    reading = Reading(Schema.of(task, classes, keypoints), Provenance(kind, name), look, pair, SUFFIXES)
+    schema = Schema.of(task, classes, keypoints)
+    reading = Reading(
+        schema, Provenance(kind, name), look, pair, SUFFIXES, images_below, options or Options()
+    )
     return {page.name: page for page in FORMATS[name].load().read(source, reading)}, reading
 
 

@@ -189,17 +189,35 @@ def import_(
     class_map: Annotated[
         list[str] | None, typer.Option(metavar="OLD=NEW", help="Rename a class; OLD= leaves it out.")
     ] = None,
+    match: Annotated[
+        Literal["path", "name"],
+        typer.Option(help="Images are where the source says; or wherever one has the name."),
+    ] = "path",
+    background: Annotated[
+        str | None, typer.Option(metavar="VALUE", help="Masks: what nobody painted; none: 0 is a class.")
+    ] = None,
+    void: Annotated[
+        list[str] | None, typer.Option(metavar="VALUE", help="Masks: pixels that nobody can name.")
+    ] = None,
+    mask_suffix: Annotated[
+        str, typer.Option(metavar="TEXT", help="Masks: what follows the image's name, as _mask.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be; write nothing.")] = False,
 ) -> None:
     """Import labels that another tool wrote, with their images.
 
     Example: workflow import coco instances.json zipcodes --images ~/photos --class-map number=digit
+
+    Example: workflow import masks ~/camvid streets --background none --void 255
     """
     from workflow.commands import import_ as stage
 
     found = _project(project)
     names = stage.parse_class_map(class_map or [])
-    result = stage.run(found, format, source, images, target, names, dry_run)
+    options = stage.Options(
+        by_name=match == "name", background=background, void=tuple(void or ()), mask_suffix=mask_suffix
+    )
+    result = stage.run(found, format, source, images, target, names, dry_run, options)
     _show(result.outcome)
     for line in result.lines:
         print(f"  {line}")

@@ -19,7 +19,7 @@ from tests.foreign import draw, labels, make_project, review_by_truth, take
 from tests.samples import CLASSES, EMPTY, KEYPOINTS, draw_project
 from workflow.commands import export, import_
 from workflow.errors import FormatError, StageError
-from workflow.formats.page import FORMATS
+from workflow.formats.page import FORMATS, Options
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.connection import serve
 from workflow.project.paths import Project
@@ -331,17 +331,40 @@ def test_a_source_lies_in_what_its_format_does(name: str, path: str, problem: st
 
 
 def test_no_path_of_a_source_is_trusted(tmp_path: Path) -> None:
-    project = make_project(tmp_path)
     draw(tmp_path / "secret.png")
     source = _coco(tmp_path / "in", [BOX])
-    for name in ("../secret.png", str(tmp_path / "secret.png"), "x\\..\\..\\secret.png", "C:\\secret.png"):
+    names = ("../secret.png", str(tmp_path / "secret.png"), "x\\..\\..\\secret.png", "C:\\secret.png")
+    for number, name in enumerate(names):
         content = json.loads(source.read_text())
         content["images"][0]["file_name"] = name
         source.write_text(json.dumps(content))
-        with pytest.raises(FormatError) as error:
-            take(project, "coco", source)
-        assert str(error.value) == f"{name!r} leads out of {tmp_path / 'in'} -> mend the source"
-    assert not project.data.exists()
+        project = make_project(tmp_path / f"{number}")
+        assert take(project, "coco", source)[0] == f"1 images that are not there: {name}"
+        assert [p for p, sample in labels(project).items() if sample.state == "reviewed"] == ["b.png"]
+        assert not list(project.images.rglob("*secret*"))
+
+
+def test_an_image_in_another_folder_than_stated_is_not_there(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    source = _coco(tmp_path / "in", [BOX])
+    (tmp_path / "in" / "day2").mkdir()
+    (tmp_path / "in" / "a.png").rename(tmp_path / "in" / "day2" / "1.png")
+    draw(project.images / "2023" / "b.png", 50)
+    (tmp_path / "in" / "b.png").unlink()
+    source.write_text(source.read_text().replace("a.png", "day1/1.png").replace("b.png", "2024/b.png"))
+    with pytest.raises(FormatError) as error:
+        take(project, "coco", source)
+    assert str(error.value) == (
+        f"{source} labels no image that is here: 2 images that are not there: day1/1.png, 2024/b.png; "
+        "2 images that may lie in other folders than the source says (--match name takes them): "
+        "day1/1.png is no day2/1.png, 2024/b.png is no 2023/b.png -> --images DIR"
+    )
+    lines = take(project, "coco", source, options=Options(by_name=True))
+    assert lines[:2] == [
+        "2 images found by their names alone, not where the source says: day2/1.png, 2023/b.png",
+        "1 images of another size than the source says (40x30): 2023/b.png",
+    ]
+    assert [a.box for a in labels(project)["day2/1.png"].annotations] == [(1, 2, 11, 22)]
 
 
 def test_a_name_that_two_images_have_is_refused(tmp_path: Path) -> None:

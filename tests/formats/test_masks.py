@@ -11,7 +11,8 @@ from PIL import Image
 from tests.foreign import draw, labels, look_up, make_project, take, there_and_back
 from workflow.errors import FormatError
 from workflow.formats.masks import voc_colour
-from workflow.formats.page import Page, Reading
+from workflow.formats.page import Options, Page, Reading
+from workflow.project.paths import Project
 from workflow.records import Annotation, Provenance
 from workflow.shapes import masks
 
@@ -20,11 +21,17 @@ PAINTED = np.zeros((30, 40), dtype=np.uint8)
 PAINTED[:, 10:20], PAINTED[5:9, 15:30] = 1, 2
 
 
-def _read(folder: Path, image: Image.Image, labelmap: str = "") -> tuple[dict[str, Page], Reading]:
+ZERO = Options(background="0")
+
+
+def _read(
+    folder: Path, image: Image.Image, labelmap: str = "", options: Options = ZERO
+) -> tuple[dict[str, Page], Reading]:
     image.save(folder / "a.png")
     if labelmap:
         (folder / "labelmap.txt").write_text(labelmap)
-    return look_up("masks", folder, "semantic-segmentation", {"images/a.jpg": (40, 30)})
+    sizes = {"images/a.jpg": (40, 30)}
+    return look_up("masks", folder, "semantic-segmentation", sizes, options=options)
 
 
 def _areas(pages: dict[str, Page]) -> dict[str, list[tuple[str, int]]]:
@@ -74,20 +81,123 @@ def test_what_is_no_png_is_named(tmp_path: Path) -> None:
     assert reading.problems[0].startswith(f"{tmp_path / 'a.png'}: no PNG (")
 
 
-def test_a_value_without_a_class_is_refused_named_or_left_out(tmp_path: Path) -> None:
+def _project(tmp_path: Path, painted: np.ndarray, name: str = "a.png") -> tuple[Project, Path, Path]:
     project = make_project(tmp_path, "semantic-segmentation")
     draw(tmp_path / "photos" / "a.jpg")
+    (tmp_path / "in").mkdir()
+    Image.fromarray(painted).save(tmp_path / "in" / name)
+    return project, tmp_path / "in", tmp_path / "photos"
+
+
+def test_what_0_means_is_asked(tmp_path: Path) -> None:
+    """Read the wrong way, every class would be shifted by one."""
+    project, source, photos = _project(tmp_path, PAINTED)
+    with pytest.raises(FormatError) as error:
+        take(project, "masks", source, images=photos)
+    assert error.value.problem == (
+        f"{source}: say what 0 means: --background 0 (nobody painted it, and 1 is cat) or --background none "
+        "(0 is cat); --void VALUE is nobody's, --class-map VALUE=CLASS names one; "
+        "values: 0 in 1 masks (71.7%), 1 in 1 masks (23.3%), 2 in 1 masks (5.0%)"
+    )
+    assert not project.data.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "areas"),
+    [
+        (Options(background="0"), {"cat": 280, "dog": 60}),
+        (Options(background="none", void=("2",)), {"cat": 860, "dog": 280}),
+        (Options(background="2"), {"cat": 860, "dog": 280}),
+        (Options(background="0", void=("2",)), {"cat": 280}),
+        (Options(class_map={"0": "", "1": "dog", "2": "cat"}), {"dog": 280, "cat": 60}),
+        (Options(background="0", class_map={"2": "cat"}), {"cat": 340}),
+    ],
+)
+def test_people_say_what_values_mean(options: Options, areas: dict[str, int], tmp_path: Path) -> None:
+    project, source, photos = _project(tmp_path, PAINTED)
+    take(project, "masks", source, images=photos, options=options, class_map=options.class_map)
+    sample = labels(project)["a.jpg"]
+    assert {a.label: masks.area(a.mask) for a in sample.annotations if a.mask} == areas
+
+
+@pytest.mark.parametrize("background", ["0", "none"])
+def test_a_value_without_a_class_is_refused_with_all_there_are(background: str, tmp_path: Path) -> None:
     painted = PAINTED.copy()
     painted[:3] = 255
-    (tmp_path / "in").mkdir()
-    Image.fromarray(painted).save(tmp_path / "in" / "a.png")
-    with pytest.raises(FormatError, match=r"labels that are no class of pets: '255' \(1\) -> .*'255=CLASS'"):
-        take(project, "masks", tmp_path / "in", images=tmp_path / "photos")
-    lines = take(project, "masks", tmp_path / "in", images=tmp_path / "photos", class_map={"255": ""})
-    assert lines == ["1 annotations of classes that --class-map leaves out: a.jpg"]
-    take(project, "masks", tmp_path / "in", images=tmp_path / "photos", class_map={"255": "dog"})
+    project, source, photos = _project(tmp_path, painted)
+    with pytest.raises(FormatError) as error:
+        take(project, "masks", source, images=photos, options=Options(background=background))
+    missing = "255" if background == "0" else "2, 255"
+    assert f": no class has the value {missing}; --void VALUE is nobody's" in error.value.problem
+    assert "values: 0 in 1 masks (" in error.value.problem
+    assert "255 in 1 masks (10.0%)" in error.value.problem
+    void = Options(background="0", void=("255",))
+    lines = take(project, "masks", source, images=photos, options=void)
+    assert lines == ["120 pixels that are void, now background: a.jpg"]
+    named = {"255": "dog"}
+    take(project, "masks", source, images=photos, options=ZERO, class_map=named)
     areas = [masks.area(a.mask) for a in labels(project)["a.jpg"].annotations if a.mask]
     assert areas == [280 - 30, 60 + 120]
+
+
+def test_a_mask_that_is_void_all_over_says_nothing(tmp_path: Path) -> None:
+    project, source, photos = _project(tmp_path, np.full((30, 40), 255, dtype=np.uint8))
+    with pytest.raises(FormatError, match="has no painted classes|has no .* for semantic-segmentation"):
+        take(project, "masks", source, images=photos, options=Options(background="0", void=("255",)))
+
+
+def test_a_mask_without_its_image_is_no_image(tmp_path: Path) -> None:
+    project = make_project(tmp_path, "semantic-segmentation")
+    draw(tmp_path / "in" / "images" / "a.png")
+    (tmp_path / "in" / "masks").mkdir()
+    for name in ("a.png", "c.png"):
+        Image.fromarray(PAINTED).save(tmp_path / "in" / "masks" / name)
+    assert take(project, "masks", tmp_path / "in", options=ZERO) == ["1 images that are not there: c"]
+    assert list(labels(project)) == ["images/a.png"]
+
+
+@pytest.mark.parametrize("masks_lie_in", ["masks", "."])
+def test_masks_may_have_a_suffix_of_their_own(masks_lie_in: str, tmp_path: Path) -> None:
+    project = make_project(tmp_path, "semantic-segmentation")
+    draw(tmp_path / "in" / ("images" if masks_lie_in == "masks" else ".") / "a.jpg")
+    (tmp_path / "in" / masks_lie_in).mkdir(exist_ok=True)
+    Image.fromarray(PAINTED).save(tmp_path / "in" / masks_lie_in / "a_mask.png")
+    with pytest.raises(FormatError) as error:
+        take(project, "masks", tmp_path / "in", options=ZERO)
+    assert error.value.problem == (
+        f"{tmp_path / 'in'} labels no image that is here: 1 images that are not there: a_mask; "
+        "1 masks whose names end alike (--mask-suffix _mask takes that off)"
+    )
+    told = Options(background="0", mask_suffix="_mask")
+    assert take(project, "masks", tmp_path / "in", options=told) == []
+    assert [len(sample.annotations) for sample in labels(project).values()] == [2]
+
+
+def test_vocs_masks_lie_beside_their_images(tmp_path: Path) -> None:
+    project = make_project(tmp_path, "semantic-segmentation")
+    draw(tmp_path / "in" / "JPEGImages" / "a.jpg")
+    for name in ("SegmentationClass", "SegmentationObject"):
+        (tmp_path / "in" / name).mkdir()
+        Image.fromarray(PAINTED).save(tmp_path / "in" / name / "a.png")
+    assert take(project, "masks", tmp_path / "in", options=ZERO) == []
+    assert list(labels(project)) == ["JPEGImages/a.jpg"]
+
+
+def test_a_mask_of_another_size_is_left_out(tmp_path: Path) -> None:
+    project, source, photos = _project(tmp_path, np.zeros((29, 40), dtype=np.uint8))
+    with pytest.raises(FormatError, match=r"1 images of another size than the source says \(40x29\): a.jpg"):
+        take(project, "masks", source, images=photos, options=ZERO)
+    assert not project.data.exists()
+
+
+def test_what_the_background_is_must_be_a_value(tmp_path: Path) -> None:
+    project, source, photos = _project(tmp_path, PAINTED)
+    with pytest.raises(FormatError) as error:
+        take(project, "masks", source, images=photos, options=Options(background="sky"))
+    assert str(error.value) == (
+        "--background 'sky' is neither a value nor none -> "
+        "--background 0, or --background none where 0 is a class"
+    )
 
 
 def test_layers_are_written_one_over_the_other_in_vocs_colours(tmp_path: Path) -> None:

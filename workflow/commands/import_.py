@@ -17,7 +17,7 @@ from typing import Literal
 
 from workflow.commands.import_source import Entry, read_source, resolve
 from workflow.errors import FormatError
-from workflow.formats.page import Losses
+from workflow.formats.page import Losses, Options
 from workflow.labels import history
 from workflow.labels.renames import lock_schema
 from workflow.project.paths import Project
@@ -57,11 +57,13 @@ def run(
     target: Target = "labels",
     class_map: Mapping[str, str] | None = None,
     dry_run: bool = False,
+    options: Options | None = None,
 ) -> Result:
     """Bring the labels at `source`, of the format `name`, into labels.jsonl or predictions/import-*.jsonl.
 
     Images are looked for below `images`, beside the source, and in the project; those that are not in the
     project are copied there. `class_map` renames the source's classes; one that it leads to "" is left out.
+    `options` are what people say of the source that it does not say itself.
     FormatError where the source is broken, has other classes or does not fit the task: then nothing is done.
     """
     start = time.perf_counter()
@@ -69,7 +71,8 @@ def run(
     source = resolve(project, name, source)
     title = name if labels else _title(name, source)
     provenance = Provenance("import" if labels else "model", title)
-    entries, losses = read_source(project, name, source, images, provenance, class_map or {})
+    options = replace(options or Options(), class_map=class_map or {})
+    entries, losses = read_source(project, name, source, images, provenance, options)
     copied = 0
     if not dry_run:
         lock_schema(project)

@@ -6,15 +6,16 @@ All that is wrong with it is said at once, and all that cannot be carried is cou
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from workflow.errors import FormatError, StageError
 from workflow.formats.fit import fit
-from workflow.formats.page import Losses, Page, Reading, format_for
+from workflow.formats.mask_values import check_background
+from workflow.formats.page import Losses, Options, Page, Reading, format_for
 from workflow.images.decode import SUFFIXES
-from workflow.images.finder import QUARTER, Finder, Measured
+from workflow.images.finder import QUARTER, Finder, Measured, images_below
 from workflow.project.paths import Project
 from workflow.project.rows import Row, annotation_to_row, file_digest
 from workflow.records import Annotation, Provenance, Relation, Split
@@ -23,6 +24,7 @@ from workflow.shapes.turn import upright
 
 # How many of a source's problems are printed.
 MOST = 20
+ELSEWHERE = "images that may lie in other folders than the source says (--match name takes them)"
 
 
 @dataclass
@@ -45,17 +47,21 @@ def read_source(
     source: Path,
     images: Path | None,
     provenance: Provenance,
-    class_map: Mapping[str, str],
+    options: Options,
 ) -> tuple[list[Entry], Losses]:
     """The images of a source with their annotations, and what could not be carried.
 
     FormatError where the source is broken, has other classes or does not fit the task.
     """
-    settings = project.settings
-    finder = Finder(_folders(project, name, source, images))
-    reading = Reading(settings.schema, provenance, finder.look, finder.pair, SUFFIXES)
-    pages = _pages(name, source, reading, class_map)
+    if wrong := check_background(options):
+        raise FormatError(wrong, "--background 0, or --background none where 0 is a class")
+    finder = Finder(_folders(source, images), project.images, options.by_name)
+    schema = project.settings.schema
+    ways = (finder.look, finder.pair, SUFFIXES, images_below)
+    reading = Reading(schema, provenance, *ways, options)
+    pages = _pages(name, source, reading)
     entries = _entries(pages, finder, reading)
+    _tell_names(finder, reading.losses)
     _refuse(project, source, pages, entries, [*finder.problems, *reading.problems], reading.losses)
     return entries, reading.losses
 
@@ -75,18 +81,26 @@ def resolve(project: Project, name: str, source: Path) -> Path:
     return source
 
 
-def _folders(project: Project, name: str, source: Path, images: Path | None) -> list[Path]:
-    """Where to look for images, first things first."""
+def _folders(source: Path, images: Path | None) -> list[Path]:
+    """Where people say the images of a source are, first things first."""
     if images is None:
-        return [source if source.is_dir() else source.parent, project.images]
+        return [source if source.is_dir() else source.parent]
     images = images.expanduser().resolve()
     if not images.is_dir():
         raise StageError(f"--images {images} is no folder")
-    return [images, *([source] if source.is_dir() else []), project.images]
+    return [images, *([source] if source.is_dir() else [])]
 
 
-def _pages(name: str, source: Path, reading: Reading, class_map: Mapping[str, str]) -> list[Page]:
-    pages = []
+def _tell_names(finder: Finder, losses: Losses) -> None:
+    """Count the images that only their names lead to, taken or not."""
+    for path in finder.by_name_alone:
+        losses.add("images found by their names alone, not where the source says", path)
+    for name, path in finder.elsewhere.items() if not finder.by_name else ():
+        losses.add(ELSEWHERE, f"{name} is no {path}")
+
+
+def _pages(name: str, source: Path, reading: Reading) -> list[Page]:
+    pages, class_map = [], reading.options.class_map
     for page in format_for(name, reading.schema.task.name).load().read(source, reading):
         renamed = [replace(a, label=class_map.get(a.label, a.label) or "-") for a in page.annotations]
         dropped = [class_map.get(a.label) == "" for a in page.annotations]
@@ -136,16 +150,17 @@ def _relations(page: Page, annotations: Sequence[Annotation]) -> list[Relation]:
 
 def _turned(annotations: list[Annotation], page: Page, image: Measured) -> list[Annotation] | None:
     """Annotations in pixels of the upright image; None where the source means another image."""
-    if not page.states_size or not any(a.geometry for a in annotations):
+    drawn = any(a.geometry for a in annotations)
+    if not page.states_size or (annotations and not drawn):
         return annotations
-    turned = image.orientation in QUARTER
-    if (page.width, page.height) == (image.width, image.height):
+    turned, stated = image.orientation in QUARTER, (page.width, page.height)
+    if stated == (image.width, image.height):
         # Nothing tells which way up a source saw what has the same size either way.
-        either = image.orientation != 1 and (not turned or page.width == page.height)
+        either = drawn and image.orientation != 1 and (not turned or page.width == page.height)
         page.lose("images that EXIF turns or mirrors, taken as labeled upright", either)
         return annotations
-    if turned and (page.width, page.height) == (image.height, image.width):
-        page.lose("images labeled as stored, their labels now upright as EXIF says")
+    if turned and stated == (image.height, image.width):
+        page.lose("images labeled as stored, their labels now upright as EXIF says", drawn)
         return [upright(a, image.orientation, page.width, page.height) for a in annotations]
     page.lose(f"images of another size than the source says ({page.width}x{page.height})")
     return None

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
 import orjson
 
 from workflow.formats.page import Picture, Reading, Writing
+
+# What people call folders of labels: images lie beside such a folder, not in another of that name.
+LABELS = re.compile(
+    r"anns?|annot.*|.*labels?.*|.*xmls?|.*jsons?|.*masks?.*|voc.*|gt|ground.?truth|targets?|seg.*",
+    re.IGNORECASE,
+)
+
+
+def images_folder(labels: PurePath) -> PurePosixPath:
+    """Where the images of a folder of labels are, by their common folders: `ann/day1` is `day1`."""
+    return PurePosixPath(*(part for part in labels.parts if not LABELS.fullmatch(part)))
+
+
+def beside(folder: PurePath, name: str) -> str:
+    """A name that is relative to `folder`, or that of another machine, as it is."""
+    name = name.replace("\\", "/")
+    return name if re.match(r"/|[A-Za-z]:|[a-z0-9]+://", name) else os.path.normpath(folder / name)
 
 
 def unique_names(pictures: Sequence[Picture]) -> list[str]:

@@ -15,7 +15,7 @@ from workflow.formats.page import SPLITS, Page, Picture, Reading, Writing
 
 def read(source: Path, reading: Reading) -> Iterator[Page]:
     """A page for each image in a class's folder; what lies beside those folders has no label."""
-    for path in reading.images_below(source):
+    for path in reading.below(source):
         parts = path.relative_to(source).parts
         split = SPLITS.get(parts[0].lower()) if len(parts) > 2 else None
         own = parts[1:] if split else parts

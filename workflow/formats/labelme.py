@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from workflow.formats.files import copy_images, parse_json
+from workflow.formats.files import beside, copy_images, images_folder, parse_json
 from workflow.formats.page import Page, Picture, Reading, Writing
 from workflow.project.rows import write_bytes
 from workflow.records import Annotation
@@ -49,7 +48,7 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
 def _names(path: Path, source: Path, content: Json) -> list[str]:
     """Where the image is: the file says it relative to itself."""
     below = path.parent.relative_to(source)
-    return [os.path.normpath(below / str(content["imagePath"]).replace("\\", "/"))]
+    return [beside(folder, str(content["imagePath"])) for folder in (below, images_folder(below))]
 
 
 def _read(page: Page, content: Json) -> None:

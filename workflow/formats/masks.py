@@ -1,12 +1,12 @@
 """Semantic masks as PNG: an image's mask has its name, and a pixel's value or colour is its class.
 
-Value 0 is background, k the k-th class of the project. Where `labelmap.txt` lies in the folder, as CVAT and
-Datumaro write it, it names the colours instead: `name:red,green,blue::`. A value without a class is read as a
-class of that number's name, so that --class-map can say what it means.
+Where `labelmap.txt` lies in the folder, as CVAT and Datumaro write it, it names the colours:
+`name:red,green,blue::`. Without it people say what the values mean (`mask_values`).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from workflow.errors import FormatError
 from workflow.formats.files import copy_images
+from workflow.formats.mask_values import Values, lose_void
 from workflow.formats.page import Page, Picture, Reading, Writing
 from workflow.shapes import masks
 from workflow.tasks import BACKGROUND
@@ -22,64 +23,87 @@ from workflow.tasks import BACKGROUND
 Colour = tuple[int, int, int]
 MOST_CLASSES = 255
 LABELMAP = "labelmap.txt"
+# Where masks lie, and where the images do beside them.
+FOLDERS = ("masks", "SegmentationClass")
+IMAGES = ("images", "JPEGImages")
 
 
 def read(source: Path, reading: Reading) -> Iterator[Page]:
-    """A page for each PNG of `source`/masks, or of `source` where it has no such folder."""
+    """A page for each PNG of `source`/masks (VOC's and CVAT's SegmentationClass), or of `source` itself."""
     colours = _labelmap(source / LABELMAP, reading)
-    folder = source / "masks" if (source / "masks").is_dir() else source
-    for path in sorted(folder.rglob("*.png")):
-        stem = path.relative_to(folder).with_suffix("").as_posix()
-        name = reading.pair(f"images/{stem}", stem)
-        painted = _painted(path, reading)
-        if painted is None:
+    folder = next((source / name for name in FOLDERS if (source / name).is_dir()), source)
+    suffix, values = reading.options.mask_suffix, Values(reading)
+    pngs = [path for path in reading.below(folder) if path.suffix.lower() == ".png"]
+    paths = [path for path in pngs if path.stem.endswith(suffix)]
+    without = set(paths)
+    unpaired: list[str] = []
+    for path in paths:
+        stem = path.relative_to(folder).with_suffix("").as_posix().removesuffix(suffix)
+        name = reading.pair(*(f"{images}/{stem}" for images in IMAGES), stem, without=without)
+        if name is None:
+            unpaired.append(stem)
             continue
-        page = reading.page(name or stem, size=painted.shape[1::-1])
-        if page is None:
-            continue
-        if colours:
-            _by_colour(page, _rgb(path), colours, path)
-        elif painted.ndim == 2:
-            _by_value(page, painted)
-        else:
-            reading.problems.append(f"{path}: is in colour, and {LABELMAP} does not say what they mean")
-        yield page
+        page = _page(path, name, reading, colours, values)
+        if page is not None:
+            yield page
+    _tell_unpaired(unpaired, reading)
+    values.refuse_unknown(source)
 
 
-def _painted(path: Path, reading: Reading) -> Any:
-    """The values (height, width), or colours (height, width, 3 or 4); None, and a problem, where broken."""
+def _page(path: Path, name: str, reading: Reading, colours: dict[Colour, str], values: Values) -> Page | None:
+    """The page of one mask; None, and a problem, where it is no PNG or its colours have no names."""
     from PIL import Image
 
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            return np.asarray(image)
+            page = reading.page(name, size=image.size)
+            if page is None or not _fits(page):
+                return page
+            if not colours and len(image.getbands()) > 1:
+                reading.problems.append(f"{path}: is in colour, and {LABELMAP} does not say what they mean")
+                return None
+            painted = np.asarray(image.convert("RGB") if colours else image)
     except (OSError, ValueError, SyntaxError) as error:
         reading.problems.append(f"{path}: no PNG ({error})")
         return None
+    if colours:
+        _by_colour(page, painted, colours, path)
+    else:
+        values.paint(page, painted)
+    return page
 
 
-def _rgb(path: Path) -> Any:
-    from PIL import Image
-
-    with Image.open(path, formats=["PNG"]) as image:
-        return np.asarray(image.convert("RGB"))
-
-
-def _by_value(page: Page, painted: Any) -> None:
-    classes = page.reading.schema.classes
-    for value in np.unique(painted).tolist():
-        if value:
-            label = classes[value - 1] if value <= len(classes) else str(int(value))
-            page.mask(label, painted == value)
+def _fits(page: Page) -> bool:
+    """Whether a mask has its image's size, one way up or the other; else its pixels are not even read."""
+    found = page.reading.look([page.name])
+    return found is not None and {page.width, page.height} == set(found[1:])
 
 
 def _by_colour(page: Page, painted: Any, colours: dict[Colour, str], path: Path) -> None:
-    for colour in np.unique(painted.reshape(-1, 3), axis=0).tolist():
-        label = colours.get(tuple(colour))
+    codes = painted.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.int32)
+    # Marking 2^24 colours is quicker than sorting the pixels.
+    marks = np.zeros(1 << 24, dtype=bool)
+    marks[codes] = True
+    for code in np.flatnonzero(marks).tolist():
+        colour = (code >> 16, code >> 8 & 255, code & 255)
+        label = colours.get(colour)
         if label is None:
             page.reading.problems.append(f"{path}: {LABELMAP} has no colour {','.join(map(str, colour))}")
+        elif label in page.reading.options.void:
+            lose_void(page, int((codes == code).sum()))
         elif label != BACKGROUND:
-            page.mask(label, (painted == colour).all(axis=2))
+            page.mask(label, codes == code)
+
+
+def _tell_unpaired(stems: Sequence[str], reading: Reading) -> None:
+    """Count masks without an image; where their names end alike, say how to tell the images'."""
+    for stem in stems:
+        reading.losses.add("images that are not there", stem)
+    alike = os.path.commonprefix([stem[::-1] for stem in stems])[::-1]
+    start = max(alike.rfind(sign) for sign in "_-. ")
+    if start >= 0:
+        reason = f"masks whose names end alike (--mask-suffix {alike[start:]} takes that off)"
+        reading.losses.add(reason, count=len(stems))
 
 
 def _labelmap(path: Path, reading: Reading) -> dict[Colour, str]:

@@ -171,13 +171,31 @@ class Page:
         return cut is not None
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the person who imports says of a source that it does not say itself.
+
+    `by_name` takes images by their names alone. Of masks: the values, or names in a label map, that are
+    `void`; the value of the `background`, or "none" where 0 is the first class; and what follows an image's
+    name in its mask's. `class_map` leads from the source's classes to the project's, or to "" for none.
+    `lossy` imports although most of the labels cannot be carried.
+    """
+
+    by_name: bool = False
+    background: str | None = None
+    void: tuple[str, ...] = ()
+    mask_suffix: str = ""
+    class_map: Mapping[str, str] = field(default_factory=dict)
+    lossy: bool = False
+
+
 @dataclass
 class Reading:
     """What a project wants of a foreign source, and what was lost or wrong there.
 
     `look` finds an image by the names a source may give it, and says its own name and upright size;
-    `pair` finds it by what its path may be without the suffix. `suffixes` are
-    those of images, in lower case.
+    `pair` finds it by what its path may be without the suffix; `below` lists the images below a folder.
+    `suffixes` are those of images, in lower case.
     """
 
     schema: Schema
@@ -185,6 +203,8 @@ class Reading:
     look: Callable[[Sequence[str]], tuple[str, int, int] | None]
     pair: Callable[..., str | None]
     suffixes: Collection[str]
+    below: Callable[[Path], list[Path]]
+    options: Options = Options()
     losses: Losses = field(default_factory=Losses)
     problems: list[str] = field(default_factory=list)
 
@@ -194,9 +214,6 @@ class Reading:
 
     def is_image(self, name: str) -> bool:
         return PurePath(name).suffix.lower() in self.suffixes
-
-    def images_below(self, folder: Path) -> list[Path]:
-        return sorted(path for path in folder.rglob("*") if self.is_image(path.name))
 
     def page(self, *names: str, size: tuple[int, int] | None = None) -> Page | None:
         """The page of the image of the first of `names` that is there; None, counted, where none is.

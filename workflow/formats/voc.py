@@ -7,11 +7,11 @@ written as today's tools have them, the edges of the box in pixels from 0, and n
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
-from workflow.formats.files import copy_images, exact, parse_xml, write_xml
+from workflow.formats.files import beside, copy_images, exact, images_folder, parse_xml, write_xml
 from workflow.formats.page import Page, Picture, Reading, Writing
 
 # Marks of an object that no annotation has.
@@ -29,15 +29,25 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
             reading.problems.append(f"{path}: <{root.tag}> is no VOC <annotation>")
             continue
         try:
-            names = [name for name in (root.findtext("filename"), reading.pair(path.stem)) if name]
             size = (int(_number(root, "size/width")), int(_number(root, "size/height")))
-            page = reading.page(*names or [path.stem], size=size)
+            page = reading.page(*_names(path.relative_to(source), root.findtext("filename")), size=size)
             if page is not None:
                 for number, one in enumerate(root.findall("object"), 1):
                     _read(page, one, number)
                 yield page
         except ValueError as error:
             reading.problems.append(f"{path}: {error}")
+
+
+def _names(path: Path, said: str | None) -> list[str]:
+    """Where an image may be: as <filename> says, or called as its XML file, in the folder of both.
+
+    The devkit has its masks beside JPEGImages, under the same names.
+    """
+    folder, name = images_folder(path.parent), (said or "").replace("\\", "/")
+    renamed = (PurePosixPath(name).parent / path.stem).as_posix()
+    names = [beside(folder, name) for name in dict.fromkeys((name, renamed)) if name]
+    return [*(f"JPEGImages/{name}" for name in names), *names]
 
 
 def _read(page: Page, one: Any, number: int) -> None:

@@ -67,7 +67,7 @@ def _names(data: Json, reading: Reading) -> Iterator[str]:
         if reading.is_image(path):
             yield path
             # The server puts eight digits before the name of an uploaded file.
-            yield re.sub(r"^[0-9a-f]{8}-", "", Path(path).name)
+            yield re.sub(r"(^|/)[0-9a-f]{8}-([^/]*)$", r"\1\2", path)
 
 
 def _chosen(task: Json, reading: Reading, name: str) -> Json | None:

@@ -103,7 +103,7 @@ def _pairs(source: Path, data: dict[str, Any], reading: Reading) -> Iterator[tup
     done: set[Path] = set()
     told: set[Path] = set()
     for folder, split in listed or [(source / "images", None)]:
-        for path in reading.images_below(folder):
+        for path in reading.below(folder):
             if path not in done:
                 done.add(path)
                 yield path.relative_to(source).as_posix(), _label_file(path, source), split

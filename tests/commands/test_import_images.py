@@ -1,0 +1,182 @@
+"""Which image a label goes to, in every format; none that is another's, none that is not there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.foreign import draw, labels, make_project, take
+from workflow.errors import FormatError
+from workflow.formats.page import Options
+from workflow.project.paths import Project
+
+VOC = (
+    "<annotation><filename>{}</filename><size><width>40</width><height>30</height></size><object><name>cat</name>"
+    "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>11</xmax><ymax>22</ymax></bndbox></object></annotation>"
+)
+
+
+def _coco(folder: Path, name: str) -> Path:
+    image = {"id": 1, "file_name": name, "width": 40, "height": 30}
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20]}
+    content = {"images": [image], "annotations": [box], "categories": [{"id": 1, "name": "cat"}]}
+    return _write(folder / "coco.json", json.dumps(content))
+
+
+def _csv(folder: Path, name: str) -> Path:
+    return _write(folder / "labels.csv", f"image,label\n{name},cat\n")
+
+
+def _cvat(folder: Path, name: str) -> Path:
+    box = '<box label="cat" xtl="1" ytl="2" xbr="11" ybr="22"/>'
+    image = f'<image id="0" name="{name}" width="40" height="30">{box}</image>'
+    return _write(folder / "cvat.xml", f"<annotations>{image}</annotations>")
+
+
+def _label_studio(folder: Path, name: str) -> Path:
+    value = {"x": 2.5, "y": 5, "width": 25, "height": 50, "rectanglelabels": ["cat"]}
+    region = {"id": "r", "type": "rectanglelabels", "from_name": "label", "to_name": "image", "value": value}
+    task = {"id": 1, "data": {"image": f"/data/local-files/?d={name}"}, "annotations": [{"result": [region]}]}
+    return _write(folder / "tasks.json", json.dumps([task]))
+
+
+def _labelme(folder: Path, name: str) -> Path:
+    shape = {"label": "cat", "points": [[1, 2], [11, 22]], "shape_type": "rectangle"}
+    content = {"shapes": [shape], "imagePath": name, "imageWidth": 40, "imageHeight": 30}
+    _write(folder / Path(name).with_suffix(".json").name, json.dumps(content))
+    return folder
+
+
+def _masks(folder: Path, name: str) -> Path:
+    path = (folder / "masks" / name).with_suffix(".png")
+    path.parent.mkdir(parents=True)
+    Image.fromarray(np.ones((30, 40), dtype=np.uint8)).save(path)
+    _write(folder / "labelmap.txt", "background:0,0,0::\ncat:1,1,1::\n")
+    return folder
+
+
+def _voc(folder: Path, name: str) -> Path:
+    _write(folder / "ann" / Path(name).with_suffix(".xml"), VOC.format(Path(name).name))
+    return folder
+
+
+def _voc_name(folder: Path, name: str) -> Path:
+    _write(folder / Path(name).with_suffix(".xml").name, VOC.format(name))
+    return folder
+
+
+def _yolo(folder: Path, name: str) -> Path:
+    _write(folder / "labels" / Path(name).with_suffix(".txt"), "0 0.5 0.5 0.5 0.5\n")
+    _write(folder / "classes.txt", "cat\n")
+    return folder
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+SOURCES = {
+    "coco": (_coco, "detection"),
+    "csv": (_csv, "classification"),
+    "cvat": (_cvat, "detection"),
+    "label-studio": (_label_studio, "detection"),
+    "labelme": (_labelme, "detection"),
+    "masks": (_masks, "semantic-segmentation"),
+    "voc": (_voc, "detection"),
+    "voc-filename": (_voc_name, "detection"),
+    "yolo": (_yolo, "detection"),
+}
+
+
+def _project(root: Path, source: str) -> tuple[Project, str]:
+    return make_project(root, SOURCES[source][1]), source.removesuffix("-filename")
+
+
+def _labeled(project: Project) -> list[str]:
+    return [path for path, sample in labels(project).items() if sample.annotations]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("place", ["in/day2/1.png", "projects/pets/data/images/2023/1.png"])
+def test_an_image_of_another_folder_is_not_taken(source: str, place: str, tmp_path: Path) -> None:
+    project, name = _project(tmp_path, source)
+    path = SOURCES[source][0](tmp_path / "in", "day1/1.png")
+    draw(tmp_path / place)
+    with pytest.raises(FormatError) as error:
+        take(project, name, path)
+    assert "labels no image that is here: 1 images that are not there: " in error.value.problem
+    assert f" is no {place.removeprefix('in/').removeprefix('projects/pets/data/images/')}" in str(
+        error.value
+    )
+    assert not project.labels.exists()
+    lines = take(project, name, path, options=Options(by_name=True))
+    assert any(line.startswith("1 images found by their names alone") for line in lines)
+    assert len(_labeled(project)) == 1
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_an_image_is_found_by_the_folders_that_there_are(source: str, tmp_path: Path) -> None:
+    """Below the folder that is given, in a folder more, or with all of its folders gone."""
+    for number, place in enumerate(("day1/1.png", "photos/day1/1.png", "1.png")):
+        root = tmp_path / str(number)
+        project, name = _project(root, source)
+        path = SOURCES[source][0](root / "in", "day1/1.png")
+        draw(root / "elsewhere" / place)
+        take(project, name, path, images=root / "elsewhere")
+        assert _labeled(project) == [place]
+
+
+@pytest.mark.parametrize("source", ["coco", "csv", "cvat"])
+@pytest.mark.parametrize(
+    "name",
+    ["/home/me/set/day1/1.png", "D:/set/day1/1.png", "..\\..\\set\\day1\\1.png", "/data/upload/4/1.png"],
+)
+def test_another_machines_paths_are_matched_from_their_ends(source: str, name: str, tmp_path: Path) -> None:
+    project, format = _project(tmp_path, source)
+    draw(tmp_path / "in" / ("images" if "upload" in name else "day1") / "1.png")
+    take(project, format, SOURCES[source][0](tmp_path / "in", name))
+    assert len(_labeled(project)) == 1
+
+
+def test_a_folder_of_labelme_beside_its_images(tmp_path: Path) -> None:
+    for number, name in enumerate(("..\\imgs\\a.png", "../imgs/a.png", "a.png")):
+        project = make_project(tmp_path / str(number))
+        folder = _labelme(tmp_path / str(number) / "in" / "ann", "a.png")
+        draw(folder.parent / "imgs" / "a.png")
+        content = json.loads((folder / "a.json").read_text()) | {"imagePath": name}
+        (folder / "a.json").write_text(json.dumps(content))
+        take(project, "labelme", folder, images=folder.parent / "imgs")
+        assert _labeled(project) == ["a.png"]
+        again = make_project(tmp_path / str(number) / "again")
+        take(again, "labelme", folder.parent)
+        assert _labeled(again) == ["imgs/a.png"]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_vocs_devkit_as_it_is_unpacked(suffix: str, tmp_path: Path) -> None:
+    """Its masks have the images' names."""
+    project, folder = make_project(tmp_path), tmp_path / "VOCdevkit" / "VOC2012"
+    _write(folder / "Annotations" / "1.xml", VOC.format(f"1.{suffix}"))
+    draw(folder / "JPEGImages" / f"1.{suffix}")
+    for name in ("SegmentationClass", "SegmentationObject"):
+        draw(folder / name / "1.png", 41)
+    take(project, "voc", folder)
+    assert _labeled(project) == [f"JPEGImages/1.{suffix}"]
+
+
+def test_names_with_accents_are_one_however_they_are_spelled(tmp_path: Path) -> None:
+    for source in ("coco", "csv", "cvat"):
+        project, name = _project(tmp_path / source, source)
+        draw(tmp_path / source / "in" / "Cafe\N{COMBINING ACUTE ACCENT}.png")
+        take(
+            project,
+            name,
+            SOURCES[source][0](tmp_path / source / "in", "Caf\N{LATIN SMALL LETTER E WITH ACUTE}.png"),
+        )
+        assert len(_labeled(project)) == 1
