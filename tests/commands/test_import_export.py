@@ -56,12 +56,12 @@ def _shapes(annotations: Sequence[Annotation]) -> list[tuple]:
     return sorted(_shape(a, annotations) for a in annotations)
 
 
-def _assert_same(found: Sequence[Annotation], wanted: Sequence[Annotation]) -> None:
+def _assert_same(found: Sequence[Annotation], wanted: Sequence[Annotation], slack: float = 1e-6) -> None:
     for (label, numbers, owner), (label_2, numbers_2, owner_2) in zip(
         _shapes(found), _shapes(wanted), strict=True
     ):
         assert (label, owner) == (label_2, owner_2)
-        assert numbers == pytest.approx(numbers_2, abs=1e-6)
+        assert numbers == pytest.approx(numbers_2, abs=slack)
 
 
 @pytest.mark.parametrize(("name", "task"), HOLDS, ids=lambda v: str(v))
@@ -72,10 +72,10 @@ def test_what_is_exported_is_imported_again(name: str, task: TaskName, tmp_path:
     unlabeled = {f"shapes-{EMPTY:02d}.png", "shapes-03.png"} if task == "classification" else set()
     if name not in ("folder", "yolo"):
         unlabeled = set()
-    assert (
-        lines
-        == [f"{len(unlabeled)} images without a label: {', '.join(sorted(unlabeled))}"][: len(unlabeled)]
-    )
+    notes = "no image is in val, which ultralytics needs: train stands in for it"
+    assert [line for line in lines if name != "yolo" or line != notes] == [
+        f"{len(unlabeled)} images without a label: {', '.join(sorted(unlabeled))}"
+    ][: len(unlabeled)]
     other = make_project(tmp_path / "b", task, CLASSES, KEYPOINTS if task == "keypoints" else ())
     result = import_.run(other, name, target, project.images)
     assert [line for line in result.lines if not line.startswith("no image shows")] == []
@@ -84,7 +84,8 @@ def test_what_is_exported_is_imported_again(name: str, task: TaskName, tmp_path:
     assert found.keys() == wanted.keys() - unlabeled
     for path, sample in found.items():
         assert (sample.state, sample.meta["imported"]) == ("reviewed", name)
-        _assert_same(sample.annotations, wanted[path].annotations)
+        # YOLO's numbers have six digits, of images of 96 pixels.
+        _assert_same(sample.annotations, wanted[path].annotations, 1e-4 if name == "yolo" else 1e-6)
         assert all(a.provenance.kind == "import" and a.provenance.name == name for a in sample.annotations)
     assert import_.run(other, name, target, project.images).outcome.skipped
 

@@ -192,6 +192,8 @@ def test_what_is_written_names_its_classes_and_points(tmp_path: Path) -> None:
     assert yaml.safe_load((tmp_path / "out" / "data.yaml").read_text()) == {
         "names": {0: "cat", 1: "dog"},
         "train": "images/train",
+        # ultralytics refuses a file without it.
+        "val": "images/train",
         "kpt_shape": [2, 3],
         "kpt_names": {0: ["tip: a", "no"], 1: ["tip: a", "no"]},
     }

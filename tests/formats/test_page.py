@@ -64,7 +64,12 @@ def test_any_boxes_survive(name: str, corners: list, tmp_path: Path) -> None:
     found, written, read = there_and_back(name, "detection", boxes, (100, 80), tmp_path)
     assert not written
     assert not read
-    assert [a.box for a in found] == [pytest.approx(a.box, abs=1e-6) for a in boxes]
+    assert [a.box for a in found] == [pytest.approx(a.box, abs=_slack(name)) for a in boxes]
+
+
+def _slack(name: str) -> float:
+    """Pixels by which a number may be off in an image of 100 pixels: YOLO's have six digits."""
+    return 1e-4 if name == "yolo" else 1e-6
 
 
 @pytest.mark.parametrize("name", ["cvat", "yolo", "label-studio"])
@@ -80,7 +85,7 @@ def test_any_rotated_box_survives(name: str, angle: float, side: float, tmp_path
     if turned is None:
         assert angle % 360 == pytest.approx(0, abs=1e-9) or angle % 360 == pytest.approx(360, abs=1e-9)
         return
-    assert rotated_corners(turned) == pytest.approx(rotated_corners(box), abs=1e-6)
+    assert rotated_corners(turned) == pytest.approx(rotated_corners(box), abs=_slack(name))
 
 
 @pytest.mark.parametrize("name", ["coco", "labelme", "cvat", "yolo", "label-studio"])
@@ -106,7 +111,7 @@ def test_points_survive_with_their_boxes(name: str, tmp_path: Path) -> None:
     ]
     for (label, owner, numbers), (label_2, owner_2, numbers_2) in zip(told, wanted, strict=True):
         assert (label, owner) == (label_2, owner_2)
-        assert np.ravel(numbers) == pytest.approx(np.ravel(numbers_2), abs=1e-6)
+        assert np.ravel(numbers) == pytest.approx(np.ravel(numbers_2), abs=_slack(name))
 
 
 @pytest.mark.parametrize("name", ["coco", "labelme", "cvat", "yolo", "label-studio", "voc"])

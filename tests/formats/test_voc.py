@@ -73,10 +73,27 @@ def test_what_is_written_is_as_voc_has_it(tmp_path: Path) -> None:
     box = Annotation("cat", ME, box=(1, 2.5, 11, 22))
     there_and_back("voc", "detection", [box], (40, 30), tmp_path)
     files = sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*"))
-    assert files == ["Annotations/x.xml", "ImageSets/Main/train.txt", "JPEGImages/x.png"]
+    assert files == ["Annotations/x.xml", "ImageSets/Main/train.txt", "JPEGImages/x.png", "names.csv"]
     assert (tmp_path / "out/ImageSets/Main/train.txt").read_text() == "x\n"
     text = "".join((tmp_path / "out/Annotations/x.xml").read_text().split())
     assert BOX in text
+
+
+@pytest.mark.parametrize(
+    ("edge", "text"),
+    [
+        (496.21999999999997, "496.22"),
+        (3.0000000004, "3"),
+        (29.99999999997, "30"),
+        (0.0, "0"),
+        (1 / 3, "0.333333"),
+    ],
+)
+def test_edges_are_whole_numbers_where_they_are_whole(edge: float, text: str, tmp_path: Path) -> None:
+    """Many readers take `int(text)`, which refuses 3.0000000004."""
+    box = Annotation("cat", ME, box=(edge, 0, 600, 20))
+    there_and_back("voc", "detection", [box], (640, 480), tmp_path)
+    assert f"<xmin>{text}</xmin>" in (tmp_path / "out/Annotations/x.xml").read_text()
 
 
 @pytest.mark.skipif(not (SHARED / "bccd").is_dir(), reason="no BCCD here")

@@ -27,7 +27,7 @@ def run(
     predictions: str | None = None,
     force: bool = False,
 ) -> tuple[Outcome, list[str]]:
-    """Write the format `name` to `target`; what was done, and a line for each reason of a loss.
+    """Write the format `name` to `target`; what was done, and a line for each loss and what else to know.
 
     `predictions` names a file of predictions/ to be written instead of the labels. StageError where the
     target exists and `force` is not given, or where there is nothing to write. With `force` what is there is
@@ -64,7 +64,7 @@ def run(
     found = sum(len(p.annotations) for p in pictures)
     empty = sum(not p.annotations for p in pictures)
     did = f"{len(pictures)} images ({found} {settings.schema.task.noun}, {empty} empty) as {name} to {target}"
-    return Outcome("export", time.perf_counter() - start, did + moved), writing.losses.lines()
+    return Outcome("export", time.perf_counter() - start, did + moved), writing.losses.lines() + writing.notes
 
 
 def _of_the_project(project: Project, target: Path) -> list[tuple[Path, Path]]:

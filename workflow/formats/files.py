@@ -1,18 +1,16 @@
-"""What several foreign formats do with files: copies of images, XML and JSON of strangers, numbers."""
+"""What several foreign formats do with files: XML and JSON of strangers, numbers."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
-from collections.abc import Sequence
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
 import orjson
 
-from workflow.formats.page import Picture, Reading, Writing
+from workflow.formats.page import Reading
 
 # What people call folders of labels: images lie beside such a folder, not in another of that name.
 LABELS = re.compile(
@@ -30,33 +28,6 @@ def beside(folder: PurePath, name: str) -> str:
     """A name that is relative to `folder`, or that of another machine, as it is."""
     name = name.replace("\\", "/")
     return name if re.match(r"/|[A-Za-z]:|[a-z0-9]+://", name) else os.path.normpath(folder / name)
-
-
-def unique_names(pictures: Sequence[Picture]) -> list[str]:
-    """The images' paths; with its id where two differ in their suffix only, as label files would be one."""
-    names: list[str] = []
-    taken: set[str] = set()
-    for picture in pictures:
-        path = PurePosixPath(picture.record.path)
-        stem = str(path.with_suffix(""))
-        if stem.lower() in taken:
-            path = path.with_stem(f"{path.stem}-{picture.record.id}")
-        taken.add(str(path.with_suffix("")).lower())
-        names.append(str(path))
-    return names
-
-
-def copy_images(pictures: Sequence[Picture], folder: Path, writing: Writing) -> list[str]:
-    """Copy the files, as they are, into `folder`; the names they have there."""
-    names = unique_names(pictures)
-    for picture, name in zip(pictures, names, strict=True):
-        copy_image(picture, folder / name)
-    return names
-
-
-def copy_image(picture: Picture, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(picture.path, target)
 
 
 def parse_xml(path: Path, reading: Reading) -> Any:

@@ -5,12 +5,12 @@ As torchvision and Hugging Face read them: https://docs.pytorch.org/vision/stabl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from workflow.errors import FormatError
-from workflow.formats.files import copy_image
 from workflow.formats.page import SPLITS, Page, Picture, Reading, Writing
+from workflow.formats.pictures import copy_images
 
 
 def read(source: Path, reading: Reading) -> Iterator[Page]:
@@ -29,15 +29,25 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
             yield page
 
 
-def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
-    """SPLIT/CLASS/IMAGE; an image without a label has no place."""
+def write(
+    target: Path, pictures: Sequence[Picture], writing: Writing, folders: Mapping[str, str] | None = None
+) -> None:
+    """SPLIT/CLASS/IMAGE, a split's folder being called by its name in `folders`, if there.
+
+    Each class has a folder in each split, be it empty, as readers number classes by the folders they see. An
+    image without a label has no place.
+    """
     for name in writing.schema.classes:
         if PurePosixPath(name).parts != (name,) or name == ".." or "\\" in name:
             raise FormatError(f"class {name!r} cannot be the name of a folder", "rename it in project.toml")
     target.mkdir(parents=True)
+    labeled = []
     for picture in pictures:
-        if not picture.annotations:
-            writing.losses.add("images without a label", picture.record.path)
-        for annotation in picture.annotations[:1]:
-            copy_image(picture, target / picture.record.split / annotation.label / picture.record.path)
+        labeled += [picture] if picture.annotations else []
+        writing.losses.add("images without a label", picture.record.path, not picture.annotations)
         writing.losses.add("labels after an image's first", picture.record.path, len(picture.annotations[1:]))
+    names = {split: (folders or {}).get(split, split) for split in {p.record.split for p in labeled}}
+    for folder in names.values():
+        for label in writing.schema.classes:
+            (target / folder / label).mkdir(parents=True)
+    copy_images(labeled, target, lambda p: f"{names[p.record.split]}/{p.annotations[0].label}")

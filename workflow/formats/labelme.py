@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from workflow.formats.files import beside, copy_images, images_folder, parse_json
+from workflow.formats.files import beside, images_folder, parse_json
 from workflow.formats.page import Page, Picture, Reading, Writing
-from workflow.project.rows import write_bytes
+from workflow.formats.pictures import copy_images, put
 from workflow.records import Annotation
 from workflow.shapes import masks
 
@@ -101,7 +101,8 @@ def _pixels(page: Page, shape: Json) -> Any:
 
 def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
     """The images, each with its JSON file."""
-    for picture, name in zip(pictures, copy_images(pictures, target, writing), strict=True):
+    names = copy_images(pictures, target, lambda picture: "")
+    for picture, name in zip(pictures, names, strict=True):
         flags = {}
         if writing.schema.task.kind == "labels":
             given = {a.label for a in picture.annotations}
@@ -110,12 +111,12 @@ def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
             "version": VERSION,
             "flags": flags,
             "shapes": list(_shapes(picture, writing)),
-            "imagePath": Path(name).name,
+            "imagePath": name,
             "imageData": None,
             "imageHeight": picture.size[1],
             "imageWidth": picture.size[0],
         }
-        write_bytes((target / name).with_suffix(".json"), orjson.dumps(content, option=orjson.OPT_INDENT_2))
+        put((target / name).with_suffix(".json"), orjson.dumps(content, option=orjson.OPT_INDENT_2))
 
 
 def _shapes(picture: Picture, writing: Writing) -> Iterator[Json]:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from workflow.errors import FormatError
-from workflow.formats.files import copy_images
 from workflow.formats.mask_values import Values, lose_void
 from workflow.formats.page import Page, Picture, Reading, Writing
+from workflow.formats.pictures import copy_images
 from workflow.shapes import masks
 from workflow.tasks import BACKGROUND
 
@@ -130,7 +130,7 @@ def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
         raise FormatError(
             f"{len(writing.schema.classes)} classes do not fit a PNG of 8 bits", "255 are the most"
         )
-    names = copy_images(pictures, target / "images", writing)
+    names = copy_images(pictures, target, lambda picture: "images")
     for picture, name in zip(pictures, names, strict=True):
         image = Image.fromarray(_paint(picture, writing)).convert("P")
         image.putpalette([part for value in range(256) for part in voc_colour(value)])

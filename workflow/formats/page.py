@@ -244,7 +244,7 @@ class Picture:
 
 @dataclass
 class Writing:
-    """What a project is, for a writer, and what was lost on the way.
+    """What a project is, for a writer, and what was lost on the way; `notes` are what else to know.
 
     `categories` are the numbers some classes have in files that number them.
     """
@@ -254,6 +254,7 @@ class Writing:
     masks: MaskStyle = "brush"
     predictions: bool = False
     losses: Losses = field(default_factory=Losses)
+    notes: list[str] = field(default_factory=list)
     categories: Mapping[str, int] = field(default_factory=dict)
 
 

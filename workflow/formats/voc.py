@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
-from workflow.formats.files import beside, copy_images, exact, images_folder, parse_xml, write_xml
+from workflow.formats.files import beside, images_folder, parse_xml, write_xml
 from workflow.formats.page import Page, Picture, Reading, Writing
+from workflow.formats.pictures import copy_images
 
 # Marks of an object that no annotation has.
 MARKS = ("difficult", "truncated", "occluded")
@@ -72,10 +73,10 @@ def _number(element: Any, path: str) -> float:
 
 def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
     """Annotations/, JPEGImages/ and ImageSets/Main/ as VOC2012 has them."""
-    names = copy_images(pictures, target / "JPEGImages", writing)
+    names = copy_images(pictures, target, lambda picture: "JPEGImages")
     sets: dict[str, list[str]] = {}
     for picture, name in zip(pictures, names, strict=True):
-        stem = str(Path(name).with_suffix(""))
+        stem = Path(name).stem
         write_xml(target / "Annotations" / f"{stem}.xml", _annotation(picture, name))
         sets.setdefault(SETS[picture.record.split], []).append(stem)
     main = target / "ImageSets" / "Main"
@@ -103,8 +104,13 @@ def _annotation(picture: Picture, name: str) -> ElementTree.Element:
             _put(one, key, value)
         box = ElementTree.SubElement(one, "bndbox")
         for key, edge in zip(("xmin", "ymin", "xmax", "ymax"), annotation.box or (), strict=True):
-            _put(box, key, exact(edge))
+            _put(box, key, _shown(edge))
     return root
+
+
+def _shown(edge: float) -> str:
+    """A whole number where it is one to a millionth of a pixel: many readers take no other."""
+    return f"{edge:.6f}".rstrip("0").rstrip(".")
 
 
 def _put(parent: ElementTree.Element, tag: str, value: Any) -> None:

@@ -15,10 +15,9 @@ from typing import Any
 
 from workflow.errors import FormatError
 from workflow.formats import folder as image_folder
-from workflow.formats.files import copy_images
 from workflow.formats.page import SPLITS, Page, Picture, Reading, Writing
+from workflow.formats.pictures import copy_images, put
 from workflow.formats.yolo.lines import Kind, from_lines, to_lines
-from workflow.project.rows import write_bytes
 from workflow.records import Split
 from workflow.tasks import TaskName
 
@@ -190,29 +189,38 @@ def _is_zero(text: str) -> bool:
 
 
 def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
-    """images/SPLIT, labels/SPLIT and data.yaml; for classification SPLIT/CLASS."""
-    if writing.schema.task.exclusive:
-        image_folder.write(target, pictures, writing)
-        for split, folder in FOLDERS.items():
-            if (target / split).is_dir():
-                (target / split).rename(target / folder)
-        return
-    splits = dict.fromkeys(picture.record.split for picture in pictures)
+    """images/SPLIT, labels/SPLIT and data.yaml; for classification SPLIT/CLASS.
+
+    Where no image is in train or in val, which ultralytics wants both, data.yaml gives another split for it.
+    """
     schema = writing.schema
+    if schema.task.exclusive:
+        image_folder.write(target, pictures, writing, FOLDERS)
+        lent = _lent([folder for folder in FOLDERS.values() if (target / folder).is_dir()], writing)
+        for missing, folder in lent.items():
+            (target / missing).symlink_to(folder)
+        return
+    names = copy_images(pictures, target, lambda picture: f"images/{FOLDERS[picture.record.split]}")
+    for picture, name in zip(pictures, names, strict=True):
+        path = target / "labels" / FOLDERS[picture.record.split] / name
+        put(path.with_suffix(".txt"), _lines(picture, writing).encode())
+    used = {picture.record.split for picture in pictures}
+    folders = [folder for split, folder in FOLDERS.items() if split in used]
     data: dict[str, Any] = {"names": dict(enumerate(schema.classes))}
-    for split in splits:
-        mine = [picture for picture in pictures if picture.record.split == split]
-        names = copy_images(mine, target / "images" / FOLDERS[split], writing)
-        for picture, name in zip(mine, names, strict=True):
-            path = (target / "labels" / FOLDERS[split] / name).with_suffix(".txt")
-            write_bytes(path, _lines(picture, writing).encode())
-        data[FOLDERS[split]] = f"images/{FOLDERS[split]}"
-    if writing.schema.keypoints:
-        data["kpt_shape"] = [len(writing.schema.keypoints), 3]
-        data["kpt_names"] = {
-            number: list(writing.schema.keypoints) for number in range(len(writing.schema.classes))
-        }
-    write_bytes(target / "data.yaml", _yaml(data).encode())
+    data |= {folder: f"images/{folder}" for folder in folders}
+    data |= {missing: f"images/{folder}" for missing, folder in _lent(folders, writing).items()}
+    if schema.keypoints:
+        data["kpt_shape"] = [len(schema.keypoints), 3]
+        data["kpt_names"] = {number: list(schema.keypoints) for number in range(len(schema.classes))}
+    put(target / "data.yaml", _yaml(data).encode())
+
+
+def _lent(folders: Sequence[str], writing: Writing) -> dict[str, str]:
+    """Which of the `folders` stands in for train and for val where they are not among them; that is told."""
+    lent = {missing: folders[0] for missing in ("train", "val") if folders and missing not in folders}
+    for missing, folder in lent.items():
+        writing.notes.append(f"no image is in {missing}, which ultralytics needs: {folder} stands in for it")
+    return lent
 
 
 def _lines(picture: Picture, writing: Writing) -> str:
