@@ -224,8 +224,9 @@ class Finder:
 
     def _claim(self, claims: dict[str, str], path: str, name: str) -> None:
         """Two names for one file: one of them means another file, which is not there."""
-        first = claims.setdefault(path, name)
-        if self._parts(first) != self._parts(name):
+        first, parts = claims.setdefault(path, name), self._parts(name)
+        # Whoever found a file calls it by its very path from then on.
+        if "/".join(parts) != path and self._parts(first) != parts:
             what = f"{first!r} and {name!r} would both be {path}"
             self.problems.append(f"{what}: give --images the folder in which they are apart")
 

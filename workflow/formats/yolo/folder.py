@@ -1,8 +1,8 @@
 """YOLO's folders: data.yaml, images/ and labels/ side by side; for classification a folder a class.
 
-Format: https://docs.ultralytics.com/datasets/. What a label file says, `yolo` reads and writes. The files
-that tools without data.yaml write (classes.txt, labels/) are read too. An image without a label file has
-not been looked at, whereas an empty label file says that nothing is there.
+Format: https://docs.ultralytics.com/datasets/. What a label file says, `lines` reads and writes. What tools
+without data.yaml leave is read too; where it lies, `layout` says. An image without a label file has not been
+looked at, whereas an empty label file says that nothing is there.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 from workflow.errors import FormatError
 from workflow.formats import folder as image_folder
-from workflow.formats.page import SPLITS, Page, Picture, Reading, Writing
+from workflow.formats.page import Page, Picture, Reading, Writing
 from workflow.formats.pictures import copy_images, put
+from workflow.formats.yolo import layout
 from workflow.formats.yolo.lines import Kind, from_lines, to_lines
-from workflow.records import Split
 from workflow.tasks import TaskName
 
 KINDS: dict[TaskName, Kind] = {
@@ -29,6 +29,8 @@ KINDS: dict[TaskName, Kind] = {
 }
 # Split -> the folder ultralytics' own data sets have for it.
 FOLDERS = {"train": "train", "validation": "val", "test": "test"}
+# Files of a class a line: of labelImg, which puts it among the labels, and of darknet.
+NAMES = ("classes.txt", "labels/classes.txt", "obj.names")
 LABELED = "images without a label file (an empty one says that nothing is there)"
 
 
@@ -39,15 +41,15 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
         return
     data = _data(source)
     names, points = _names(data, source), _points(data, reading)
-    for image, labels, split in _pairs(source, data, reading):
-        page = reading.page(image)
+    for pair in layout.pairs(source, data, reading):
+        page = reading.page(pair.image)
         if page is None:
             continue
-        if not labels.exists():
-            reading.losses.add(LABELED, image)
+        if not pair.labels.exists():
+            reading.losses.add(LABELED, pair.image)
             continue
-        page.split = split
-        _read(page, labels, names, points, data.get("kpt_shape", [0, 3])[1])
+        page.split = pair.split
+        _read(page, pair.labels, names, points, data.get("kpt_shape", [0, 3])[1])
         yield page
 
 
@@ -57,10 +59,10 @@ def _data(source: Path) -> dict[str, Any]:
 
     found = sorted(p for p in source.iterdir() if p.suffix in (".yaml", ".yml"))
     if not found:
-        classes = source / "classes.txt"
-        if not classes.exists():
+        ways = [source / name for name in NAMES if (source / name).exists()]
+        if not ways:
             raise FormatError(f"{source}: has neither data.yaml nor classes.txt")
-        return {"names": classes.read_text(encoding="utf-8").split("\n")}
+        return {"names": ways[0].read_text(encoding="utf-8").split("\n")}
     if len(found) > 1:
         raise FormatError(f"{source}: which is it, {' or '.join(p.name for p in found)}?", "leave one there")
     try:
@@ -75,9 +77,10 @@ def _data(source: Path) -> dict[str, Any]:
 def _names(data: dict[str, Any], source: Path) -> list[str]:
     names = data["names"]
     if isinstance(names, dict):
-        if sorted(names) != list(range(len(names))):
+        numbered = {str(number): name for number, name in names.items()}
+        if numbered.keys() != set(map(str, range(len(names)))):
             raise FormatError(f"{source}: names are not numbered from 0 on")
-        names = [names[number] for number in range(len(names))]
+        names = [numbered[str(number)] for number in range(len(names))]
     return [str(name).strip() for name in names]
 
 
@@ -92,53 +95,6 @@ def _points(data: dict[str, Any], reading: Reading) -> list[str]:
         what = f"data.yaml has {count} keypoints without names, and the project {len(named)}"
         raise FormatError(what, "name them by kpt_names in data.yaml")
     return [str(name) for name in named]
-
-
-def _pairs(source: Path, data: dict[str, Any], reading: Reading) -> Iterator[tuple[str, Path, Split | None]]:
-    """Each image's name, label file and split."""
-    listed: list[tuple[Path, Split | None]] = [
-        (folder, SPLITS[key]) for key in SPLITS for folder in _folders(source, data, key, reading)
-    ]
-    done: set[Path] = set()
-    told: set[Path] = set()
-    for folder, split in listed or [(source / "images", None)]:
-        for path in reading.below(folder):
-            if path not in done:
-                done.add(path)
-                yield path.relative_to(source).as_posix(), _label_file(path, source), split
-        told.update(_label_file(folder / "any", source).parent.rglob("*.txt"))
-    for path in sorted(told - {_label_file(image, source) for image in done} if done else ()):
-        reading.losses.add("label files whose image is not there", path.relative_to(source).as_posix())
-    if not done:
-        # The images may lie elsewhere: then labels say which there are.
-        for path in sorted((source / "labels").rglob("*.txt")):
-            stem = path.relative_to(source / "labels").with_suffix("").as_posix()
-            yield reading.pair(f"images/{stem}", stem) or stem, path, None
-
-
-def _folders(source: Path, data: dict[str, Any], key: str, reading: Reading) -> Iterator[Path]:
-    """Where data.yaml says a split's images are: a folder or several, within `source`."""
-    said = data.get(key) or []
-    base = source / str(data.get("path") or "")
-    base = base if base.is_dir() and base.resolve().is_relative_to(source.resolve()) else source
-    for entry in [said] if isinstance(said, str) else said:
-        # Roboflow writes ../train/images and means train/images, and ultralytics takes it so.
-        path = base / str(entry).removeprefix("../")
-        if not path.resolve().is_relative_to(source.resolve()):
-            reading.problems.append(f"data.yaml: {key}: {str(entry)!r} leads out of {source}")
-        elif not path.is_dir():
-            reading.problems.append(f"data.yaml: {key}: {path} is no folder of images")
-        else:
-            yield source / path.resolve().relative_to(source.resolve())
-
-
-def _label_file(image: Path, source: Path) -> Path:
-    """ultralytics' rule: the last folder called images becomes labels, and the suffix .txt."""
-    parts = list(image.relative_to(source).parts)
-    if "images" in parts[:-1]:
-        last = len(parts) - 2 - parts[:-1][::-1].index("images")
-        parts[last] = "labels"
-    return source.joinpath(*parts).with_suffix(".txt")
 
 
 def _read(page: Page, labels: Path, names: Sequence[str], points: Sequence[str], numbers: int) -> None:
