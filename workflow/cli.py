@@ -162,6 +162,9 @@ def history(
     restore: Annotated[
         int | None, typer.Option(metavar="N", help="Bring labels.jsonl back to what it was after change N.")
     ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Restore what a damaged history still has.")
+    ] = False,
 ) -> None:
     """List every change of the labels, or go back to an earlier state; that is a change too.
 
@@ -170,7 +173,7 @@ def history(
     from workflow.commands import history as stage
 
     found = _project(project, alone=restore is not None)
-    print(stage.describe(found) if restore is None else stage.restore(found, restore))
+    print(stage.describe(found) if restore is None else stage.restore(found, restore, partial))
 
 
 @app.command("import")

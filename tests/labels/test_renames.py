@@ -34,7 +34,8 @@ def project(tmp_path: Path) -> Project:
     ]
     write_rows(project.labels, sorted(map(sample_to_row, samples), key=lambda row: row["image"]))
     action = {"action": "relabelled", "label": "disk", "was": "bar", "iou": 1.0}
-    write_rows(project.ledger, [{"image": records[0].id, "actions": [action]}])
+    said = {"at": "2026-01-01", "person": "1", "lead_time": 1.0, "blind": False, "skipped": False}
+    write_rows(project.ledger, [said | {"image": records[0].id, "actions": [action]}])
     return project
 
 
@@ -63,7 +64,7 @@ def test_what_bends_no_label_is_taken(project: Project, classes: list[str]) -> N
     before = project.labels.read_bytes()
     project = changed(project, classes)
     assert lock_schema(project) == ""
-    assert read_json(project.data / "classes.json") == classes
+    assert read_json(project.data / "classes.json", []) == classes
     assert project.labels.read_bytes() == before
 
 
@@ -173,7 +174,7 @@ def test_killed_in_between_it_goes_on(
     lock_schema(project)
     assert labels(project) == ["bar", "hoop", "hoop"]
     assert stored_names(project) == {"hoop": "disk"}
-    assert read_json(project.data / "classes.json") == ["hoop", "bar", "tile"]
+    assert read_json(project.data / "classes.json", []) == ["hoop", "bar", "tile"]
     (row,) = read_rows(project.ledger)
     assert (row["actions"][0]["label"], row["actions"][0]["was"]) == ("hoop", "bar")
 

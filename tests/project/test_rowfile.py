@@ -76,7 +76,7 @@ def test_a_half_line_is_passed_over_where_one_may_be(path: Path) -> None:
     with path.open("ab") as file:
         file.write(b'{"image": "d", "n"')
     assert list(RowFile(path, repair=True)) == ["a", "c"]
-    with pytest.raises(StageError, match="rows.jsonl:4: no line of an image"):
+    with pytest.raises(StageError, match="rows.jsonl:4: not a JSON line"):
         RowFile(path)
 
 

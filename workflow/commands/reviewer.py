@@ -25,6 +25,7 @@ from workflow.labelstudio.interface import Interface
 from workflow.labelstudio.project import find_project
 from workflow.labelstudio.project_interface import interface_of
 from workflow.labelstudio.regions import PART
+from workflow.project.checks import truth_shape
 from workflow.project.paths import Project
 from workflow.project.rows import (
     annotation_from_row,
@@ -50,7 +51,9 @@ NEAR = 3.0
 def run(project: Project, client: Client, limit: int | None = None) -> Outcome:
     """Review every task that waits, or the first `limit`; StageError where no truth file is set."""
     start = time.perf_counter()
-    truth = {row["file"]: row for row in read_rows(truth_file(project))}
+    truth = {
+        row["file"]: row for row in read_rows(truth_file(project), shape=truth_shape(annotation_from_row))
+    }
     number = find_project(project, client)
     if number is None:
         raise StageError(f"{client.url} has no project of {project.name}", "workflow push")

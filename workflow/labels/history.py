@@ -1,90 +1,143 @@
 """Every state labels.jsonl has been in: data/history/, one file a change, none ever rewritten.
 
-A file holds the new lines of the images that changed, behind a header that says when and by what, and which
-classes got another name. A state is what the files up to it say, the later ones winning, in today's names.
+A file holds the new lines of the images that changed, behind a header that says when and by what, how many
+lines there are and their digest, and which classes got another name. A state is what the files up to it say,
+the later ones winning, in today's names.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
 
 from workflow.errors import StageError
+from workflow.project.aside import move_aside
 from workflow.project.paths import Project
 from workflow.project.rowfile import RowFile
-from workflow.project.rows import Row, atomic, read_catalog, read_rows, sample_to_row
+from workflow.project.rows import BOM, Row, atomic, read_catalog, readable_row, sample_to_row
 from workflow.records import Sample
 
 
 @dataclass(frozen=True)
 class Change:
-    """One file of the history; `renamed` leads from a class's old name to its new one."""
+    """One file of the history; `renamed` leads from a class's old name to its new one.
+
+    `before` and `after` name what labels.jsonl said, where the file tells. `damage` says what is wrong with
+    the file, and is empty where it holds just what was written.
+    """
 
     number: int
-    at: str
-    by: str
-    images: int
     path: Path
-    renamed: Mapping[str, str]
+    at: str = ""
+    by: str = ""
+    images: int = 0
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    content: str = ""
+    before: str = ""
+    after: str = ""
+    damage: str = ""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """How many images' lines changed, and what people must know of it."""
+
+    images: int
+    notes: tuple[str, ...] = ()
 
 
 def save(project: Project, labels: RowFile, by: str, renamed: Mapping[str, str] | None = None) -> bool:
     """Write labels.jsonl, its change into the history first; False where nothing changed.
 
-    That classes were `renamed` is kept even where no label has one of them now: an earlier one may.
+    That classes were `renamed` is kept even where no label has one of them now: an earlier one may. What
+    somebody changed in labels.jsonl by hand since the last change is a change of its own, and kept too.
 
     Killed between the two, it says the same the next time, and that is not written down twice.
     """
-    if not (changed := labels.changed()) and project.labels.exists():
-        done = changes(project)
-        if not renamed or (done and done[-1].renamed == renamed):
-            return False
     folder = project.data / "history"
-    if project.labels.exists() and not _paths(folder):
-        _append(folder, "as found", labels.lines_before, {})
-    _append(folder, by, lambda: labels.lines(changed), renamed or {})
+    last = _last(folder)
+    if project.labels.exists():
+        before = _digest(labels.lines_before())
+        if last is None:
+            _append(folder, "as found", list(labels.lines_before()), {}, "", before)
+        elif last.after and before not in (last.before, last.after):
+            _append(folder, "edited by hand", _edited(project, labels), {}, last.after, before)
+    else:
+        before = ""
+    changed = labels.changed()
+    if not changed and project.labels.exists() and (not renamed or (last and last.renamed == renamed)):
+        return False
+    after = _digest(labels.lines(labels))
+    _append(folder, by, list(labels.lines(changed)), renamed or {}, before, after)
     return labels.write()
 
 
 def changes(project: Project) -> list[Change]:
-    """The history, oldest first."""
-    found = []
-    for path in _paths(project.data / "history"):
-        with path.open("rb") as file:
-            header = orjson.loads(next(file))
-            images, renamed = sum(1 for _ in file), header.get("renamed", {})
-            found.append(Change(int(path.stem), header["at"], header["by"], images, path, renamed))
-    return found
+    """The history, oldest first, each file read and compared with what it says of itself."""
+    return [_read(path)[0] for path in _paths(project.data / "history")]
 
 
-def restore(project: Project, number: int) -> int:
-    """Bring labels.jsonl back to what it was after change `number`; of how many images that changes the line.
+def restore(project: Project, number: int, partial: bool = False) -> Restored:
+    """Bring labels.jsonl back to what it was after change `number`.
 
-    StageError where there is no such change, or where it has labels of what is no class any more. The
-    restoring is itself a change, so it can be undone.
+    StageError where there is no such change, where it has labels of what is no class any more, or where a
+    file up to it is damaged or gone and it is not to be restored in part. A labels.jsonl that does not read
+    is moved aside. The restoring is itself a change, so it can be undone.
     """
     history = changes(project)
     if not any(change.number == number for change in history):
         last = f"1 to {history[-1].number}" if history else "none"
         raise StageError(f"{project.name} has no change {number}: there is {last}", "workflow history")
-    labels = RowFile(project.labels)
-    state: dict[str, Row] = {}
-    for change in history:
-        if change.number <= number:
-            state |= {row["image"]: row for row in _rows(change.path)}
-        state = {image: with_names(row, change.renamed) for image, row in state.items()}
+    notes = _damages(history, number)
+    if notes and not partial:
+        fix = f"bring them back from a copy, or: workflow history {project.name} --restore {number} --partial"
+        raise StageError(f"the history does not hold all of change {number}: {'; '.join(notes)}", fix)
+    state = _state(history, number)
     _refuse_unknown(project, number, list(state.values()))
+    try:
+        labels = RowFile(project.labels)
+    except StageError as error:
+        notes.append(f"{error.problem}; it is now {move_aside(project.labels)}")
+        labels = RowFile(project.labels)
     for image in {*(record.id for record in read_catalog(project.catalog)), *labels, *state}:
         labels.put(image, state.get(image) or sample_to_row(Sample(image, "unlabeled")))
     changed = len(labels.changed())
     save(project, labels, f"restore {number}")
-    return changed
+    return Restored(changed, tuple(notes))
+
+
+def _damages(history: Sequence[Change], number: int) -> list[str]:
+    """What is wrong with the files up to a change: a line each."""
+    known = {change.number: change for change in history}
+    gone = [f"{n:06d}.jsonl is gone" for n in range(1, number) if n not in known]
+    return gone + [change.damage for change in history if change.number <= number and change.damage]
+
+
+def _state(history: Sequence[Change], number: int | None = None) -> dict[str, Row]:
+    """What labels.jsonl said after a change, by default the last, in today's names."""
+    state: dict[str, Row] = {}
+    for change in history:
+        if number is None or change.number <= number:
+            state |= {row["image"]: row for row in _read(change.path)[1]}
+        state = {image: with_names(row, change.renamed) for image, row in state.items()}
+    return state
+
+
+def _edited(project: Project, labels: RowFile) -> list[bytes]:
+    """The lines of labels.jsonl that are not those of the history."""
+    state = _state(changes(project))
+    return [line for line in labels.lines_before() if orjson.loads(line) != state.get(_image(line))]
+
+
+def _image(line: bytes) -> str:
+    return str(orjson.loads(line)["image"])
 
 
 def with_names(row: Row, renamed: Mapping[str, str]) -> Row:
@@ -108,25 +161,76 @@ def _paths(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]*.jsonl"), key=lambda path: int(path.stem))
 
 
-def _rows(path: Path) -> Iterator[Row]:
-    rows = read_rows(path)
-    next(rows)
-    return rows
-
-
-def _append(folder: Path, by: str, lines: Callable[[], Iterable[bytes]], renamed: Mapping[str, str]) -> None:
-    hashed = hashlib.sha256(orjson.dumps(renamed, option=orjson.OPT_SORT_KEYS) if renamed else b"")
-    for line in lines():
-        hashed.update(line)
-    content = hashed.hexdigest()[:16]
+def _last(folder: Path) -> Change | None:
+    """The newest file of the history, by its first line alone."""
     paths = _paths(folder)
-    if paths:
-        with paths[-1].open("rb") as file:
-            if orjson.loads(next(file))["content"] == content:
-                return
+    if not paths:
+        return None
+    with paths[-1].open("rb") as file:
+        header = _header(next(file, b""))
+    return _change(paths[-1], header, "" if header else "its first line does not read")
+
+
+def _read(path: Path) -> tuple[Change, list[Row]]:
+    """A file of the history, and its rows: of a damaged one those that read."""
+    with path.open("rb") as file:
+        header = _header(next(file, b""))
+        lines = [line.rstrip(b"\r\n") + b"\n" for line in file if line.strip()]
+    renamed = header.get("renamed", {})
+    damage = ""
+    if not header:
+        damage = f"the first line of {path.name} does not read"
+    elif _content(lines, renamed) != header["content"]:
+        count = header.get("images")
+        short = f"has {len(lines)} of {count} lines" if count not in (None, len(lines)) else "was changed"
+        damage = f"{path.name} {short}"
+    change = _change(path, header, damage, len(lines))
+    if not damage:
+        return change, [orjson.loads(line) for line in lines]
+    return change, [row for line in lines if (row := readable_row(path.parent / "labels.jsonl", line))]
+
+
+def _change(path: Path, header: Row, damage: str, images: int = 0) -> Change:
+    said = {key: header.get(key, "") for key in ("at", "by", "content", "before", "after")}
+    return Change(
+        int(path.stem), path, images=images, renamed=header.get("renamed", {}), damage=damage, **said
+    )
+
+
+def _header(line: bytes) -> Row:
+    """The first line of a file of the history; empty where it does not read."""
+    try:
+        header = orjson.loads(line.removeprefix(BOM))
+        texts = [header[key] for key in ("at", "by", "content")]
+        renamed = header.get("renamed", {})
+        texts += [header.get("before", ""), header.get("after", ""), *renamed, *renamed.values()]
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return {}
+    return header if all(isinstance(text, str) for text in texts) else {}
+
+
+def _content(lines: Iterable[bytes], renamed: Mapping[str, str]) -> str:
+    """Sixteen hex digits that name what a file of the history says below its first line."""
+    start = orjson.dumps(renamed, option=orjson.OPT_SORT_KEYS) if renamed else b""
+    return _digest(itertools.chain([start], lines))
+
+
+def _digest(lines: Iterable[bytes]) -> str:
+    hashed = hashlib.sha256()
+    for line in lines:
+        hashed.update(line)
+    return hashed.hexdigest()[:16]
+
+
+def _append(
+    folder: Path, by: str, lines: Sequence[bytes], renamed: Mapping[str, str], before: str, after: str
+) -> None:
+    content, last = _content(lines, renamed), _last(folder)
+    if last and last.content == content:
+        return
+    number = last.number + 1 if last else 1
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    number = int(paths[-1].stem) + 1 if paths else 1
+    header = {"at": now, "by": by, "images": len(lines), "content": content, "before": before, "after": after}
     with atomic(folder / f"{number:06d}.jsonl") as file:
-        header = {"at": now, "by": by, "content": content} | ({"renamed": renamed} if renamed else {})
-        file.write(orjson.dumps(header) + b"\n")
-        file.writelines(lines())
+        file.write(orjson.dumps(header | ({"renamed": renamed} if renamed else {})) + b"\n")
+        file.writelines(lines)

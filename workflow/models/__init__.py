@@ -294,7 +294,11 @@ def _resolve_run(name: str, project: Path) -> tuple[str, Path]:
     if card is None:
         known = sorted(p.parent.name for p in runs.glob("*/run.json"))
         raise ModelError(f"no finished run {name!r}", f"runs: {', '.join(known) or 'none; workflow train'}")
-    return card["family"], runs / name / card["checkpoint"]
+    family, checkpoint = card.get("family"), card.get("checkpoint")
+    if family not in MODELS or not isinstance(checkpoint, str):
+        what = f"{runs / name / 'run.json'}: says no family or checkpoint"
+        raise ModelError(what, "mend it, or workflow train --force")
+    return family, runs / name / checkpoint
 
 
 def slug(spec: str) -> str:

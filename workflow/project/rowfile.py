@@ -14,8 +14,8 @@ from typing import IO, Any
 
 import orjson
 
-from workflow.errors import StageError
-from workflow.project.rows import Row, atomic, file_digest
+from workflow.project.checks import BY_IMAGE
+from workflow.project.rows import Row, atomic, checked_lines, file_digest
 
 Place = tuple[IO[bytes], int, int]
 
@@ -37,17 +37,8 @@ class RowFile:
         self._before = dict(self._places)
 
     def _index(self, file: IO[bytes], repair: bool) -> None:
-        begin = 0
-        for number, line in enumerate(file, 1):
-            try:
-                image = orjson.loads(line)["image"]
-            except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-                if repair and not line.endswith(b"\n"):
-                    return
-                where = f"{self.path}:{number}"
-                raise StageError(f"{where}: no line of an image ({error})", "mend or delete it") from None
-            self._places.setdefault(image, []).append((file, begin, len(line)))
-            begin += len(line)
+        for begin, line, row in checked_lines(self.path, file, repair, BY_IMAGE):
+            self._places.setdefault(row["image"], []).append((file, begin, len(line)))
 
     def __contains__(self, image: str) -> bool:
         return image in self._places
@@ -129,4 +120,5 @@ class RowFile:
 def _read(places: Iterable[Any]) -> Iterator[bytes]:
     for file, begin, length in places:
         file.seek(begin)
-        yield file.read(length)
+        # As it is written, also where an editor left other ends of lines.
+        yield file.read(length).rstrip(b"\r\n") + b"\n"

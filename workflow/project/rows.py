@@ -19,9 +19,11 @@ from typing import IO, Any
 import orjson
 
 from workflow.errors import StageError
+from workflow.project.checks import Shape, shape_of
 from workflow.records import Annotation, ImageRecord, Mask, Provenance, Relation, RotatedBox, Sample
 
 Row = dict[str, Any]
+BOM = b"\xef\xbb\xbf"
 
 
 @contextmanager
@@ -90,13 +92,26 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, default: Any = None) -> Any:
-    """The file's value; `default` where there is no such file. StageError where it is not JSON."""
+    """The file's value; `default` where there is no such file. StageError where it does not read.
+
+    It is an object, or a list where that is the default. What .stages holds is made anew where it does not
+    read: then it is the default too, if there is one.
+    """
+    kind = list if isinstance(default, list) else dict
     try:
-        return orjson.loads(path.read_bytes())
+        value = orjson.loads(path.read_bytes().removeprefix(BOM))
+        problem = "" if isinstance(value, kind) else f"not a JSON {'list' if kind is list else 'object'}"
+        if kind is list and not problem and not all(isinstance(item, str) for item in value):
+            problem = "not a list of names"
     except FileNotFoundError:
         return default
     except orjson.JSONDecodeError as error:
-        raise StageError(f"{path}: not JSON ({error})", "mend the file, or delete it and run again") from None
+        problem = f"not JSON ({error})"
+    if not problem:
+        return value
+    if path.parent.name == ".stages" and default is not None:
+        return default
+    raise StageError(f"{path}: {problem}", "mend the file, or delete it and run again")
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
@@ -131,20 +146,88 @@ def append_rows(file: IO[bytes], rows: Iterable[Row]) -> None:
     file.flush()
 
 
-def read_rows(path: Path, repair: bool = False) -> Iterator[Row]:
-    """Stream the rows of a file; none where it does not exist. StageError names a broken line."""
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                row = orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                if repair and not line.endswith(b"\n"):
-                    return
-                where = f"{path}:{number}"
-                raise StageError(f"{where}: not a JSON line ({error})", "mend or delete that line") from None
-            yield row
+def read_rows(path: Path, repair: bool = False, shape: Shape | None = None) -> Iterator[Row]:
+    """Stream the rows of a file; none where it does not exist. StageError names the lines that are not right.
+
+    What is right follows from the file's name, else it is `shape`. Empty lines are passed over.
+    """
+    if path.exists():
+        with path.open("rb") as file:
+            for _, _, row in checked_lines(path, file, repair, shape):
+                yield row
+
+
+def checked_lines(
+    path: Path, file: IO[bytes], repair: bool = False, shape: Shape | None = None
+) -> Iterator[tuple[int, bytes, Row]]:
+    """Where each line of an open file begins, the line, and its row; as `read_rows` says.
+
+    A byte order mark before the first line, which editors write, is not of it.
+    """
+    shape = shape_of(path, annotation_from_row) or shape
+    taken: dict[tuple[str, str], int] = {}
+    begin = len(BOM) if file.read(len(BOM)) == BOM else 0
+    file.seek(begin)
+    lines = enumerate(file, 1)
+    for number, line in lines:
+        if line.strip():
+            row, problem = _read(line, shape, number, taken)
+            if problem and repair and not line.endswith(b"\n"):
+                return
+            if problem:
+                rest = ((n, _read(text, shape, n, taken)[1]) for n, text in lines if text.strip())
+                raise _damaged(path, [(number, problem), *((n, what) for n, what in rest if what)])
+            yield begin, line, row
+        begin += len(line)
+
+
+def _read(
+    line: bytes, shape: Shape | None, number: int, taken: dict[tuple[str, str], int]
+) -> tuple[Row, str]:
+    """A line's row, and what is wrong with it; `taken` gets what no later line may say again."""
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return {}, f"not a JSON line ({error})"
+    if not isinstance(row, dict):
+        return {}, f"not an object in braces but a {type(row).__name__}"
+    problems = shape.problems(line, row) if shape else []
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        return {}, problems[0] + more
+    for key in shape.unique if shape else ():
+        first = taken.setdefault((key, row[key]), number)
+        if first != number:
+            return {}, f"{key} {row[key]!r} stands on line {first} already"
+    return row, ""
+
+
+def _damaged(path: Path, problems: list[tuple[int, str]]) -> StageError:
+    """All that is wrong with a file in one line: the first three, and how many more."""
+    (number, what), *others = problems
+    named = [f"{path}:{number}: {what}", *(f"line {n}: {text}" for n, text in others[:2])]
+    if len(others) > 2:
+        named.append(f"and {len(others) - 2} more lines")
+    fix = "mend or delete those lines" if others else "mend or delete that line"
+    if path.name == "labels.jsonl":
+        fix += ", or take an earlier state: workflow history --restore N"
+    return StageError("; ".join(named), fix)
+
+
+def readable_row(path: Path, line: bytes) -> Row | None:
+    """The row of one line, as it would stand in `path`; None where it is not right."""
+    row, problem = _read(line, shape_of(path, annotation_from_row), 1, {})
+    return None if problem else row
+
+
+def cached_rows(path: Path) -> list[Row]:
+    """The rows of an append-only cache, ready for more: none, and the file gone, where they do not read."""
+    drop_half_line(path)
+    try:
+        return list(read_rows(path))
+    except StageError:
+        path.unlink()
+        return []
 
 
 def drop_half_line(path: Path) -> None:
@@ -192,11 +275,11 @@ def annotation_from_row(row: Row) -> Annotation:
     return Annotation(
         label=row["label"],
         provenance=Provenance(**row["provenance"]),
-        box=tuple(row["box"]) if "box" in row else None,
-        rotated_box=RotatedBox(**row["rotated_box"]) if "rotated_box" in row else None,
-        mask=Mask(**row["mask"]) if "mask" in row else None,
-        keypoints=_points(row["keypoints"]) if "keypoints" in row else None,
-        polygons=tuple(_points(part) for part in row["polygons"]) if "polygons" in row else None,
+        box=tuple(row["box"]) if row.get("box") is not None else None,
+        rotated_box=RotatedBox(**row["rotated_box"]) if row.get("rotated_box") is not None else None,
+        mask=Mask(**row["mask"]) if row.get("mask") is not None else None,
+        keypoints=_points(row["keypoints"]) if row.get("keypoints") is not None else None,
+        polygons=tuple(_points(p) for p in row["polygons"]) if row.get("polygons") is not None else None,
         parent=row.get("parent", ""),
         score=row.get("score"),
         id=row.get("id", ""),

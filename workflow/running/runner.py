@@ -84,9 +84,9 @@ class Runner:
 
     def run(self, plan: Plan, work: Callable[[Path], str], force: bool = False) -> Outcome:
         """Call `work(scratch)`, which returns what it did, unless that is already done."""
-        if not force and self.state(plan) == "done":
+        if not force and self.state(plan) == "done" and (mark := self._mark(plan.stage)):
             self._clear(plan.stage)
-            return Outcome(plan.stage, 0.0, self._mark(plan.stage)["did"], skipped=True)
+            return Outcome(plan.stage, 0.0, mark["did"], skipped=True)
         fingerprint = plan.fingerprint()
         self._path(plan.stage).unlink(missing_ok=True)
         scratch = self._scratch(plan.stage, fingerprint)
@@ -106,8 +106,14 @@ class Runner:
     def _path(self, stage: str) -> Path:
         return self.folder / f"{stage}.json"
 
-    def _mark(self, stage: str) -> Any:
-        return read_json(self._path(stage))
+    def _mark(self, stage: str) -> dict[str, Any] | None:
+        """None where there is none, or where it does not read: then the stage runs again."""
+        try:
+            mark = read_json(self._path(stage), {})
+        except StageError:
+            return None
+        texts = [mark.get(key) for key in ("fingerprint", "finished_at", "did")]
+        return mark if all(isinstance(text, str) for text in texts) else None
 
     def _scratch(self, stage: str, fingerprint: str) -> Path:
         scratch = self.folder / f"{stage}-{fingerprint}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from workflow.errors import ImageError, StageError
 from workflow.images import decode
 from workflow.project.paths import Project
-from workflow.project.rows import Row, append_rows, appending, digest, drop_half_line, read_rows, write_rows
+from workflow.project.rows import Row, append_rows, appending, cached_rows, digest, read_rows, write_rows
 from workflow.project.settings import SplitRule
 from workflow.records import ImageRecord, Split
 from workflow.running.progress import progress
@@ -68,9 +68,8 @@ def _measure(project: Project, listing: list[tuple[str, int, int]], workers: int
     """Hash and decode every file once; what an earlier run measured is taken from its cache."""
     cache = project.marks / "measured.jsonl"
     cache.parent.mkdir(parents=True, exist_ok=True)
-    drop_half_line(cache)
     limit = project.settings.images.max_megapixels
-    known = {tuple(row["stat"]): row for row in read_rows(cache) if row["limit"] == limit}
+    known = {tuple(row["stat"]): row for row in cached_rows(cache) if row["limit"] == limit}
     rows = {stat: known[stat] for stat in listing if stat in known}
     fresh = [stat for stat in listing if stat not in rows]
     with (

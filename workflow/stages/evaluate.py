@@ -71,8 +71,12 @@ def result(project: Project) -> Result:
     numbers = read_json(folder / "metrics.json")
     if numbers is None:
         raise StageError(f"{folder.name} is not evaluated", "workflow evaluate")
-    base = numbers["base"] and metrics.from_json(numbers["base"])
-    return Result(base, metrics.from_json(numbers["tuned"]), folder / "report.html")
+    try:
+        base = numbers["base"] and metrics.from_json(numbers["base"])
+        return Result(base, metrics.from_json(numbers["tuned"]), folder / "report.html")
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        what = f"{folder / 'metrics.json'}: not the numbers of an evaluation"
+        raise StageError(what, "workflow evaluate --force") from None
 
 
 def publish(project: Project) -> Outcome:

@@ -12,7 +12,7 @@ from workflow.project.paths import Project
 from workflow.project.rows import (
     append_rows,
     appending,
-    drop_half_line,
+    cached_rows,
     read_catalog,
     read_rows,
     sample_to_row,
@@ -65,8 +65,7 @@ def load(project: Project, device: str, threshold: float | None = None) -> Chain
 def _preannotate(project: Project, scratch: Path, device: str, batch: int) -> str:
     records = read_catalog(project.catalog)
     shard = scratch / "shard.jsonl"
-    drop_half_line(shard)
-    done = {row["image"] for row in read_rows(shard)}
+    done = {row["image"] for row in cached_rows(shard)}
     todo = [r for r in records if r.id not in done]
     annotator = load(project, device)
     limit = project.settings.images.max_megapixels

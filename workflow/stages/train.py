@@ -191,4 +191,7 @@ def read_run(project: Project, name: str) -> dict[str, Any]:
     card = read_json(project.runs / name / "run.json")
     if card is None:
         raise StageError(f"no run {name!r} in {project.runs}", "workflow train")
+    if lacks := [key for key in ("base", "curves", "dataset", "settings") if key not in card]:
+        what = f"{project.runs / name / 'run.json'}: lacks {', '.join(lacks)}"
+        raise StageError(what, "mend it, or workflow train --force")
     return card
