@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import orjson
 import pytest
 
 from tests.samples import draw_project
@@ -105,3 +106,89 @@ def test_images_that_came_later_are_unlabeled_after_going_back(project: Project)
     history.restore(project, 1)
     states = [row["state"] for row in read_rows(project.labels)]
     assert sorted(states) == ["reviewed"] + ["unlabeled"] * 5
+
+
+def cut(path: Path) -> None:
+    """As a full disk or an editor leaves it: without its last lines."""
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-2]))
+
+
+def test_a_history_that_lost_lines_is_restored_only_when_asked(project: Project) -> None:
+    state = label(project, 0, "disk")
+    label(project, 1, "bar")
+    first = project.data / "history" / "000001.jsonl"
+    cut(first)
+    before = project.labels.read_bytes()
+    with pytest.raises(StageError) as error:
+        history.restore(project, 1)
+    assert str(error.value) == (
+        "the history does not hold all of change 1: 000001.jsonl has 2 of 4 lines -> "
+        "bring them back from a copy, or: workflow history classification --restore 1 --partial"
+    )
+    assert project.labels.read_bytes() == before
+    assert stage.describe(project).splitlines()[1].endswith("pull  (000001.jsonl has 2 of 4 lines)")
+    said = stage.restore(project, 1, partial=True)
+    assert said.splitlines()[1:] == ["  000001.jsonl has 2 of 4 lines"]
+    kept = {row["image"]: row for row in read_rows(project.labels)}
+    assert [kept[r["image"]] for r in map(orjson.loads, state.splitlines()[:2])] == [
+        orjson.loads(line) for line in state.splitlines()[:2]
+    ]
+
+
+def test_a_history_file_that_was_changed_or_is_gone_is_no_basis(project: Project) -> None:
+    for number, name in enumerate(("disk", "bar", "tile")):
+        label(project, number, name)
+    first, second, third = sorted((project.data / "history").iterdir())
+    first.write_bytes(first.read_bytes().replace(b'"disk"', b'"tile"'))
+    second.unlink()
+    third.write_bytes(b"nonsense\n" + third.read_bytes().split(b"\n", 1)[1])
+    with pytest.raises(StageError) as error:
+        history.restore(project, 3)
+    assert error.value.problem == (
+        "the history does not hold all of change 3: 000002.jsonl is gone; 000001.jsonl was changed; "
+        "the first line of 000003.jsonl does not read"
+    )
+    assert len(history.restore(project, 3, partial=True).notes) == 3
+    # The next change is written down as ever.
+    assert [c.number for c in history.changes(project)] == [1, 3, 4]
+
+
+def test_a_history_of_the_version_before_is_read(project: Project) -> None:
+    """Its headers say neither count nor what labels.jsonl said."""
+    states = [label(project, 0, "disk"), label(project, 1, "bar")]
+    for path in (project.data / "history").iterdir():
+        header, rest = path.read_bytes().split(b"\n", 1)
+        old = {key: value for key, value in orjson.loads(header).items() if key in ("at", "by", "content")}
+        path.write_bytes(b"\xef\xbb\xbf" + orjson.dumps(old) + b"\n" + rest.replace(b"\n", b"\r\n"))
+    label(project, 2, "tile")
+    for number, state in enumerate(states, 1):
+        assert history.restore(project, number).notes == ()
+        assert project.labels.read_bytes() == state
+    first = project.data / "history" / "000001.jsonl"
+    cut(first)
+    with pytest.raises(StageError, match=r"000001\.jsonl was changed -> "):
+        history.restore(project, 1)
+
+
+def test_what_was_edited_by_hand_can_be_had_again(project: Project) -> None:
+    label(project, 0, "disk")
+    edited = project.labels.read_bytes().replace(b'"disk"', b'"tile"')
+    project.labels.write_bytes(edited)
+    label(project, 0, "bar")
+    assert [(c.by, c.images) for c in history.changes(project)] == [
+        ("pull", 4),
+        ("edited by hand", 1),
+        ("pull", 1),
+    ]
+    history.restore(project, 2)
+    assert project.labels.read_bytes() == edited
+
+
+def test_labels_that_do_not_read_are_moved_aside_by_going_back(project: Project) -> None:
+    state = label(project, 0, "disk")
+    project.labels.write_bytes(state + b"half a li")
+    restored = history.restore(project, 1)
+    (aside,) = project.data.glob("labels.jsonl.20*")
+    assert project.labels.read_bytes() == state
+    assert aside.read_bytes() == state + b"half a li"
+    assert restored.notes[0].endswith(f"; it is now {aside}")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,11 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow.errors import StageError
+from workflow.project.rowfile import RowFile
 from workflow.project.rows import (
     append_rows,
     appending,
     atomic,
+    cached_rows,
     drop_half_line,
+    read_catalog,
+    read_json,
     read_rows,
     read_samples,
     sample_from_row,
@@ -121,3 +126,144 @@ def test_two_who_write_one_file_write_in_turn(tmp_path: Path) -> None:
     assert len(set(path.read_bytes())) == 1
     assert len(path.read_bytes()) == 50
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+LINE = {
+    "image": "i",
+    "state": "reviewed",
+    "annotations": [{"label": "cat", "provenance": {"kind": "person", "name": "me"}, "box": [1, 2, 3, 4]}],
+}
+BOX = "annotations.0.box"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"state": None}, "state: input should be 'unlabeled', 'predicted', 'reviewed' or 'skipped'"),
+        ({"state": "done"}, "state: input should be 'unlabeled', 'predicted', 'reviewed' or 'skipped'"),
+        ({"annotations": {}}, "annotations: input should be a valid array"),
+        ({"state": "skipped"}, "image i is skipped, yet has annotations"),
+        (
+            {"box": [3, 2, 1, 4]},
+            "annotations.0: box (3, 2, 1, 4) has no area: x2 > x1 and y2 > y1 are needed",
+        ),
+        ({"box": ["1", 2, 3, 4]}, f"{BOX}.0: input should be a valid number, and is '1'"),
+        ({"box": [1, 2, 3]}, f"{BOX} has too few numbers"),
+        ({"box": [1, 2, 3, True]}, f"{BOX}.3: input should be a valid number, and is True"),
+        ({"lable": "cat"}, "annotations.0.lable: unknown key; did you mean 'label'?"),
+        ({"label": 7}, "annotations.0.label: input should be a valid string, and is 7"),
+        ({"label": ""}, "annotations.0: an annotation needs a label"),
+        ({"provenance": None}, "annotations.0.provenance: input should be an object"),
+        (
+            {"provenance": {"kind": "god", "name": ""}},
+            "annotations.0.provenance.kind: input should be 'model'",
+        ),
+        ({"score": 1.5}, "annotations.0: score 1.5 is not in [0, 1]"),
+        (
+            {"box": None, "polygons": [[[1, 1], [2, 2]]]},
+            "annotations.0: annotation 'cat': a polygon needs three",
+        ),
+        (
+            {"box": None, "mask": {"height": 2, "width": 2, "counts": "zz~"}},
+            "annotations.0: mask.counts are no",
+        ),
+        (
+            {"box": None, "mask": {"height": 0, "width": 2, "counts": "0"}},
+            "annotations.0: a mask of 0 x 2 pixels",
+        ),
+    ],
+)
+def test_a_line_mended_badly_by_hand_names_its_field(tmp_path: Path, change: dict, problem: str) -> None:
+    (annotation,) = LINE["annotations"]
+    inner = {key: value for key, value in change.items() if key not in LINE}
+    row = LINE | {"annotations": [annotation | inner]} | {k: v for k, v in change.items() if k in LINE}
+    write_rows(tmp_path / "labels.jsonl", [LINE | {"image": "first"}, row])
+    for read in (read_samples, RowFile, lambda path: list(read_rows(path))):
+        with pytest.raises(StageError) as error:
+            read(tmp_path / "labels.jsonl")
+        assert error.value.problem.startswith(f"{tmp_path / 'labels.jsonl'}:2: {problem}")
+        assert error.value.fix == (
+            "mend or delete that line, or take an earlier state: workflow history --restore N"
+        )
+
+
+def test_all_bad_lines_are_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "predictions" / "a.jsonl"
+    bad = {key: value for key, value in LINE.items() if key != "state"}
+    write_rows(path, [LINE, LINE, bad, bad | {"image": "j", "annotations": 1}, bad, LINE | {"image": "k"}])
+    with pytest.raises(StageError) as error:
+        read_samples(path)
+    assert str(error.value) == (
+        f"{path}:2: image 'i' stands on line 1 already; line 3: state is missing; "
+        "line 4: state is missing (and 1 more); and 1 more lines -> mend or delete those lines"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"width": 0}, "image a.png: size 0x48 is not positive"),
+        ({"width": "64"}, "width: input should be a valid integer, and is '64'"),
+        ({"split": "dev"}, "split: input should be 'train', 'validation' or 'test', and is 'dev'"),
+        ({"hight": 48}, "hight: unknown key; did you mean 'height'?"),
+        ({}, "path 'a.png' stands on line 1 already"),
+    ],
+)
+def test_a_damaged_catalog_names_line_and_field(tmp_path: Path, change: dict, problem: str) -> None:
+    row = {"id": "i", "path": "a.png", "width": 64, "height": 48, "split": "train", "group": None}
+    write_rows(tmp_path / "catalog.jsonl", [row, row | {"id": "k"} | change])
+    with pytest.raises(StageError) as error:
+        read_catalog(tmp_path / "catalog.jsonl")
+    assert error.value.problem == f"{tmp_path / 'catalog.jsonl'}:2: {problem}"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda content: b"\xef\xbb\xbf" + content,
+        lambda content: content.replace(b"\n", b"\r\n"),
+        lambda content: b"\n" + content.replace(b"\n", b"\n\n") + b"  \n",
+        lambda content: content.rstrip(b"\n"),
+        lambda content: b"".join(reversed(content.splitlines(keepends=True))),
+    ],
+    ids=["byte order mark", "Windows newlines", "empty lines", "no last newline", "another order"],
+)
+def test_what_an_editor_does_to_a_file_is_read(tmp_path: Path, edit: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "labels.jsonl"
+    rows = [LINE | {"image": name} for name in "abc"]
+    write_rows(path, rows)
+    whole = path.read_bytes()
+    path.write_bytes(edit(whole))
+    assert sorted(read_rows(path), key=lambda row: row["image"]) == rows
+    file = RowFile(path)
+    assert [file.row(name) for name in file] == rows
+    file.put("d", LINE | {"image": "d"})
+    file.drop("d")
+    assert b"".join(file.lines(file)) == whole
+    file.write()
+    assert path.read_bytes() == whole
+
+
+def test_a_cache_that_does_not_read_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "measured.jsonl"
+    path.write_bytes(b'{"stat": ["a.png", 1, 2], "limit": 1.0, "path": "a.png"}\n')
+    assert cached_rows(path) == [] and not path.exists()
+    path.write_bytes(
+        b'{"stat": ["a.png", 1, 2], "limit": 1, "path": "a", "reason": "r", "problem": "p"}\n{"st'
+    )
+    assert [row["path"] for row in cached_rows(path)] == ["a"]
+
+
+@pytest.mark.parametrize(("content", "problem"), [(b"[1", "not JSON ("), (b"7", "not a JSON object")])
+def test_json_that_does_not_read_is_one_line(tmp_path: Path, content: bytes, problem: str) -> None:
+    path = tmp_path / "label-studio.json"
+    path.write_bytes(content)
+    with pytest.raises(StageError) as error:
+        read_json(path, {})
+    assert error.value.problem.startswith(f"{path}: {problem}")
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert read_json(path) == {"a": 1}
+    mark = tmp_path / ".stages" / "pull.json"
+    mark.parent.mkdir()
+    mark.write_bytes(content)
+    assert read_json(mark, {}) == {}

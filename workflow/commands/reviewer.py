@@ -51,9 +51,8 @@ NEAR = 3.0
 def run(project: Project, client: Client, limit: int | None = None) -> Outcome:
     """Review every task that waits, or the first `limit`; StageError where no truth file is set."""
     start = time.perf_counter()
-    truth = {
-        row["file"]: row for row in read_rows(truth_file(project), shape=truth_shape(annotation_from_row))
-    }
+    shape = truth_shape(annotation_from_row)
+    truth = {row["file"]: row for row in read_rows(truth_file(project), shape=shape)}
     number = find_project(project, client)
     if number is None:
         raise StageError(f"{client.url} has no project of {project.name}", "workflow push")

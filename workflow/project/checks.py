@@ -243,7 +243,6 @@ def shape_of(path: Path, annotation: Callable[[Row], Annotation]) -> Shape | Non
         "duplicates.jsonl": DUPLICATE,
         "quarantine.jsonl": QUARANTINED,
         "measured.jsonl": MEASURED,
-        "shard.jsonl": sample_shape(annotation),
     }
     folders = {"predictions": names["labels.jsonl"], "pushed": SENT}
     return names.get(path.name) or folders.get(path.parent.name)

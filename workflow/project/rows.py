@@ -220,11 +220,11 @@ def readable_row(path: Path, line: bytes) -> Row | None:
     return None if problem else row
 
 
-def cached_rows(path: Path) -> list[Row]:
+def cached_rows(path: Path, shape: Shape | None = None) -> list[Row]:
     """The rows of an append-only cache, ready for more: none, and the file gone, where they do not read."""
     drop_half_line(path)
     try:
-        return list(read_rows(path))
+        return list(read_rows(path, shape=shape))
     except StageError:
         path.unlink()
         return []

@@ -61,6 +61,8 @@ def version(project: Project) -> str:
     card = read_json(project.dataset / "dataset.json")
     if card is None:
         raise StageError(f"{project.dataset} holds no dataset", "workflow dataset")
+    if not isinstance(card.get("version"), str):
+        raise StageError(f"{project.dataset / 'dataset.json'}: says no version", "workflow dataset --force")
     for name, value in project.settings.schema.to_json().items():
         if card.get(name) != value:
             other = "for another task" if name == "task" else f"with other {name}"

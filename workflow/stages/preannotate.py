@@ -8,8 +8,10 @@ from workflow import models
 from workflow.guesses.annotate import BATCH, annotate_all, to_push, with_ids
 from workflow.models import Options
 from workflow.models.chain import Chain, load_chain
+from workflow.project.checks import sample_shape
 from workflow.project.paths import Project
 from workflow.project.rows import (
+    annotation_from_row,
     append_rows,
     appending,
     cached_rows,
@@ -65,7 +67,7 @@ def load(project: Project, device: str, threshold: float | None = None) -> Chain
 def _preannotate(project: Project, scratch: Path, device: str, batch: int) -> str:
     records = read_catalog(project.catalog)
     shard = scratch / "shard.jsonl"
-    done = {row["image"] for row in cached_rows(shard)}
+    done = {row["image"] for row in cached_rows(shard, sample_shape(annotation_from_row))}
     todo = [r for r in records if r.id not in done]
     annotator = load(project, device)
     limit = project.settings.images.max_megapixels
