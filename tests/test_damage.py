@@ -17,6 +17,7 @@ from tests.samples import draw_project
 from workflow import cli
 from workflow.__main__ import main
 from workflow.commands import export
+from workflow.errors import StageError
 from workflow.labels import history
 from workflow.project.paths import Project, load_project
 from workflow.project.rowfile import RowFile
@@ -138,7 +139,6 @@ READ_BY = {
     ".stages/measured.jsonl": (("catalog", "--force"),),
     ".stages/catalog.json": (("status",), ("catalog",)),
     "classes.json": (("dataset",),),
-    "dataset/dataset.json": (("status",), ("dataset",), ("train",)),
 }
 
 
@@ -175,3 +175,23 @@ def test_every_command_reads_a_damaged_file_right_or_says_one_line(
             refused |= {name} if code else set()
     assert wrong == []
     assert refused >= {"cut", "a list", "null"} or ".stages" in file
+
+
+def test_a_damaged_dataset_is_told_from_none(project: Project) -> None:
+    """Which the stages after it ask for its version."""
+    path = project.dataset / "dataset.json"
+    whole = path.read_bytes()
+    said = set()
+    for content in damages(path).values():
+        path.write_bytes(content)
+        try:
+            dataset.version(project)
+        except StageError as error:
+            said.add(str(error).partition(" (")[0])
+    path.write_bytes(whole)
+    assert len(dataset.version(project)) == 16
+    assert said >= {
+        f"{path}: not JSON",
+        f"{path}: not a JSON object -> mend the file, or delete it and run again",
+        f"{path}: says no version -> workflow dataset --force",
+    }
