@@ -32,10 +32,10 @@ import httpx
 import orjson
 
 from workflow import services
-from workflow.labelstudio import connection
 from workflow.labelstudio.client import Client
-from workflow.labelstudio.project import find_project, link_path
-from workflow.labelstudio.push.sender import Sender
+from workflow.labelstudio.project import find_project, remote_path
+from workflow.labelstudio.push.upload import Upload
+from workflow.labelstudio.tool import LabelStudio
 from workflow.project.paths import Project, load_project
 from workflow.project.rows import sample_to_row, write_rows
 from workflow.records import Annotation, ImageRecord, Provenance, Sample
@@ -62,7 +62,7 @@ def main() -> None:
     os.environ.setdefault("LABEL_STUDIO_BIN", str(REPOSITORY / ".venv-label-studio/bin/label-studio"))
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder) / "state"
-        services.up(state, ["label-studio"], print, connection.served_root(state))
+        services.up(state, ["label-studio"], print, services.served_root(state))
         try:
             measure(Path(folder), state, count)
         finally:
@@ -75,7 +75,7 @@ def measure(folder: Path, state: Path, count: int) -> None:
     large, small = make(folder, "large", count), make(folder, "small", count // 10)
     served = serve(state, large)
     bodies = payload(large, served, client, folder)
-    rates = {"push": rate("push", count, lambda: push.run(large, client, served))}
+    rates = {"push": rate("push", count, lambda: push.run(large, LabelStudio(client, served)))}
     rates |= raw_imports(client, large, bodies)
     number = find_project(large, client) or 0
     print("  a person submits every guess as it is")
@@ -84,9 +84,9 @@ def measure(folder: Path, state: Path, count: int) -> None:
     rates["raw export"] = rate("raw export", count, lambda: export(access, number))
     # What changed shortly before a pull is asked for once more by the next.
     time.sleep(pull.OVERLAP.total_seconds())
-    rates["pull"] = rate("pull", count, lambda: pull.run(large, client))
-    rates["push again"] = rate("push again", count, lambda: push.run(large, client, served))
-    rates["pull again"] = rate("pull again", count, lambda: pull.run(large, client))
+    rates["pull"] = rate("pull", count, lambda: pull.run(large, LabelStudio(client)))
+    rates["push again"] = rate("push again", count, lambda: push.run(large, LabelStudio(client, served)))
+    rates["pull again"] = rate("pull again", count, lambda: pull.run(large, LabelStudio(client)))
     print(f"push: {rates['push'] / rates['raw import']:.2f} of the raw import in one request")
     print(f"      {rates['push'] / rates['raw in two']:.2f} of the raw import in two requests")
     print(f"      {rates['push'] / rates['one a task']:.0f} times one POST a task")
@@ -131,7 +131,7 @@ def make(folder: Path, name: str, count: int) -> Project:
 
 
 def serve(state: Path, project: Project) -> str:
-    place = connection.served_root(state) / project.name
+    place = services.served_root(state) / project.name
     place.parent.mkdir(parents=True, exist_ok=True)
     place.symlink_to(project.images)
     return str(place)
@@ -139,7 +139,7 @@ def serve(state: Path, project: Project) -> str:
 
 def payload(project: Project, served: str, client: Client, folder: Path) -> list[Any]:
     """What a push sends of each image, as bodies of tasks with their predictions embedded."""
-    sender = Sender(project, client, 0, push.guesses_path(project))
+    sender = Upload(project, client, 0, push.guesses_path(project))
     bodies = []
     for image, record in sender.records.items():
         row = sender._row(image)
@@ -181,14 +181,14 @@ def export(access: services.LabelStudioAccess, number: int) -> None:
 
 def memory(state: Path, client: Client, large: Project, small: Project) -> None:
     """Peak memory of a first push (into a new project) and of a full pull, a process each."""
-    push.run(small, client, serve(state, small))
+    push.run(small, LabelStudio(client, serve(state, small)))
     number = find_project(small, client) or 0
     accept = {"selectedItems": {"all": True, "excluded": []}}
     client.post(f"api/dm/actions?id=predictions_to_annotations&project={number}", accept)
     for what in ("pull", "push"):
         for project in (small, large):
             if what == "push":
-                link_path(project).unlink()
+                remote_path(project).unlink()
             command = [sys.executable, __file__, "--memory", what, str(project.folder), str(state)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             print(f"  {what} of {project.name} peaks at {int(done.stdout.split()[-1]) / 1024:.0f} MiB")
@@ -198,9 +198,9 @@ def peak(what: str, folder: str, state: str) -> None:
     access = services.label_studio_access(Path(state))
     client, project = Client(access.url, access.api_key), load_project(Path(folder))
     if what == "push":
-        push.run(project, client, str(connection.served_root(Path(state)) / project.name))
+        push.run(project, LabelStudio(client, str)(services.served_root(Path(state)) / project.name))
     else:
-        pull.run(project, client, full=True)
+        pull.run(project, LabelStudio(client), full=True)
     # Not getrusage's figure: a child process begins with its parent's peak.
     status = Path("/proc/self/status").read_text()
     print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))

@@ -19,9 +19,9 @@ from playwright.sync_api import TimeoutError, sync_playwright
 
 from workflow import services
 from workflow.labelstudio import project as link
-from workflow.labelstudio.connection import state_folder
 from workflow.project.paths import Project, find_project, load_project
 from workflow.project.rows import read_json, read_rows
+from workflow.services import state_folder
 from workflow.stages import evaluate
 
 IMAGES = Path(__file__).parent / "images"
@@ -63,7 +63,7 @@ def label_studio(page: Any, project: Project) -> bytes:
     page.fill("input[name=password]", access.password)
     page.click("button[type=submit]")
     page.wait_for_url(lambda url: "/login" not in url)
-    page.goto(f"{access.url}/projects/{link.link(project)['project']}/data?task={telling_task(project)}")
+    page.goto(f"{access.url}/projects/{link.remote(project)['project']}/data?task={telling_task(project)}")
     page.wait_for_selector(".konvajs-content canvas")
     page.wait_for_function("() => window.Htx?.annotationStore?.predictions?.length > 0")
     page.wait_for_timeout(2000)
@@ -78,7 +78,7 @@ def label_studio(page: Any, project: Project) -> bytes:
 def tasks(page: Any, project: Project) -> bytes:
     """The table of tasks, behind the same login."""
     url = services.label_studio_access(state_folder(project.workspace)).url
-    page.goto(f"{url}/projects/{link.link(project)['project']}/data")
+    page.goto(f"{url}/projects/{link.remote(project)['project']}/data")
     page.get_by_text("Label All Tasks").wait_for()
     page.wait_for_timeout(4000)
     return page.screenshot()
@@ -87,7 +87,7 @@ def tasks(page: Any, project: Project) -> bytes:
 def team(page: Any, project: Project, task: int) -> bytes:
     """What several people said of one image, behind the same login."""
     url = services.label_studio_access(state_folder(project.workspace)).url
-    page.goto(f"{url}/projects/{link.link(project)['project']}/data?task={task}")
+    page.goto(f"{url}/projects/{link.remote(project)['project']}/data?task={task}")
     page.wait_for_selector(".konvajs-content canvas")
     page.wait_for_timeout(2000)
     page.get_by_text("Compare All").click()

@@ -13,9 +13,8 @@ import pytest
 
 from tests.drawing import run_draw
 from workflow import services
-from workflow.labelstudio import connection
 from workflow.labelstudio.client import Client
-from workflow.labelstudio.pull.harvest import FIELDS
+from workflow.labelstudio.work import FIELDS
 from workflow.project.paths import Project, load_project
 
 pytest_plugins = ("tests.browser",)
@@ -102,7 +101,7 @@ def make_project(tmp_path: Path, envelopes: Path) -> MakeProject:
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The state folder of servers that run for the whole test session, on free ports."""
     folder = tmp_path_factory.mktemp("servers") / "state"
-    services.up(folder, services.SERVICES, lambda line: None, connection.served_root(folder))
+    services.up(folder, services.SERVICES, lambda line: None, services.served_root(folder))
     yield folder
     services.down(folder, services.SERVICES, lambda line: None)
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from workflow.project.paths import Project, load_project
-from workflow.project.rows import annotation_to_row, write_rows
+from workflow.project.rows import annotation_to_row, read_rows, write_rows
 from workflow.records import Annotation, Provenance, RotatedBox
 from workflow.shapes import masks, overlap
 from workflow.shapes.geometry import rotated_corners
@@ -153,3 +153,8 @@ def shifted(annotation: Annotation, by: float) -> Annotation:
     if annotation.keypoints is not None:
         return replace(annotation, keypoints=tuple((min(x + by, WIDTH), y) for x, y in annotation.keypoints))
     return annotation
+
+
+def pushed_tasks(project: Project) -> dict[str, int]:
+    """Image id -> task number, as the last push wrote it down."""
+    return {row["image"]: row["task"] for row in read_rows(project.pushed)}

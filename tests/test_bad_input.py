@@ -20,6 +20,7 @@ from workflow import services
 from workflow.labelstudio import connection, regions
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.project import find_project
+from workflow.labelstudio.tool import LabelStudio
 from workflow.project.paths import Project, load_project
 from workflow.project.rows import read_catalog, read_rows, sample_to_row, write_rows
 from workflow.records import Annotation, Provenance, Sample
@@ -395,8 +396,8 @@ def test_review_and_pull_before_push(letters: Project, here: Path, servers: Path
 def test_a_label_that_is_no_class_stops_the_pull(
     letters: Project, here: Path, servers: Path, client: Client
 ) -> None:
-    push.run(letters, client, str(connection.serve(letters)))
-    pull.run(letters, client)
+    push.run(letters, LabelStudio(client, str(connection.serve(letters))))
+    pull.run(letters, LabelStudio(client))
     number = find_project(letters, client) or 0
     task = next(client.tasks(number, EVERYTHING))
     zebra = regions.to_result([Annotation("zebra", ME, box=(0, 0, 9, 9))], 64, 48)
@@ -427,7 +428,7 @@ def test_a_dry_run_sends_nothing(letters: Project, here: Path, servers: Path, cl
 
     blind = sum(r.split == "test" for r in read_catalog(letters.catalog))
     assert dry_run() == f"push: would send: 3 new tasks, 0 unchanged, {3 - blind} new predictions"
-    push.run(letters, client, str(connection.serve(letters)))
+    push.run(letters, LabelStudio(client, str(connection.serve(letters))))
     assert dry_run() == "push: would send: 0 new tasks, 3 unchanged, 0 new predictions"
     _draw(letters, [3])
     assert workflow(here, "catalog").returncode == 0

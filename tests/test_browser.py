@@ -21,12 +21,14 @@ from PIL import Image, ImageColor
 
 from tests.browser import CANVAS, IMAGE, REGIONS, canvas_box, wait_until
 from tests.conftest import copy_project
+from tests.samples import pushed_tasks
 from workflow import services
 from workflow.commands import reviewer
 from workflow.images.decode import from_file
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.connection import connect
 from workflow.labelstudio.project import find_project
+from workflow.labelstudio.tool import LabelStudio
 from workflow.project.paths import Project
 from workflow.project.rows import read_catalog, read_rows, read_samples, write_rows
 from workflow.records import ImageRecord
@@ -69,10 +71,10 @@ def loop(tmp_path_factory: pytest.TempPathFactory, envelopes: Path, state: Path)
         catalog.run(project)
         preannotate.run(project)
         client, served = connect(project)
-        push.run(project, client, served)
+        push.run(project, LabelStudio(client, served))
         number = find_project(project, client)
         assert number is not None
-        yield Loop(project, client, number, push.pushed_tasks(project), read_catalog(project.catalog))
+        yield Loop(project, client, number, pushed_tasks(project), read_catalog(project.catalog))
 
 
 def _turn(project: Project, record: ImageRecord) -> None:
@@ -189,7 +191,7 @@ def test_a_correction_by_hand_comes_back_as_just_that(page, person, loop: Loop) 
         page.get_by_role("button", name="Submit").click()
     assert answer.value.status == 201
 
-    pull.run(loop.project, loop.client)
+    pull.run(loop.project, LabelStudio(loop.client))
     row = next(r for r in read_rows(loop.project.ledger) if r["image"] == record.id)
     done = Counter(a["action"] for a in row["actions"])
     accepted = len(regions) - 3
@@ -212,8 +214,8 @@ def test_a_correction_by_hand_comes_back_as_just_that(page, person, loop: Loop) 
 @pytest.fixture(scope="module")
 def evaluated(loop: Loop) -> Loop:
     """The rest of the loop: the simulated reviewer, one epoch, and the evaluation."""
-    reviewer.run(loop.project, loop.client)
-    pull.run(loop.project, loop.client)
+    reviewer.run(loop.project, LabelStudio(loop.client))
+    pull.run(loop.project, LabelStudio(loop.client))
     dataset.run(loop.project)
     train.run(loop.project)
     evaluate.run(loop.project)

@@ -16,10 +16,11 @@ from tests.proxy import losing
 from tests.samples import draw_project
 from workflow import services
 from workflow.errors import LabelStudioError, LostAnswer
-from workflow.labelstudio import connection, regions
 from workflow.labelstudio import project as link
+from workflow.labelstudio import regions
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.connection import serve
+from workflow.labelstudio.tool import LabelStudio
 from workflow.project.paths import Project
 from workflow.project.rows import read_catalog, read_rows, sample_to_row, write_rows
 from workflow.records import Annotation, ImageRecord, Provenance, Sample
@@ -53,7 +54,7 @@ def make(tmp_path: Path, count: int) -> Project:
 
 
 def on_server(project: Project, client: Client) -> list[Json]:
-    found = client.find_project(link.link(project)["key"])
+    found = client.find_project(link.remote(project)["key"])
     return list(client.tasks(found["id"], EVERYTHING)) if found else []
 
 
@@ -92,14 +93,14 @@ def test_a_push_through_a_network_that_loses_things_ends_by_itself(
             # The making of a project is not tried again by itself: its key finds it in the next push.
             for _ in range(2 if lost == "request" else 1):
                 with pytest.raises(LostAnswer):
-                    push.run(project, through, str(serve(project)))
-        push.run(project, through, str(serve(project)))
+                    push.run(project, LabelStudio(through, str(serve(project))))
+        push.run(project, LabelStudio(through, str(serve(project))))
         # What arrived is found there, and not sent again.
         assert times[what] == (3 if lost == "request" else 1)
         check(project, client)
-        assert push.run(project, through, str(serve(project))).skipped
+        assert push.run(project, LabelStudio(through, str(serve(project)))).skipped
     numbers = [p["id"] for p in client.get("api/projects/", page_size=1000)["results"]]
-    key = link.link(project)["key"]
+    key = link.remote(project)["key"]
     assert sum(key in (client.project(n) or {})["description"] for n in numbers) == 1
 
 
@@ -110,7 +111,7 @@ def test_a_network_that_loses_every_answer_ends_all_the_same(
     project = make(tmp_path, 30)
     access = services.label_studio_access(servers)
     with losing(client.url, lambda method, path: "answer" if "/import" in path else None) as url:
-        push.run(project, Client(url, access.api_key), str(serve(project)))
+        push.run(project, LabelStudio(Client(url, access.api_key), str(serve(project))))
     check(project, client)
 
 
@@ -123,13 +124,13 @@ def test_a_network_that_loses_every_request_is_given_up(
         losing(client.url, lambda method, path: "request" if "/import" in path else None) as url,
         pytest.raises(LostAnswer),
     ):
-        push.run(project, Client(url, access.api_key), str(serve(project)))
+        push.run(project, LabelStudio(Client(url, access.api_key), str(serve(project))))
     assert on_server(project, client) == []
 
 
 def test_reads_are_tried_again(tmp_path: Path, client: Client, servers: Path) -> None:
     project = make(tmp_path, 10)
-    push.run(project, client, str(serve(project)))
+    push.run(project, LabelStudio(client, str(serve(project))))
     for task in on_server(project, client):
         answer(client, task["id"], client.user["id"])
     access = services.label_studio_access(servers)
@@ -140,9 +141,9 @@ def test_reads_are_tried_again(tmp_path: Path, client: Client, servers: Path) ->
         return "answer" if seen[path] <= 2 else None
 
     with losing(client.url, lose) as url:
-        link_file = link.link_path(project)
+        link_file = link.remote_path(project)
         link_file.write_text(link_file.read_text().replace(client.url, url))
-        pull.run(project, Client(url, access.api_key))
+        pull.run(project, LabelStudio(Client(url, access.api_key)))
     assert Counter(row["state"] for row in read_rows(project.labels)) == {"reviewed": 10}
     assert len(list(read_rows(project.ledger))) == 10
 
@@ -150,7 +151,7 @@ def test_reads_are_tried_again(tmp_path: Path, client: Client, servers: Path) ->
 def test_three_annotators_post_while_a_push_runs(tmp_path: Path, client: Client, servers: Path) -> None:
     """On SQLite, where predictions embedded in an import vanish in just this case."""
     project = make(tmp_path, 100)
-    push.run(project, client, str(serve(project)))
+    push.run(project, LabelStudio(client, str(serve(project))))
     first = check(project, client)
     names = ("anna", "ben", "cleo")
     bodies = [{"email": f"{n}@example.com", "username": n, "first_name": n, "last_name": n} for n in names]
@@ -173,7 +174,7 @@ def test_three_annotators_post_while_a_push_runs(tmp_path: Path, client: Client,
     guess(project)
     with ThreadPoolExecutor(3) as pool:
         working = [pool.submit(annotate, who) for who in people]
-        push.run(project, client, str(serve(project)))
+        push.run(project, LabelStudio(client, str(serve(project))))
         done.set()
         for one in working:
             one.result()
@@ -182,11 +183,11 @@ def test_three_annotators_post_while_a_push_runs(tmp_path: Path, client: Client,
     assert len(tasks) == 1600
     there = Counter(a["completed_by"] for t in tasks for a in t["annotations"])
     assert there == posted
-    pull.run(project, client)
+    pull.run(project, LabelStudio(client))
     reviewed = [row for row in read_rows(project.labels) if row["state"] == "reviewed"]
     assert len(reviewed) == len({t["id"] for t in tasks if t["annotations"]})
     assert Counter(int(row["person"]) for row in read_rows(project.ledger)) == posted
-    assert push.run(project, client, str(serve(project))).skipped
+    assert push.run(project, LabelStudio(client, str(serve(project)))).skipped
 
 
 def test_a_server_that_dies_in_the_middle_of_a_pull(
@@ -195,10 +196,10 @@ def test_a_server_that_dies_in_the_middle_of_a_pull(
     monkeypatch.setattr("workflow.labelstudio.client.PAGE", 3)
     monkeypatch.setattr("workflow.labelstudio.client.READ_TRIES", 1)
     project = make(tmp_path, 10)
-    push.run(project, client, str(serve(project)))
+    push.run(project, LabelStudio(client, str(serve(project))))
     tasks = on_server(project, client)
     answer(client, tasks[0]["id"], client.user["id"])
-    pull.run(project, client)
+    pull.run(project, LabelStudio(client))
     files = [project.labels, project.ledger, pull.state_path(project)]
     before = [path.read_bytes() for path in files]
     for task in tasks[1:]:
@@ -214,10 +215,10 @@ def test_a_server_that_dies_in_the_middle_of_a_pull(
 
     monkeypatch.setattr(client, "_weigh", die)
     with pytest.raises(LabelStudioError):
-        pull.run(project, client)
+        pull.run(project, LabelStudio(client))
     assert [path.read_bytes() for path in files] == before
-    services.up(servers, [LABEL_STUDIO], lambda line: None, connection.served_root(servers))
+    services.up(servers, [LABEL_STUDIO], lambda line: None, services.served_root(servers))
     monkeypatch.setattr(client, "_weigh", weigh)
-    pull.run(project, client)
+    pull.run(project, LabelStudio(client))
     assert Counter(row["state"] for row in read_rows(project.labels)) == {"reviewed": 10}
     assert sorted(row["task"] for row in read_rows(project.ledger)) == [t["id"] for t in tasks]

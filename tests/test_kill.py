@@ -25,7 +25,8 @@ from tests.training_jobs import make_job, write_dataset
 from workflow import services
 from workflow.labelstudio import connection
 from workflow.labelstudio.client import Client
-from workflow.labelstudio.project import ensure_project, find_project, sending_path
+from workflow.labelstudio.project import ensure_project, find_project, mark_path
+from workflow.labelstudio.tool import LabelStudio
 from workflow.models.ultralytics import environment
 from workflow.project.paths import Project
 from workflow.project.rows import read_catalog, read_json, read_rows
@@ -41,9 +42,10 @@ STAGES = ("catalog", "preannotate", "push", "review", "pull", "dataset", "train"
 DRIVER = """
 import sys
 from pathlib import Path
-from workflow.labelstudio.connection import connect
+from workflow import wing
+from workflow.commands import reviewer
 from workflow.project.paths import load_project
-from workflow.stages import catalog, dataset, preannotate, pull, push, review, train
+from workflow.stages import catalog, dataset, preannotate, pull, push, train
 
 def begin(stage):
     print(stage, flush=True)
@@ -53,13 +55,13 @@ begin("catalog")
 catalog.run(project)
 begin("preannotate")
 preannotate.run(project, device="cpu")
-client, served = connect(project)
+tool = wing.connect(project)
 begin("push")
-push.run(project, client, served)
+push.run(project, tool)
 begin("review")
-review.run(project, client)
+reviewer.run(project, tool)
 begin("pull")
-pull.run(project, client)
+pull.run(project, tool)
 begin("dataset")
 dataset.run(project)
 begin("train")
@@ -257,7 +259,7 @@ def test_a_server_killed_in_the_middle_of_a_push(
         stderr=subprocess.PIPE,
         text=True,
     )
-    _wait_until(sending_path(project).exists, 60)
+    _wait_until(mark_path(project).exists, 60)
     for process in processes.find(servers)[LABEL_STUDIO]:
         process.kill()
     _, problem = sender.communicate(timeout=60)
@@ -265,9 +267,9 @@ def test_a_server_killed_in_the_middle_of_a_push(
     assert problem.startswith(f"error: no Label Studio answers at {client.url} (")
     assert problem.endswith(") -> make up, or check LABEL_STUDIO_URL\n")
     assert problem.count("\n") == 1
-    services.up(servers, [LABEL_STUDIO], lambda line: None, connection.served_root(servers))
+    services.up(servers, [LABEL_STUDIO], lambda line: None, services.served_root(servers))
     assert connection.connect(project)[0].url == client.url
-    push.run(project, client, served)
+    push.run(project, LabelStudio(client, served))
     tasks = list(client.tasks(find_project(project, client) or 0, EVERYTHING))
     assert sorted(t["data"]["image_id"] for t in tasks) == sorted(r.id for r in read_catalog(project.catalog))
     guessed = {r["image"] for r in read_rows(preannotate.predictions_path(project)) if r["annotations"]}

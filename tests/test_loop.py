@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import EVERYTHING, MakeProject, copy_project
+from tests.samples import pushed_tasks
 from workflow.commands import demo, reviewer, status
 from workflow.errors import ConfigError, LabelStudioError, StageError
 from workflow.labels.ledger import ACTIONS
@@ -19,6 +20,7 @@ from workflow.labelstudio import regions
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.connection import serve
 from workflow.labelstudio.pushed import version
+from workflow.labelstudio.tool import LabelStudio
 from workflow.project.paths import Project, load_project
 from workflow.project.rows import read_catalog, read_json, read_rows, read_samples
 from workflow.records import Annotation, Provenance
@@ -46,7 +48,7 @@ def pushed(
     shutil.copytree(looked_at, project.data, dirs_exist_ok=True)
     assert catalog.run(project).did
     assert preannotate.run(project).skipped
-    push.run(project, client, str(serve(project)))
+    push.run(project, LabelStudio(client, str(serve(project))))
     return project
 
 
@@ -87,13 +89,13 @@ def test_push_sends_each_image_once_and_the_test_split_blind(pushed: Project, cl
             for was, now in zip(sample.annotations, back.annotations, strict=True):
                 assert (now.label, now.id, now.score) == (was.label, was.id, was.score)
                 assert now.box == pytest.approx(was.box, abs=1e-6)
-    project = client.project(read_json(link.link_path(pushed))["project"])
+    project = client.project(read_json(link.remote_path(pushed))["project"])
     assert project["model_version"].startswith("ultralytics:base/printed-digits.pt@")
 
 
 def test_push_again_sends_nothing(pushed: Project, client: Client) -> None:
     before = _ids(pushed, client)
-    outcome = push.run(pushed, client, str(serve(pushed)))
+    outcome = push.run(pushed, LabelStudio(client, str(serve(pushed))))
     assert outcome.skipped
     assert "0 new tasks, 48 unchanged, 0 new predictions" in outcome.did
     assert _ids(pushed, client) == before
@@ -106,10 +108,10 @@ def test_a_push_whose_answer_was_lost_is_found_not_repeated(pushed: Project, cli
     number = link.find_project(pushed, client)
     twice = [{"data": t["data"]} for t in _tasks(pushed, client)[:5]]
     client.import_tasks(number, twice)
-    outcome = push.run(pushed, client, str(serve(pushed)))
+    outcome = push.run(pushed, LabelStudio(client, str(serve(pushed))))
     assert "5 left twice by a killed push (removed)" in outcome.did
     assert {t["data"]["image_id"]: t["id"] for t in _tasks(pushed, client)} == before
-    assert push.pushed_tasks(pushed) == before
+    assert pushed_tasks(pushed) == before
 
 
 def test_human_work_on_a_doubled_task_is_never_deleted(pushed: Project, client: Client) -> None:
@@ -118,15 +120,15 @@ def test_human_work_on_a_doubled_task_is_never_deleted(pushed: Project, client: 
     (copied,) = client.import_tasks(number, [{"data": first["data"]}])
     client.annotate(copied, {"result": [], "lead_time": 1.0, "was_cancelled": False})
     client.annotate(first["id"], {"result": [], "lead_time": 1.0, "was_cancelled": False})
-    push.run(pushed, client, str(serve(pushed)))
+    push.run(pushed, LabelStudio(client, str(serve(pushed))))
     assert {t["id"] for t in _tasks(pushed, client)} >= {first["id"], copied}
 
 
 def test_the_review_ends_at_the_truth(pushed: Project, client: Client) -> None:
-    outcome = reviewer.run(pushed, client)
+    outcome = reviewer.run(pushed, LabelStudio(client))
     assert "48 tasks reviewed" in outcome.did
-    assert reviewer.run(pushed, client).skipped
-    pull.run(pushed, client)
+    assert reviewer.run(pushed, LabelStudio(client)).skipped
+    pull.run(pushed, LabelStudio(client))
     truth = _truth(pushed)
     labels = read_samples(pushed.labels)
     for record in read_catalog(pushed.catalog):
@@ -157,7 +159,7 @@ def test_empty_skipped_and_unlabeled_are_three_things(pushed: Project, client: C
     client.annotate(by_image[skipped.id], {"result": [], "was_cancelled": True, "lead_time": 1})
     box = regions.to_result([Annotation("7", ME, box=(1, 2, 30, 40))], boxed.width, boxed.height)
     client.annotate(by_image[boxed.id], {"result": box, "was_cancelled": False, "lead_time": 1})
-    pull.run(pushed, client)
+    pull.run(pushed, LabelStudio(client))
     labels = read_samples(pushed.labels)
     states = {"empty": labels[empty.id], "skipped": labels[skipped.id], "untouched": labels[untouched.id]}
     assert states["empty"].state == "reviewed"
@@ -180,21 +182,21 @@ def test_empty_skipped_and_unlabeled_are_three_things(pushed: Project, client: C
 
 
 def test_pull_is_incremental_and_follows_changes_of_mind(pushed: Project, client: Client) -> None:
-    reviewer.run(pushed, client, limit=5)
-    assert not pull.run(pushed, client).skipped
+    reviewer.run(pushed, LabelStudio(client), limit=5)
+    assert not pull.run(pushed, LabelStudio(client)).skipped
     before = pushed.labels.stat().st_mtime_ns
-    assert pull.run(pushed, client).skipped
+    assert pull.run(pushed, LabelStudio(client)).skipped
     assert pushed.labels.stat().st_mtime_ns == before
     task = next(t for t in _tasks(pushed, client) if t["annotations"] and t["annotations"][0]["result"])
     annotation = task["annotations"][0]
     result = copy.deepcopy(annotation["result"])
     result[0]["value"]["rectanglelabels"] = ["3"]
     client.patch(f"api/annotations/{annotation['id']}/", {"result": result[:1]})
-    assert not pull.run(pushed, client).skipped
+    assert not pull.run(pushed, LabelStudio(client)).skipped
     sample = read_samples(pushed.labels)[task["data"]["image_id"]]
     assert [a.label for a in sample.annotations] == ["3"]
     client.delete(f"api/annotations/{annotation['id']}/")
-    pull.run(pushed, client)
+    pull.run(pushed, LabelStudio(client))
     sample = read_samples(pushed.labels)[task["data"]["image_id"]]
     assert sample.state in ("predicted", "unlabeled")
     assert len(list(read_rows(pushed.ledger))) == 4
@@ -203,20 +205,20 @@ def test_pull_is_incremental_and_follows_changes_of_mind(pushed: Project, client
 def test_drafts_are_nobodys_decision(pushed: Project, client: Client) -> None:
     task = _tasks(pushed, client)[0]
     client.post(f"api/tasks/{task['id']}/drafts", {"result": [], "lead_time": 1})
-    pull.run(pushed, client)
+    pull.run(pushed, LabelStudio(client))
     assert read_samples(pushed.labels)[task["data"]["image_id"]].state in ("predicted", "unlabeled")
 
 
 def test_an_unknown_label_stops_the_pull_and_loses_nothing(pushed: Project, client: Client) -> None:
-    reviewer.run(pushed, client, limit=3)
-    pull.run(pushed, client)
+    reviewer.run(pushed, LabelStudio(client), limit=3)
+    pull.run(pushed, LabelStudio(client))
     before = pushed.labels.read_bytes()
     task = next(t for t in _tasks(pushed, client) if not t["annotations"])
     record = next(r for r in read_catalog(pushed.catalog) if r.id == task["data"]["image_id"])
     box = regions.to_result([Annotation("zebra", ME, box=(0, 0, 9, 9))], record.width, record.height)
     client.annotate(task["id"], {"result": box, "was_cancelled": False, "lead_time": 1})
     with pytest.raises(LabelStudioError) as error:
-        pull.run(pushed, client)
+        pull.run(pushed, LabelStudio(client))
     assert (
         str(error.value) == f"labels that are no class of {pushed.name}: 'zebra' (1) -> add them to classes"
     )
@@ -224,8 +226,8 @@ def test_an_unknown_label_stops_the_pull_and_loses_nothing(pushed: Project, clie
 
 
 def test_classes_are_locked_once_labels_use_them(pushed: Project, client: Client) -> None:
-    reviewer.run(pushed, client, limit=8)
-    pull.run(pushed, client)
+    reviewer.run(pushed, LabelStudio(client), limit=8)
+    pull.run(pushed, LabelStudio(client))
     dataset.run(pushed)
     toml = pushed.folder / "project.toml"
     text = toml.read_text()
@@ -241,8 +243,8 @@ def test_classes_are_locked_once_labels_use_them(pushed: Project, client: Client
 
 
 def test_the_whole_loop(pushed: Project, client: Client) -> None:
-    reviewer.run(pushed, client)
-    for stage in (lambda: pull.run(pushed, client), lambda: dataset.run(pushed)):
+    reviewer.run(pushed, LabelStudio(client))
+    for stage in (lambda: pull.run(pushed, LabelStudio(client)), lambda: dataset.run(pushed)):
         stage()
     train.run(pushed, device="cpu")
     outcome = evaluate.run(pushed, device="cpu")
@@ -292,12 +294,12 @@ def test_the_demo_waits_until_a_person_has_dealt_with_every_task(
     pushed: Project, client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with ThreadPoolExecutor(1) as pool:
-        person = pool.submit(reviewer.run, pushed, client)
+        person = pool.submit(reviewer.run, pushed, LabelStudio(client))
         outcome = demo._wait_for_person(pushed, client)
         assert "48 tasks reviewed by a simulated reviewer, 1 of them skipped" in person.result().did
     assert outcome.did == "48 tasks reviewed by you"
     shown = capsys.readouterr().out
-    assert f"{client.url}/projects/{link.link(pushed)['project']}/data?labeling=1" in shown
+    assert f"{client.url}/projects/{link.remote(pushed)['project']}/data?labeling=1" in shown
     assert "48 tasks wait" in shown
 
 
@@ -316,5 +318,5 @@ def test_stages_out_of_order_say_what_is_missing(
         assert error.value.fix == fix
     catalog.run(project)
     with pytest.raises(StageError) as error:
-        pull.run(project, client)
+        pull.run(project, LabelStudio(client))
     assert error.value.fix == "workflow push"

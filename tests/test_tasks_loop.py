@@ -16,6 +16,7 @@ from workflow.dataset import parquet
 from workflow.labelstudio import regions
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.connection import serve
+from workflow.labelstudio.tool import LabelStudio
 from workflow.models import Options
 from workflow.project.paths import Project, load_project
 from workflow.project.rows import annotation_from_row, read_catalog, read_json, read_rows, read_samples
@@ -85,11 +86,14 @@ def test_from_raw_images_to_an_evaluated_model(loop: Loop, tmp_path: Path, clien
     )
     preannotate.run(project, device="cpu")
     _check_guesses(project)
-    outcome = push.run(project, client, str(serve(project)))
+    outcome = push.run(project, LabelStudio(client, str(serve(project))))
     assert "16 new tasks, 0 unchanged" in outcome.did
-    assert push.run(project, client, str(serve(project))).skipped
-    assert reviewer.run(project, client).did == "16 tasks reviewed by a simulated reviewer, 1 of them skipped"
-    pull.run(project, client)
+    assert push.run(project, LabelStudio(client, str(serve(project)))).skipped
+    assert (
+        reviewer.run(project, LabelStudio(client)).did
+        == "16 tasks reviewed by a simulated reviewer, 1 of them skipped"
+    )
+    pull.run(project, LabelStudio(client))
     _check_labels(project)
     _check_ledger(project)
     dataset.run(project)

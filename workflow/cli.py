@@ -60,17 +60,21 @@ def preannotate(project: Name = None, device: Device = "auto", batch: int = 8, f
 def push(
     project: Name = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")] = False,
+    keep_theirs: Annotated[
+        bool, typer.Option("--keep-theirs", help="Leave a labeling interface that was changed there.")
+    ] = False,
+    ours: Annotated[bool, typer.Option("--ours", help="Put the project's own interface back.")] = False,
 ) -> None:
     """Push images and predictions to Label Studio; what is there already is left alone.
 
     Example: workflow push zipcodes --dry-run
     """
-    from workflow.labelstudio.connection import connect
+    from workflow import wing
     from workflow.stages import push as stage
 
+    whose = _whose(keep_theirs, ours)
     found = _project(project, alone=not dry_run)
-    client, served = connect(found)
-    _show(stage.run(found, client, served, dry_run))
+    _show(stage.run(found, wing.connect(found), dry_run, whose))
 
 
 @app.command()
@@ -82,12 +86,12 @@ def review(
 
     Example: workflow review zipcodes --limit 10
     """
+    from workflow import wing
     from workflow.commands import reviewer as stage
-    from workflow.labelstudio.connection import connect
 
     # It works on the server only, as any annotator does, so it may do so while a demo waits for one.
     found = _project(project, alone=False)
-    _show(stage.run(found, connect(found)[0], limit))
+    _show(stage.run(found, wing.connect(found), limit))
 
 
 @app.command()
@@ -102,11 +106,11 @@ def pull(
 
     Example: workflow pull zipcodes --full
     """
-    from workflow.labelstudio.connection import connect
+    from workflow import wing
     from workflow.stages import pull as stage
 
     found = _project(project)
-    _show(stage.run(found, connect(found)[0], full, drop_deleted))
+    _show(stage.run(found, wing.connect(found), full, drop_deleted))
 
 
 @app.command()
@@ -131,13 +135,13 @@ def serve(
 
     Example: workflow serve street --connect --interactive sam2 --model run:street-1 --device cuda:0
     """
+    from workflow import wing
     from workflow.commands import serve as stage
-    from workflow.labelstudio import connection
 
     # It takes the project's lock for each pull only: the other commands work while it serves.
     found = _project(project, alone=False)
-    client = connection.connect(found)[0] if connect else None
-    stage.run(found, stage.Wishes(tuple(model or ()), interactive, port, device), client)
+    tool = wing.connect(found) if connect else None
+    stage.run(found, stage.Wishes(tuple(model or ()), interactive, port, device), tool)
 
 
 @app.command()
@@ -395,10 +399,9 @@ def up(
     Example: workflow up label-studio
     """
     from workflow import services
-    from workflow.labelstudio import connection
 
-    state = connection.state_folder(_workspace())
-    services.up(state, names or services.SERVICES, print, connection.served_root(state), upgrade)
+    state = services.state_folder(_workspace())
+    services.up(state, names or services.SERVICES, print, services.served_root(state), upgrade)
 
 
 @app.command()
@@ -408,9 +411,8 @@ def down(names: Service = None) -> None:
     Example: workflow down
     """
     from workflow import services
-    from workflow.labelstudio import connection
 
-    services.down(connection.state_folder(_workspace()), names or services.SERVICES, print)
+    services.down(services.state_folder(_workspace()), names or services.SERVICES, print)
 
 
 @app.command()
@@ -440,6 +442,12 @@ def doctor(project: Name = None) -> None:
     lines, healthy = stage.run(_workspace(), found)
     print("\n".join(lines))
     raise typer.Exit(0 if healthy else 1)
+
+
+def _whose(keep_theirs: bool, ours: bool) -> Literal["", "theirs", "ours"]:
+    if keep_theirs and ours:
+        raise ConfigError(["--keep-theirs and --ours contradict each other"], "one of them")
+    return "theirs" if keep_theirs else "ours" if ours else ""
 
 
 _locks: list[Any] = []

@@ -14,6 +14,8 @@ Split = Literal["train", "validation", "test"]
 State = Literal["unlabeled", "predicted", "reviewed", "skipped"]
 Kind = Literal["model", "person", "import"]
 Point = tuple[float, float]
+# An object of JSON, as a server or a file has it.
+Json = dict[str, Any]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 GEOMETRIES = ("box", "rotated_box", "mask", "polygons", "keypoints")
 

@@ -16,12 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.foreign import draw, labels, make_project, review_by_truth, take
-from tests.samples import CLASSES, EMPTY, KEYPOINTS, draw_project
+from tests.samples import CLASSES, EMPTY, KEYPOINTS, draw_project, pushed_tasks
 from workflow.commands import export, import_
 from workflow.errors import FormatError, StageError
 from workflow.formats.page import FORMATS, Options
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.connection import serve
+from workflow.labelstudio.tool import LabelStudio
 from workflow.project.paths import Project
 from workflow.project.rows import read_catalog, read_json, read_rows, write_rows
 from workflow.records import Annotation, Provenance, RotatedBox
@@ -562,16 +563,16 @@ def test_imported_labels_live_until_a_person_decides(tmp_path: Path, client: Cli
     source = _coco(tmp_path / "in", [BOX | {"image_id": n} for n in range(3)], names="abc")
     take(project, "coco", source)
     before = project.labels.read_bytes()
-    push.run(project, client, str(serve(project)))
+    push.run(project, LabelStudio(client, str(serve(project))))
     for full in (False, True, False):
-        pull.run(project, client, full)
+        pull.run(project, LabelStudio(client), full)
         assert project.labels.read_bytes() == before
     by_path = {r.path: r.id for r in read_catalog(project.catalog)}
-    tasks = push.pushed_tasks(project)
+    tasks = pushed_tasks(project)
     client.annotate(tasks[by_path["a.png"]], {"result": [], "lead_time": 1.0})
     client.annotate(tasks[by_path["b.png"]], {"result": [], "was_cancelled": True, "lead_time": 1.0})
     for full in (False, True):
-        pull.run(project, client, full)
+        pull.run(project, LabelStudio(client), full)
         found = labels(project)
         assert {path: s.state for path, s in found.items()} == {
             "a.png": "reviewed",

@@ -21,7 +21,8 @@ from workflow.labelstudio import regions
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.connection import serve
 from workflow.labelstudio.project import find_project
-from workflow.labelstudio.pushed import Sent
+from workflow.labelstudio.pushed import PushedGuesses
+from workflow.labelstudio.tool import LabelStudio
 from workflow.project.paths import Project, load_project
 from workflow.project.rows import read_catalog, read_rows, read_samples, sample_to_row, write_rows
 from workflow.records import Annotation, Provenance, Sample
@@ -52,7 +53,7 @@ def make(tmp_path: Path, more: str = "", count: int = 10) -> Project:
 
 
 def send(project: Project, client: Client) -> str:
-    return push.run(project, client, str(serve(project))).did
+    return push.run(project, LabelStudio(client, str(serve(project)))).did
 
 
 def on_server(project: Project, client: Client) -> list[Json]:
@@ -95,7 +96,7 @@ def test_a_control_share_is_pushed_without_guesses(tmp_path: Path, client: Clien
     assert {row["image"] for row in read_rows(project.pushed) if row.get("blind") == "control"} == expected
     for task in tasks[:12]:
         answer(client, task["id"], box())
-    pull.run(project, client)
+    pull.run(project, LabelStudio(client))
     entries = {row["image"]: row for row in read_rows(project.ledger)}
     assert len(entries) == 12
     for image, entry in entries.items():
@@ -123,7 +124,7 @@ def test_a_new_version_joins_or_replaces_where_nobody_worked(
     assert (client.project(find_project(project, client) or 0) or {})["model_version"] == "by-hand@2"
     # What people started from is known of either.
     answer(client, rest[0]["id"], box(name="g2"))
-    pull.run(project, client)
+    pull.run(project, LabelStudio(client))
     models = {row["task"]: row["model"] for row in read_rows(project.ledger)}
     assert models == {worked["id"]: "by-hand@1", rest[0]["id"]: "by-hand@2"}
     assert [a["action"] for row in read_rows(project.ledger) for a in row["actions"]] == ["accepted"] * 2
@@ -167,7 +168,7 @@ def test_the_unsure_come_first_and_the_blind_in_between(tmp_path: Path, client: 
         served.append(task["id"])
         answer(client, task["id"])
     assert [scores[[t["id"] for t in tasks].index(n)] for n in served] == sorted(scores)
-    pull.run(project, client)
+    pull.run(project, LabelStudio(client))
     blinded = {row["image"] for row in read_rows(project.ledger) if row["blind"]}
     assert blinded == {records[0].id}
 
@@ -193,7 +194,7 @@ def test_probes_tell_who_looks_and_never_become_labels(tmp_path: Path, client: C
     submit(careless, lambda result: result)
     submit(careful, lambda result: [r for r in result if r["id"] != "probe-0"])
     submit(mover, move)
-    pull.run(project, client)
+    pull.run(project, LabelStudio(client))
     rows = {row["task"]: row for row in read_rows(project.ledger)}
     caught = {n: row["probes"] for n, row in rows.items()}
     assert caught == {
@@ -230,7 +231,7 @@ def test_where_a_model_saw_nothing_its_silence_is_judged(tmp_path: Path, client:
     send(project, client)
     silent = next(t for t in on_server(project, client) if not t["predictions"])
     answer(client, silent["id"], box())
-    pull.run(project, client)
+    pull.run(project, LabelStudio(client))
     (entry,) = read_rows(project.ledger)
     assert (entry["model"], entry["blind"], entry["control"]) == ("by-hand@1", False, False)
     assert [a["action"] for a in entry["actions"]] == ["added"]
@@ -276,7 +277,7 @@ def test_three_people_agree_or_are_listed(tmp_path: Path, client: Client, others
     answer(client, alone["id"], box(), who=me)
     answer(client, absent["id"], box(), who=me)
     answer(client, absent["id"], box("bar"), who=others[0])
-    outcome = pull.run(project, client)
+    outcome = pull.run(project, LabelStudio(client))
     assert "2 reviewed (2 boxes, 0 empty)" in outcome.did
     assert "people disagree on 1 (see disagreements.jsonl)" in outcome.did
     assert "2 images people have not agreed on" in outcome.did
@@ -307,7 +308,7 @@ def test_three_people_agree_or_are_listed(tmp_path: Path, client: Client, others
     }
     # The third settles it.
     answer(client, absent["id"], box("bar"), who=others[1])
-    assert "people disagree" not in pull.run(project, client).did
+    assert "people disagree" not in pull.run(project, LabelStudio(client)).did
     assert list(read_rows(project.disagreements)) == []
 
 
@@ -318,7 +319,7 @@ def test_ground_truth_counts_where_it_is_asked_for(tmp_path: Path, client: Clien
     answer(client, marked["id"], box("tile"), who=others[0], ground_truth=True)
     answer(client, marked["id"], box("bar"))
     answer(client, plain["id"], box("bar"))
-    pull.run(project, client)
+    pull.run(project, LabelStudio(client))
     labels = {row["task"]: row for row in read_rows(project.labels)}
     assert [a["label"] for a in labels[marked["id"]]["annotations"]] == ["tile"]
     assert labels[plain["id"]]["state"] == "predicted"
@@ -330,14 +331,14 @@ def test_labels_of_deleted_tasks_are_kept_until_they_are_dropped(tmp_path: Path,
     first, second, *_ = on_server(project, client)
     answer(client, first["id"], box())
     answer(client, second["id"], box())
-    pull.run(project, client)
+    pull.run(project, LabelStudio(client))
     client.delete(f"api/tasks/{first['id']}/")
-    assert pull.run(project, client).skipped
-    outcome = pull.run(project, client, full=True)
+    assert pull.run(project, LabelStudio(client)).skipped
+    outcome = pull.run(project, LabelStudio(client), full=True)
     assert "1 labels kept whose tasks were deleted (--drop-deleted forgets them)" in outcome.did
     state = read_samples(project.labels)[first["data"]["image_id"]].state
     assert state == "reviewed"
-    outcome = pull.run(project, client, drop_deleted=True)
+    outcome = pull.run(project, LabelStudio(client), drop_deleted=True)
     assert "1 labels dropped, as their tasks were deleted" in outcome.did
     assert read_samples(project.labels)[first["data"]["image_id"]].state == "unlabeled"
     assert read_samples(project.labels)[second["data"]["image_id"]].state == "reviewed"
@@ -353,7 +354,7 @@ def test_labels_of_an_image_that_is_away_are_there_when_it_is_back(tmp_path: Pat
     kept, anew, late, waits, *_ = on_server(project, client)
     for task in (kept, anew):
         answer(client, task["id"], box())
-    pull.run(project, client)
+    pull.run(project, LabelStudio(client))
     away = [task["data"]["file"] for task in (kept, anew, late, waits)]
     for name in away:
         (project.images / name).rename(tmp_path / name)
@@ -361,19 +362,19 @@ def test_labels_of_an_image_that_is_away_are_there_when_it_is_back(tmp_path: Pat
     before = {row["image"]: row for row in read_rows(project.labels)}
     answer(client, anew["id"], box("bar"))
     answer(client, late["id"], box("tile"))
-    assert "2 labels kept whose images are not in the catalog" in pull.run(project, client).did
-    assert "deleted" not in pull.run(project, client, full=True).did
+    assert "2 labels kept whose images are not in the catalog" in pull.run(project, LabelStudio(client)).did
+    assert "deleted" not in pull.run(project, LabelStudio(client), full=True).did
     found = {row["image"]: row for row in read_rows(project.labels)}
     assert found == {
         image: row
         for image, row in before.items()
         if image not in (late["data"]["image_id"], waits["data"]["image_id"])
     }
-    pull.run(project, client)
+    pull.run(project, LabelStudio(client))
     for name in away:
         (tmp_path / name).rename(project.images / name)
     catalog.run(project)
-    pull.run(project, client)
+    pull.run(project, LabelStudio(client))
     labels = read_samples(project.labels)
     said = [labels[task["data"]["image_id"]] for task in (kept, anew, late, waits)]
     assert [(s.state, [a.label for a in s.annotations]) for s in said] == [
@@ -382,7 +383,7 @@ def test_labels_of_an_image_that_is_away_are_there_when_it_is_back(tmp_path: Pat
         ("reviewed", ["tile"]),
         ("predicted", ["disk"]),
     ]
-    assert pull.run(project, client, full=True).skipped
+    assert pull.run(project, LabelStudio(client), full=True).skipped
 
 
 def test_what_another_machine_pushed_is_fetched(tmp_path: Path, client: Client) -> None:
@@ -390,19 +391,19 @@ def test_what_another_machine_pushed_is_fetched(tmp_path: Path, client: Client) 
     send(project, client)
     for task in on_server(project, client):
         answer(client, task["id"], box(name=task["predictions"][0]["result"][0]["id"]))
-    pull.run(project, client)
+    pull.run(project, LabelStudio(client))
     known = (project.labels.read_bytes(), project.ledger.read_bytes())
-    assert Sent(project).find("by-hand@1", read_catalog(project.catalog)[0].id)
+    assert PushedGuesses(project).last("by-hand@1", read_catalog(project.catalog)[0].id)
     for path in [*(project.data / "pushed").iterdir(), project.labels, project.ledger]:
         path.unlink()
-    pull.run(project, client)
+    pull.run(project, LabelStudio(client))
     assert (project.labels.read_bytes(), project.ledger.read_bytes()) == known
 
 
 def test_a_bucket_without_a_storage_is_refused_with_what_to_do(tmp_path: Path, client: Client) -> None:
     project = make(tmp_path, '[push]\nimage_url = "s3://photos/raw/{path}"\n')
     with pytest.raises(LabelStudioError) as error:
-        push.run(project, client, None)
+        push.run(project, LabelStudio(client, None))
     number = find_project(project, client)
     assert f"project {number} has no storage for s3://photos" in error.value.problem
     assert (
@@ -474,7 +475,7 @@ def test_a_person_who_changed_their_mind_has_one_entry(
     task = on_server(project, client)[0]
     answer(client, task["id"], box("bar"), who=others[0])
     answer(client, task["id"], box("tile"), who=others[0])
-    pull.run(project, client)
+    pull.run(project, LabelStudio(client))
     (entry,) = read_rows(project.ledger)
     assert [a["label"] for a in entry["actions"]] == ["tile"]
     sample = read_samples(project.labels)[task["data"]["image_id"]]
@@ -492,8 +493,8 @@ def test_what_a_person_relates_stays_related(tmp_path: Path, client: Client) -> 
     body = {"result": result, "lead_time": 2.0, "was_cancelled": False}
     client.post(f"api/tasks/{first['id']}/annotations/", body)
     answer(client, second["id"], box())
-    assert "1 relation of a region that is not carried" in pull.run(project, client).did
+    assert "1 relation of a region that is not carried" in pull.run(project, LabelStudio(client)).did
     rows = {row["task"]: row for row in read_rows(project.labels)}
     assert rows[first["id"]]["relations"] == [relation]
     assert "relations" not in rows[second["id"]]
-    assert pull.run(project, client, full=True).skipped
+    assert pull.run(project, LabelStudio(client), full=True).skipped

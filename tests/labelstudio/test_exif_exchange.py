@@ -11,9 +11,11 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tests.browser import CANVAS, IMAGE, canvas_box
+from tests.samples import pushed_tasks
 from workflow.images import decode
 from workflow.labelstudio.connection import connect
 from workflow.labelstudio.project import find_project
+from workflow.labelstudio.tool import LabelStudio
 from workflow.project.paths import Project, load_project
 from workflow.project.rows import read_catalog, read_samples, sample_to_row, write_rows
 from workflow.records import Annotation, Provenance, Sample
@@ -73,8 +75,8 @@ def test_a_box_lies_on_its_thing_and_comes_back(
     page: Any, person: None, project: Project, servers: Path
 ) -> None:
     client, served = connect(project)
-    push.run(project, client, served)
-    number, tasks = find_project(project, client), push.pushed_tasks(project)
+    push.run(project, LabelStudio(client, served))
+    number, tasks = find_project(project, client), pushed_tasks(project)
     records = read_catalog(project.catalog)
     assert [(r.path, r.width, r.height) for r in records] == [
         (f"{orientation}.png", WIDTH, HEIGHT) for orientation in TRANSPOSED
@@ -94,7 +96,7 @@ def test_a_box_lies_on_its_thing_and_comes_back(
         assert _red_on(page) == pytest.approx(PLACE, abs=1.5), record.path
     accept = {"selectedItems": {"all": True, "excluded": []}}
     client.post(f"api/dm/actions?id=predictions_to_annotations&project={number}", accept)
-    pull.run(project, client)
+    pull.run(project, LabelStudio(client))
     labels = read_samples(project.labels)
     for record in records:
         (box,) = labels[record.id].annotations

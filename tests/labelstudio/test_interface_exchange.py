@@ -14,6 +14,7 @@ from workflow.labelstudio.client import Client
 from workflow.labelstudio.connection import serve
 from workflow.labelstudio.project import find_project
 from workflow.labelstudio.project_interface import interface_of
+from workflow.labelstudio.tool import LabelStudio
 from workflow.project.paths import Project, load_project
 from workflow.project.rows import read_catalog, read_rows, read_samples, write_rows
 from workflow.stages import catalog, preannotate, pull, push
@@ -45,15 +46,15 @@ def test_a_users_own_interface_is_sent_and_read_back(tmp_path: Path, client: Cli
     sharp = {"type": "choices", "from_name": "quality", "to_name": "photo", "value": {"choices": ["sharp"]}}
     body = {"result": [region, sharp], "lead_time": 1.0, "was_cancelled": False}
     client.annotate(tasks[0]["id"], body)
-    outcome = pull.run(project, client)
+    outcome = pull.run(project, LabelStudio(client))
     assert "1 choices region" in outcome.did
     sample = read_samples(project.labels)[tasks[0]["data"]["image_id"]]
     assert [(a.label, a.box) for a in sample.annotations] == [("disk", pytest.approx(BOX, abs=1e-6))]
     (entry,) = read_rows(project.ledger)
     assert [a["action"] for a in entry["actions"]] == ["accepted"]
-    assert push.run(project, client, str(serve(project))).skipped
-    assert "9 tasks reviewed" in reviewer.run(project, client).did
-    pull.run(project, client)
+    assert push.run(project, LabelStudio(client, str(serve(project)))).skipped
+    assert "9 tasks reviewed" in reviewer.run(project, LabelStudio(client)).did
+    pull.run(project, LabelStudio(client))
     found = Counter(a.label for s in read_samples(project.labels).values() for a in s.annotations)
     assert set(found) <= {"disk", "bar", "tile"}
 
@@ -72,17 +73,17 @@ def test_a_renamed_class_is_shown_by_its_new_name_and_kept_under_the_old(
     send(project, client)
     first, second, *_ = on_server(project, client)
     answer(client, first["id"], box())
-    pull.run(project, client)
+    pull.run(project, LabelStudio(client))
     before = client.get(f"api/tasks/{first['id']}/")["annotations"]
     project = renamed(project)
-    outcome = push.run(project, client, str(serve(project)))
+    outcome = push.run(project, LabelStudio(client, str(serve(project))))
     assert "10 labels renamed: disk to ring" in outcome.did
     # What people made is not touched, and nothing is sent again.
     assert client.get(f"api/tasks/{first['id']}/")["annotations"] == before
     assert "0 new tasks, 10 unchanged, 0 new predictions" in outcome.did
     assert 'value="ring"' in (client.project(find_project(project, client) or 0) or {})["label_config"]
     answer(client, second["id"], box())
-    pull.run(project, client, full=True)
+    pull.run(project, LabelStudio(client), full=True)
     labels = read_samples(project.labels)
     for task in (first, second):
         assert [a.label for a in labels[task["data"]["image_id"]].annotations] == ["ring"]
@@ -94,7 +95,7 @@ def test_a_renamed_class_is_shown_by_its_new_name_and_kept_under_the_old(
             a["label"] = "ring"
             a["provenance"]["revision"] = "2"
     write_rows(preannotate.predictions_path(project), rows)
-    assert "re-predicted" in push.run(project, client, str(serve(project))).did
+    assert "re-predicted" in push.run(project, LabelStudio(client, str(serve(project)))).did
     said = {tuple(r["value"]["rectanglelabels"]) for t in on_server(project, client)
             for p in t["predictions"] for r in p["result"]}  # fmt: skip
     assert said == {("disk",)}

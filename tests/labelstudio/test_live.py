@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from tests.samples import HEIGHT, WIDTH, draw_project
+from tests.samples import CLASSES, HEIGHT, WIDTH, draw_project
 from workflow import models
 from workflow.commands import serve
 from workflow.errors import ModelError, ServiceError, StageError
 from workflow.images import decode
 from workflow.labels.blind import blindness
 from workflow.labelstudio import regions
-from workflow.labelstudio.connection import state_folder
+from workflow.labelstudio.interface import Interface, read_interface
 from workflow.labelstudio.live import credentials as keys
 from workflow.labelstudio.live import prompted as prompting
 from workflow.labelstudio.live.guard import SECRET
@@ -37,6 +37,8 @@ from workflow.models.sam import Sam
 from workflow.project.paths import Project
 from workflow.project.rows import read_catalog, read_samples
 from workflow.records import ImageRecord, Provenance
+from workflow.schema import Schema
+from workflow.services import state_folder
 from workflow.shapes import masks
 from workflow.stages import catalog, preannotate
 from workflow.tasks import TASKS
@@ -299,7 +301,7 @@ def test_outlines_are_drawn_where_outlines_are_labeled(asking: Asking, sam: Sam)
     record = next(iter(asking.records.values()))
     controls = regions.controls(TASKS["instance-segmentation"], "polygon")
     pixels = decode.from_file(asking.project.image_path(record.path))
-    backend = prompting.Prompted(lambda: sam, lambda r: pixels, controls, pytest.fail)
+    backend = prompting.Prompted(lambda: sam, lambda r: pixels, Interface("", controls), pytest.fail)
     result = backend.answer(record, [click(25, 50)])["result"]
     assert {region["type"] for region in result} == {"polygonlabels"}
     me = Provenance("person", "me")
@@ -338,7 +340,7 @@ def test_each_image_is_looked_at_once_while_it_is_remembered(
     def pixels(of: ImageRecord) -> Any:
         return decode.from_file(asking.project.image_path(of.path))
 
-    backend = prompting.Prompted(lambda: counted, pixels, controls, pytest.fail)
+    backend = prompting.Prompted(lambda: counted, pixels, Interface("", controls), pytest.fail)
     threads = [
         threading.Thread(target=backend.answer, args=(one, [click(25, 50)]))
         for one in [record, other, record, other, record]
@@ -363,13 +365,54 @@ def test_a_model_that_cannot_be_loaded_is_said_so() -> None:
         raise ModelError("no weights", "fetch them")
 
     record = ImageRecord("a", "a.png", 10, 10, "train")
-    backend = prompting.Prompted(load, lambda r: pytest.fail("looked"), {}, said.append)
+    backend = prompting.Prompted(load, lambda r: pytest.fail("looked"), Interface("", {}), said.append)
     with pytest.raises(ModelError, match="no weights -> fetch them"):
         backend.answer(record, [click(1, 1)])
     assert said == ["no masks for clicks: no weights -> fetch them"]
-    slow = prompting.Prompted(lambda: time.sleep(1), lambda r: None, {}, said.append, patience=0.05)  # type: ignore
+    nothing: Any = None
+    slow = prompting.Prompted(
+        lambda: time.sleep(1) or nothing, lambda r: nothing, Interface("", {}), said.append, patience=0.05
+    )
     with pytest.raises(ModelError, match="is still being loaded -> click again in a moment"):
         slow.answer(record, [click(1, 1)])
+
+
+OWN = """<View>
+  <Image name="photo" value="$image"/>
+  <BrushLabels name="shape" toName="photo">
+    <Label value="disk" alias="ring"/><Label value="bar"/><Label value="tile"/>
+  </BrushLabels>
+  <KeyPointLabels name="click" toName="photo" smart="true" smartOnly="true">
+    <Label value="disk"/>
+  </KeyPointLabels>
+</View>"""
+
+
+class Half:
+    """Draws the left half of any image."""
+
+    name, revision = "half, of it", "0123456789"
+
+    def embed(self, image: Any) -> Any:
+        return image
+
+    def mask(self, image: Any, points: Any, positive: Any, box: Any = None) -> np.ndarray:
+        bits = np.zeros(image.shape[:2], bool)
+        bits[:, : image.shape[1] // 2] = True
+        return bits
+
+
+def test_a_mask_names_the_image_and_control_of_an_interface_of_ones_own() -> None:
+    interface = read_interface(OWN, "own.xml", Schema.of("instance-segmentation", CLASSES))
+    pixels = np.zeros((10, 20, 3), np.uint8)
+    backend = prompting.Prompted(Half, lambda r: pixels, interface, pytest.fail)
+    click = {"type": "keypointlabels", "value": {"x": 5, "y": 5, "keypointlabels": ["disk"]}}
+    prediction = backend.answer(ImageRecord("a", "a.png", 20, 10, "train"), [click])
+    (region,) = prediction["result"]
+    assert (region["from_name"], region["to_name"]) == ("shape", "photo")
+    assert region["value"]["brushlabels"] == ["ring"]
+    # As push and the guesses of whole images name a model: no comma, of which Label Studio makes lists.
+    assert prediction["model_version"] == "half-of-it@01234567"
 
 
 def test_only_models_that_draw_for_clicks_and_tasks_of_masks(tmp_path: Path) -> None:

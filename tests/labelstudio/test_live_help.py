@@ -24,6 +24,7 @@ from workflow.labelstudio.client import Client
 from workflow.labelstudio.connection import connect
 from workflow.labelstudio.live import connected
 from workflow.labelstudio.project import find_project
+from workflow.labelstudio.tool import LabelStudio
 from workflow.models import Options
 from workflow.models.sam import Sam
 from workflow.project.paths import Project
@@ -64,11 +65,13 @@ def helped(tmp_path_factory: pytest.TempPathFactory, state: Path) -> Iterator[He
         patch.setenv("WORKFLOW_STATE", str(state))
         project = make(tmp_path_factory.mktemp("helped"), SMART)
         client, served = connect(project)
-        push.run(project, client, served)
+        push.run(project, LabelStudio(client, served))
         number = find_project(project, client)
         assert number is not None
         said: list[str] = []
-        with serve.serving(project, serve.Wishes(interactive="sam:tiny/sam2"), client, said.append):
+        with serve.serving(
+            project, serve.Wishes(interactive="sam:tiny/sam2"), LabelStudio(client), said.append
+        ):
             yield Helped(project, client, number, said, read_catalog(project.catalog))
         assert client.get("api/ml/", project=number) == []
         assert client.get("api/webhooks/", project=number) == []
@@ -85,8 +88,8 @@ def test_the_project_knows_of_one_backend_that_may_be_asked(helped: Helped) -> N
     # The label stream shows what was pushed, not what a backend is called.
     assert client.project(number)["model_version"] != connected.TITLE
     # A second one, as after a kill, takes its place.
-    from workflow.labelstudio.connection import state_folder
     from workflow.labelstudio.live.credentials import credentials
+    from workflow.services import state_folder
 
     known = credentials(state_folder(helped.project.workspace))
     connected.connect(client, number, backend["url"], known, True)
@@ -127,7 +130,7 @@ def test_guesses_are_made_where_they_are_asked_for_and_once(helped: Helped) -> N
         assert len(prediction["result"]) == len(samples[image].annotations)
     ask()
     assert sum(len(t["predictions"]) for t in helped.tasks().values()) == len(seen)
-    done = push.run(helped.project, helped.client, None)
+    done = push.run(helped.project, LabelStudio(helped.client, None))
     assert done.skipped, done.did
     assert "0 new predictions" in done.did
 
@@ -202,4 +205,4 @@ def test_a_person_clicks_and_a_mask_appears(page: Any, person: None, helped: Hel
     assert found.mask is not None
     wanted = helped.segment(record, [point], [True])
     assert np.array_equal(masks.decode(found.mask), wanted)
-    assert pull.run(helped.project, helped.client, full=True).skipped
+    assert pull.run(helped.project, LabelStudio(helped.client), full=True).skipped

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.samples import CLASSES, EMPTY, UNREADABLE, shifted
+from tests.samples import CLASSES, EMPTY, UNREADABLE, pushed_tasks, shifted
 from tests.samples import draw_project as draw
 from workflow.commands import reviewer
 from workflow.dataset import parquet
@@ -18,6 +18,7 @@ from workflow.errors import LabelStudioError
 from workflow.labelstudio import regions
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.connection import serve
+from workflow.labelstudio.tool import LabelStudio
 from workflow.project.paths import Project
 from workflow.project.rows import (
     annotation_from_row,
@@ -176,12 +177,14 @@ def test_a_task_through_the_server(
     project = draw(tmp_path, task, 10, ALL_TRAIN)
     catalog.run(project)
     guesses = _guess(project, spoil)
-    assert push.run(project, client, str(serve(project))).did.endswith(
+    assert push.run(project, LabelStudio(client, str(serve(project)))).did.endswith(
         f"10 new tasks, 0 unchanged, {sum(map(bool, guesses.values()))} new predictions"
     )
-    assert "0 new tasks, 10 unchanged, 0 new predictions" in push.run(project, client, None).did
-    assert reviewer.run(project, client).did.startswith("10 tasks reviewed by a simulated reviewer, 1 of")
-    assert pull.run(project, client).did == f"9 reviewed ({pulled}), 1 skipped, 0 waiting"
+    assert "0 new tasks, 10 unchanged, 0 new predictions" in push.run(project, LabelStudio(client, None)).did
+    assert reviewer.run(project, LabelStudio(client)).did.startswith(
+        "10 tasks reviewed by a simulated reviewer, 1 of"
+    )
+    assert pull.run(project, LabelStudio(client)).did == f"9 reviewed ({pulled}), 1 skipped, 0 waiting"
     rows = [a for row in read_rows(project.ledger) for a in row["actions"]]
     assert Counter(a["action"] for a in rows) == actions
     truth = _truth(project)
@@ -235,11 +238,13 @@ def test_masks_as_outlines(tmp_path: Path, client: Client) -> None:
     catalog.run(project)
     _guess(project, _misplaced)
     # One disk each in 0, 1, 2, 6, 7 and 9.
-    assert push.run(project, client, str(serve(project))).did.endswith(
+    assert push.run(project, LabelStudio(client, str(serve(project)))).did.endswith(
         "8 new predictions, 6 holes of masks filled"
     )
-    reviewer.run(project, client)
-    assert pull.run(project, client).did == "9 reviewed (13 masks, 1 empty), 1 skipped, 0 waiting"
+    reviewer.run(project, LabelStudio(client))
+    assert (
+        pull.run(project, LabelStudio(client)).did == "9 reviewed (13 masks, 1 empty), 1 skipped, 0 waiting"
+    )
     truth = _truth(project)
     files = {r.id: r.path for r in read_catalog(project.catalog)}
     for image, sample in read_samples(project.labels).items():
@@ -261,14 +266,14 @@ def test_an_image_with_two_labels_where_one_belongs_keeps_both_and_has_no_row(
     project = draw(tmp_path, "classification", 4, ALL_TRAIN)
     catalog.run(project)
     _guess(project, _misnamed)
-    push.run(project, client, str(serve(project)))
-    tasks = push.pushed_tasks(project)
+    push.run(project, LabelStudio(client, str(serve(project))))
+    tasks = pushed_tasks(project)
     first, second = [r for r in read_catalog(project.catalog) if _number(r.path) < 2]
     region = {"id": "c", "from_name": "label", "to_name": "image", "type": "choices"}
     for record, labels in ((first, ["bar"]), (second, ["bar", "disk"])):
         result = [region | {"value": {"choices": labels}}]
         client.annotate(tasks[record.id], {"result": result, "was_cancelled": False, "lead_time": 1})
-    did = pull.run(project, client).did
+    did = pull.run(project, LabelStudio(client)).did
     assert did == "2 reviewed (3 labels, 0 empty), 0 skipped, 2 waiting, 1 images with several labels"
     found = [a.label for a in read_samples(project.labels)[second.id].annotations]
     assert found == ["bar", "disk"]
@@ -281,7 +286,7 @@ def test_a_name_of_the_other_control_stops_the_pull(tmp_path: Path, client: Clie
     project = draw(tmp_path, "keypoints", 4, ALL_TRAIN)
     catalog.run(project)
     _guess(project, _misplaced)
-    push.run(project, client, str(serve(project)))
+    push.run(project, LabelStudio(client, str(serve(project))))
     record = read_catalog(project.catalog)[0]
     result = regions.to_result(
         [Annotation("disk", MODEL, keypoints=((5, 5),))],
@@ -289,8 +294,8 @@ def test_a_name_of_the_other_control_stops_the_pull(tmp_path: Path, client: Clie
         record.height,
         controls=regions.controls(TASKS["keypoints"]),
     )
-    task = push.pushed_tasks(project)[record.id]
+    task = pushed_tasks(project)[record.id]
     client.annotate(task, {"result": result, "was_cancelled": False, "lead_time": 1})
     with pytest.raises(LabelStudioError) as error:
-        pull.run(project, client)
+        pull.run(project, LabelStudio(client))
     assert error.value.problem == "labels that are no class of keypoints: 'disk' (1)"

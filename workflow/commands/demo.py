@@ -12,15 +12,14 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from workflow import models, services
+from workflow import models, services, wing
 from workflow.commands import reviewer as review
 from workflow.errors import ConfigError, StageError
 from workflow.labels import ledger
 from workflow.labels.ledger.account import cost_model
-from workflow.labelstudio import project as link
-from workflow.labelstudio.connection import connect, served_root, state_folder
 from workflow.project.paths import Project
 from workflow.project.rows import read_rows, write_json
+from workflow.review import ReviewTool
 from workflow.running.runner import Outcome
 from workflow.stages import catalog, dataset, evaluate, preannotate, pull, push, train
 
@@ -50,15 +49,15 @@ def run(project: Project, reviewer: str = "simulated", device: str = "auto") -> 
         do(catalog.run(project))
         do(preannotate.run(project, device))
         do(_wait_for(servers))
-    client, served = connect(project)
-    do(push.run(project, client, served))
-    do(review.run(project, client) if reviewer == "simulated" else _wait_for_person(project, client))
-    do(pull.run(project, client))
+    tool = wing.connect(project)
+    do(push.run(project, tool))
+    do(review.run(project, tool) if reviewer == "simulated" else _wait_for_person(project, tool))
+    do(pull.run(project, tool))
     do(dataset.run(project))
     do(train.run(project, device))
     do(evaluate.run(project, device))
     do(evaluate.publish(project))
-    summary = _summarise(project, outcomes, client.url)
+    summary = _summarise(project, outcomes, tool.page(project))
     write_json(project.data / "summary.json", summary)
     print(_table(project, summary, time.perf_counter() - start))
     return summary
@@ -92,10 +91,10 @@ def _draw(project: Project) -> Outcome:
 
 def _start_servers(project: Project) -> Outcome:
     start = time.perf_counter()
-    state = state_folder(project.workspace)
+    state = services.state_folder(project.workspace)
     before = {s.name for s in services.status(state) if s.state == "running"}
     quiet: Callable[[str], None] = lambda line: None  # noqa: E731 - the table says it once
-    urls = services.up(state, services.SERVICES, quiet, served_root(state), warn=print)
+    urls = services.up(state, services.SERVICES, quiet, services.served_root(state), warn=print)
     did = ", ".join(f"{name} at {url}" for name, url in urls.items() if name != "mongod")
     return Outcome("servers", time.perf_counter() - start, did, skipped=before >= set(urls))
 
@@ -106,38 +105,29 @@ def _wait_for(servers: Future[Outcome]) -> Outcome:
     return servers.result()
 
 
-def _wait_for_person(project: Project, client: Any) -> Outcome:
+def _wait_for_person(project: Project, tool: ReviewTool) -> Outcome:
     """Wait until a person in Label Studio has dealt with every task; a message now and then says how many."""
     start = time.perf_counter()
-    number = link.find_project(project, client)
-    access = services.label_studio_access(state_folder(project.workspace))
-    print(f"\nReview the images at {client.url}/projects/{number}/data?labeling=1", flush=True)
+    access = services.label_studio_access(services.state_folder(project.workspace))
+    print(f"\nReview the images at {tool.page(project, to_review=True)}", flush=True)
     if access.managed:
         print(f"  login {access.email}  password {access.password}")
     print("  this goes on by itself when no task is left; Ctrl-C stops, make demo REVIEWER=me goes on\n")
-    waiting = -1
+    before = -1
     while True:
-        state = client.project(number) if number else None
-        if state is None:
-            raise StageError(
-                f"{client.url} has no project of {project.name} any more", "make demo REVIEWER=me"
-            )
-        skipped = state.get("skipped_annotations_number", 0)
-        left = state["task_number"] - state["num_tasks_with_annotations"] - skipped
-        if left <= 0:
-            return Outcome(
-                "review", time.perf_counter() - start, f"{state['task_number']} tasks reviewed by you"
-            )
-        if left != waiting:
-            print(f"  {left} tasks wait", flush=True)
-        waiting = left
+        waiting, tasks = tool.waiting(project)
+        if waiting <= 0:
+            return Outcome("review", time.perf_counter() - start, f"{tasks} tasks reviewed by you")
+        if waiting != before:
+            print(f"  {waiting} tasks wait", flush=True)
+        before = waiting
         time.sleep(5)
 
 
-def _summarise(project: Project, outcomes: list[Outcome], label_studio: str) -> Summary:
-    state = state_folder(project.workspace)
+def _summarise(project: Project, outcomes: list[Outcome], review_at: str) -> Summary:
+    state = services.state_folder(project.workspace)
     urls = {s.name: s.url for s in services.status(state) if s.url}
-    urls["label-studio"] = f"{label_studio}/projects/{link.link(project)['project']}"
+    urls["label-studio"] = review_at
     if "fiftyone-app" in urls:
         urls["fiftyone-app"] = evaluate.app_url(project, urls["fiftyone-app"])
     people = ledger.summarise(read_rows(project.ledger), cost_model(project.settings.review))
@@ -158,7 +148,7 @@ def _summarise(project: Project, outcomes: list[Outcome], label_studio: str) -> 
 
 def _table(project: Project, summary: Summary, seconds: float) -> str:
     """What `make demo` leaves on the screen. The password goes here and into no file."""
-    access = services.label_studio_access(state_folder(project.workspace))
+    access = services.label_studio_access(services.state_folder(project.workspace))
     people = summary["ledger"]
     lines = ["", f"{'stage':<12} {'seconds':>8}  did"]
     for row in summary["stages"]:

@@ -11,11 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from workflow import models, services
+from workflow import models, services, wing
 from workflow.errors import WorkflowError
-from workflow.labelstudio.client import Client
-from workflow.labelstudio.connection import state_folder
 from workflow.project.paths import Project
+from workflow.services import state_folder
 
 LEAST_FREE_GB = 5
 
@@ -106,9 +105,7 @@ def _ports(workspace: Path) -> str:
 
 
 def _label_studio(workspace: Path) -> str:
-    access = services.label_studio_access(state_folder(workspace))
-    user = Client(access.url, access.api_key).user
-    return f"{access.url} as {user.get('email', 'a user')}"
+    return wing.user(state_folder(workspace))
 
 
 def _local_services(workspace: Path) -> str:

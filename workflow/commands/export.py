@@ -9,9 +9,9 @@ import shutil
 import time
 from pathlib import Path
 
+from workflow import wing
 from workflow.errors import FormatError, StageError
 from workflow.formats.page import Picture, Writing, format_for
-from workflow.labelstudio.project_interface import interface_of
 from workflow.project.aside import move_aside
 from workflow.project.paths import Project
 from workflow.project.rows import read_catalog, read_samples, relation_from_row
@@ -46,7 +46,7 @@ def run(
         settings.schema,
         settings.push.masks,
         predictions is not None,
-        categories=interface_of(project).categories,
+        categories=wing.categories(project),
     )
     pictures = _pictures(project, split, predictions, writing)
     _count_what_has_no_place(name, pictures, writing)

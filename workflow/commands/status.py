@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from workflow import services
 from workflow.errors import WorkflowError
-from workflow.labelstudio.connection import state_folder
 from workflow.project.paths import Project
 from workflow.running.runner import Runner
+from workflow.services import state_folder
 from workflow.stages import STAGES, Stage
 
 

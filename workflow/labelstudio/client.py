@@ -18,9 +18,9 @@ from typing import Any
 import orjson
 
 from workflow.errors import LabelStudioError, LostAnswer
+from workflow.records import Json
 from workflow.running.ahead import ahead
 
-Json = dict[str, Any]
 PAGE = 500
 # A page of large masks would fill the memory: where one is heavier, the next has fewer tasks.
 PAGE_BYTES = 16_000_000

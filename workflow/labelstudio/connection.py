@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
@@ -12,36 +11,33 @@ from workflow.labelstudio.client import Client
 from workflow.project.paths import Project
 
 
-def state_folder(workspace: Path) -> Path:
-    """Where the local servers keep their data: WORKFLOW_STATE, else .workflow in the workspace."""
-    named = os.environ.get("WORKFLOW_STATE")
-    return Path(named).expanduser().resolve() if named else workspace / ".workflow"
+def sign_in(state: Path) -> Client:
+    """A checked client of the server that the state folder or the environment names.
 
-
-def served_root(state: Path) -> Path:
-    """The only folder Label Studio serves files from: it holds a link to each project's images."""
-    return state / "served"
+    ServiceError where none is known, LabelStudioError where it does not answer or refuses the key.
+    """
+    access = services.label_studio_access(state)
+    return Client(access.url, access.api_key)
 
 
 def connect(project: Project) -> tuple[Client, str | None]:
     """A checked client, and the image folder as the server sees it (None where image_url is set).
 
-    ServiceError where no server is known, LabelStudioError where it does not answer or refuses the
-    key, ConfigError where a team's server could not reach the images.
+    Errors as of `sign_in`, and ConfigError where a team's server could not reach the images.
     """
-    access = services.label_studio_access(state_folder(project.workspace))
-    client = Client(access.url, access.api_key)
+    state = services.state_folder(project.workspace)
+    client = sign_in(state)
     if project.settings.push.image_url is not None:
         return client, None
-    if not access.managed:
-        what = f"{access.url} cannot see this machine's images"
+    if not services.label_studio_access(state).managed:
+        what = f"{client.url} cannot see this machine's images"
         raise ConfigError([what], "set push.image_url to where it finds them: https://images.example/{path}")
     return client, str(serve(project))
 
 
 def serve(project: Project) -> Path:
     """Link a project's image folder into the served folder, and nothing else of it."""
-    link = served_root(state_folder(project.workspace)) / project.name
+    link = services.served_root(services.state_folder(project.workspace)) / project.name
     link.parent.mkdir(parents=True, exist_ok=True)
     if link.is_symlink() and link.resolve() == project.images:
         return link

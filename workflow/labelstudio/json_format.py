@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import orjson
@@ -19,9 +18,7 @@ from workflow.errors import FormatError
 from workflow.formats.page import Page, Picture, Reading, Writing
 from workflow.labelstudio import regions
 from workflow.project.rows import write_bytes
-from workflow.records import SPLITS
-
-Json = dict[str, Any]
+from workflow.records import SPLITS, Json
 
 
 def read(source: Path, reading: Reading) -> Iterator[Page]:

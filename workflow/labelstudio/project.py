@@ -1,70 +1,69 @@
-"""Which project on which server is ours; and what a killed sender may have under way there."""
+"""Which project on which server is ours; and what a killed push may have under way there."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.project_interface import interface_of
 from workflow.project.paths import Project
 from workflow.project.rows import digest, read_json, write_json
+from workflow.records import Json
 
-Json = dict[str, Any]
 # Label Studio's words for the order in which its label stream serves tasks.
 SAMPLING = {"catalog": "Sequential sampling", "uncertain": "Uncertainty sampling"}
-# Seconds a request may go on after its sender is gone, and tasks or predictions a busy server takes in one.
+# Seconds a request may go on after who sent it is gone, and tasks or predictions a busy server takes in one.
 GRACE, RATE = 10, 100
 
 
-def link_path(project: Project) -> Path:
+def remote_path(project: Project) -> Path:
     return project.data / "label-studio.json"
 
 
-def link(project: Project) -> Json:
+def remote(project: Project) -> Json:
     """Where our project is: url, key and, once it exists, its number `project`."""
-    return read_json(link_path(project), {})
+    return read_json(remote_path(project), {})
 
 
 def find_project(project: Project, client: Client) -> int | None:
     """The number of our project on this server; None where there is none (yet, or any more)."""
-    known = link(project)
+    known = remote(project)
     if known.get("url") != client.url:
         return None
     if known.get("project") and client.project(known["project"]):
         return known["project"]
-    found = client.find_project(known["key"])
-    return found["id"] if found else None
+    ours = client.find_project(known["key"])
+    return ours["id"] if ours else None
 
 
 def ensure_project(project: Project, client: Client, served: str | None) -> int:
     """Find or create our project, with today's label config, order and image folder; its number."""
-    known = link(project)
+    known = remote(project)
     if known.get("url") != client.url:
         known = {"url": client.url, "key": digest([project.name, client.url, time.time_ns()])}
         # The key is on disk before the project exists, so that a killed run finds what it made.
-        write_json(link_path(project), known)
+        write_json(remote_path(project), known)
     number = find_project(project, client)
     settings = project.settings
     # The server keeps no space around it.
     wanted = {"label_config": interface_of(project).config.strip(), "sampling": SAMPLING[settings.push.order]}
     if number is None:
         description = f"Made by workflow for the project {project.name}, key {known['key']}"
-        with Sending(project, 0):
+        with RequestMark(project, 0):
             number = client.create_project(settings.title, description, wanted)["id"]
     else:
         there = client.project(number) or {}
         if changed := {key: value for key, value in wanted.items() if there.get(key) != value}:
             client.patch(f"api/projects/{number}/", changed)
     if known.get("project") != number:
-        write_json(link_path(project), known | {"project": number})
+        write_json(remote_path(project), known | {"project": number})
     if served is not None:
         client.serve_folder(number, served, project.name)
     return number
 
 
-class Sending:
+class RequestMark:
     """Marks on disk that a request is under way, until it is known to have ended.
 
     `adds` says by how much which of the project's own counts will have grown when the server is done.
@@ -73,7 +72,7 @@ class Sending:
     def __init__(
         self, project: Project, count: int, number: int = 0, adds: str = "", before: int = 0
     ) -> None:
-        self.path = sending_path(project)
+        self.path = mark_path(project)
         self.mark: Json = {"until": time.time() + GRACE + count / RATE}
         if adds:
             self.mark |= {"project": number, "counted": adds, "reaches": before + count}
@@ -86,13 +85,13 @@ class Sending:
             self.path.unlink(missing_ok=True)
 
 
-def sending_path(project: Project) -> Path:
+def mark_path(project: Project) -> Path:
     return project.marks / "sending.json"
 
 
 def let_land(project: Project, client: Client) -> None:
     """Wait for a request whose answer nobody heard: the server finishes it, and it must not be repeated."""
-    mark = read_json(sending_path(project))
+    mark = read_json(mark_path(project))
     if not mark:
         return
     while (left := mark["until"] - time.time()) > 0:
@@ -101,4 +100,4 @@ def let_land(project: Project, client: Client) -> None:
             if there.get(mark["counted"], 0) >= mark["reaches"]:
                 break
         time.sleep(min(left, 1))
-    sending_path(project).unlink(missing_ok=True)
+    mark_path(project).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What was pushed, kept as it was sent: data/pushed/, one append-only file a model version.
+"""Guesses as they were pushed: data/pushed/, one append-only file a model version.
 
 With it pull need not fetch from the server what we sent there, which would take as long again, and the
 ledger still knows what a person started from when the prediction itself was replaced.
@@ -44,8 +44,8 @@ def version_of(name: str, revision: str) -> str:
     return f"{name}@{revision[:8]}"
 
 
-class Sent:
-    """The predictions that were sent: rows of {image, version, score, result, blind}."""
+class PushedGuesses:
+    """The predictions that were pushed: rows of {image, version, score, result, blind}."""
 
     def __init__(self, project: Project) -> None:
         self.folder = project.data / "pushed"
@@ -64,8 +64,8 @@ class Sent:
                 append_rows(file, fresh)
             del self._files[version]
 
-    def find(self, version: str, image: str) -> Row | None:
-        """What was last sent of an image; None where another machine sent it."""
+    def last(self, version: str, image: str) -> Row | None:
+        """The last of an image by that version; None where another machine sent it."""
         return self._file(version).row(image)
 
     def _file(self, version: str) -> RowFile:

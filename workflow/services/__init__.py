@@ -7,6 +7,7 @@ environment, so that neither a crash nor a deleted file makes a second copy.
 
 from workflow.services.control import ServiceStatus, down, preferred_ports, status, up
 from workflow.services.database import database_uri, fiftyone_environment
+from workflow.services.folders import served_root, state_folder
 from workflow.services.label_studio import LabelStudioAccess, label_studio_access
 from workflow.services.network import probe_port
 from workflow.services.service import SERVICES
@@ -21,6 +22,8 @@ __all__ = [
     "label_studio_access",
     "preferred_ports",
     "probe_port",
+    "served_root",
+    "state_folder",
     "status",
     "up",
 ]

@@ -17,12 +17,12 @@ from workflow.guesses.ask import Answer, Labels, ask, ask_base, read_labels
 from workflow.images import decode
 from workflow.labels import ledger
 from workflow.labels.ledger.account import cost_model, look, thresholds
-from workflow.labelstudio.connection import state_folder
 from workflow.metrics import Metrics
 from workflow.project.paths import Project
 from workflow.project.rows import Row, read_catalog, read_json, read_rows, write_json, write_rows
 from workflow.records import SPLITS, Annotation, ImageRecord
 from workflow.running.runner import Outcome, Plan, Runner
+from workflow.services import state_folder
 from workflow.shown import report
 from workflow.shown.app import TRUTH, dataset_url
 from workflow.shown.app import publish as publish_dataset

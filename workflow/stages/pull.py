@@ -1,107 +1,140 @@
-"""Pull the corrected labels back from Label Studio, and keep the ledger of what people did.
+"""Pull the corrected labels back from where people review, and keep the ledger of what they did.
 
-Incremental by the server's clock, with an overlap; `full` sweeps everything, and finds deletions.
-Drafts are nobody's decision yet and are ignored; a skipped image stays skipped; of several people's
-labels those count that `[pull]` says. labels.jsonl is replaced only by a pull that went through, and
-whatever it said before stays in the history.
+Incremental by the server's clock, with an overlap; `full` sweeps everything, and finds deletions. After a
+change of what decides how work is read or judged, everything is judged anew. Drafts are nobody's decision
+yet and are ignored; a skipped image stays skipped; of several people's labels those count that `[pull]`
+says. labels.jsonl is replaced only by a pull that went through, and whatever it said before stays in the
+history.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from workflow.errors import StageError
-from workflow.labels import history
-from workflow.labelstudio.client import Client, chunks
-from workflow.labelstudio.project import find_project
-from workflow.labelstudio.pull.harvest import BATCH, FIELDS, Harvest
+from workflow.labels.files import LabelFiles
+from workflow.labels.judging import judge
+from workflow.labels.work import Work
 from workflow.project.paths import Project
-from workflow.project.rows import read_catalog, read_json, read_rows, write_json
+from workflow.project.rows import Row, digest, read_catalog, read_json, read_rows, write_json
+from workflow.records import ImageRecord
+from workflow.review import ReviewTool, WorkReader
 from workflow.running.progress import progress
 from workflow.running.runner import Outcome
 
-Json = dict[str, Any]
 # The clock we read has whole seconds, and a transaction may commit after its timestamp.
 OVERLAP = timedelta(seconds=30)
 
 
-def run(project: Project, client: Client, full: bool = False, drop_deleted: bool = False) -> Outcome:
+def run(project: Project, tool: ReviewTool, full: bool = False, drop_deleted: bool = False) -> Outcome:
     """Write labels.jsonl (one line an image), ledger.jsonl and disagreements.jsonl where anything changed.
 
     A `full` sweep finds tasks that were deleted on the server; their labels are kept unless `drop_deleted`.
-    StageError where nothing was pushed; LabelStudioError where a person used a label that is no class
-    of the project: then nothing is written.
+    Images on which somebody used a label that is no class of the project are left as they are, and listed,
+    task and person, in the outcome's lines. StageError where nothing was pushed.
     """
     start = time.perf_counter()
     records = {r.id: r for r in read_catalog(project.catalog)}
-    number = find_project(project, client)
-    if number is None:
-        raise StageError(f"{client.url} has no project of {project.name}", "workflow push")
-    state = _state(project, client.url, number)
-    since = None if full or drop_deleted or not state else datetime.fromisoformat(state["until"]) - OVERLAP
-    now = client.server_time()
-    harvest = Harvest(project, client, number, records)
+    place = tool.place(project)
+    if place is None:
+        raise StageError(f"{tool.url} has no project of {project.name}", "workflow push")
+    place |= {"judged_by": digest(judged_by(project)), "read_by": digest(tool.reads_by(project))}
+    last = _last(project, place)
+    since = None if full or drop_deleted or not last else datetime.fromisoformat(last["until"]) - OVERLAP
+    now = tool.now()
+    files = LabelFiles(project, records)
+    reader = tool.work(project, records, files.model_of)
+    left: dict[str, Work] = {}
     with progress("pulling", len(records), "tasks") as advance:
-        for task in client.tasks(number, FIELDS, since):
-            harvest.take(task)
+        for work in _all(reader, since, last, files):
             advance()
-        # An image that left the catalog and is there again was passed over meanwhile.
-        late = harvest.overlooked(state.get("absent", {})) if since else []
-        for part in chunks(late, BATCH):
-            for task in client.tasks(number, FIELDS, numbers=part):
-                harvest.take(task)
-        harvest.finish()
-    harvest.refuse_unknown_labels()
+            if work.unknown:
+                left[work.image] = work
+            elif not files.stands(work):
+                files.put(judge(work, records[work.image], project.settings.pull, _exclusive(project)))
     if since is None:
-        harvest.look_for_deleted(drop_deleted)
-    harvest.settle()
-    changed = history.save(project, harvest.labels, "pull")
-    harvest.ledger.write()
-    harvest.disputes.write()
-    state = {"url": client.url, "project": number, "until": now.isoformat()}
-    write_json(state_path(project), state | ({"absent": harvest.absent} if harvest.absent else {}))
-    did = _summary(project, harvest)
-    return Outcome("pull", time.perf_counter() - start, did, skipped=not changed)
+        files.look_for_deleted(reader.seen, drop_deleted)
+    files.settle()
+    changed = files.write("pull")
+    kept = {"absent": reader.absent, "left": {image: work.task for image, work in left.items()}}
+    write_json(state_path(project), place | {"until": now.isoformat()} | {k: v for k, v in kept.items() if v})
+    losses = files.losses + reader.losses
+    losses["images left as they were, for labels that are no class"] += len(left)
+    did = _summary(project, files, losses, changed)
+    lines = tuple(_lines(project, records, left.values()))
+    return Outcome("pull", time.perf_counter() - start, did, skipped=not changed, lines=lines)
+
+
+def judged_by(project: Project) -> Row:
+    """What decides how people's work is judged: where it changes, all of it is judged anew."""
+    return {"pull": project.settings.pull.model_dump(), "schema": project.settings.schema.to_json()}
 
 
 def state(project: Project) -> tuple[str, str]:
-    """done or missing, and how many images are in which state, by the files of the last pull."""
+    """done, stale or missing, and how many images are in which state, by the files of the last pull."""
     if not project.labels.exists():
         return "missing", "workflow pull"
     images = {row["id"] for row in read_rows(project.catalog)}
     states = Counter(row["state"] for row in read_rows(project.labels) if row["image"] in images)
-    return "done", ", ".join(f"{states[s]} {s}" for s in ("reviewed", "skipped", "predicted", "unlabeled"))
+    last = read_json(state_path(project), {}).get("judged_by")
+    word = "done" if last in (None, digest(judged_by(project))) else "stale"
+    return word, ", ".join(f"{states[s]} {s}" for s in ("reviewed", "skipped", "predicted", "unlabeled"))
 
 
 def state_path(project: Project) -> Path:
     return project.marks / "pull.json"
 
 
-def _state(project: Project, url: str, number: int) -> Json:
+def _exclusive(project: Project) -> bool:
+    return project.settings.schema.task.exclusive
+
+
+def _last(project: Project, place: Row) -> Row:
     """What the last pull wrote down; nothing where everything must be asked for."""
-    state = read_json(state_path(project), {})
-    same = state.get("url") == url and state.get("project") == number
-    return state if same and project.labels.exists() else {}
+    last = read_json(state_path(project), {})
+    same = all(last.get(key) == value for key, value in place.items())
+    return last if same and project.labels.exists() else {}
 
 
-def _summary(project: Project, harvest: Harvest) -> str:
-    states: Counter[str] = Counter()
-    found = empty = 0
-    for image in harvest.records:
-        row = harvest.labels.row(image) or {}
-        states[row["state"]] += 1
-        if row["state"] == "reviewed":
-            found += len(row["annotations"])
-            empty += not row["annotations"]
+def _all(reader: WorkReader, since: datetime | None, last: Row, files: LabelFiles) -> Iterator[Work]:
+    """What changed, and after it what the last pulls passed over."""
+    late = _overlooked(reader, last, files) if since else iter(())
+    return chain(reader.read(since), late)
+
+
+def _overlooked(reader: WorkReader, last: Row, files: LabelFiles) -> Iterator[Work]:
+    """Work on images that were not in the catalog, and are now, or that was left; unless it was just read."""
+    absent: Mapping[str, int] = last.get("absent", {})
+    tasks = {task for image, task in absent.items() if image in files.records}
+    reader.absent |= {image: task for image, task in absent.items() if image not in files.records}
+    tasks |= set(last.get("left", {}).values())
+    unknown = files.records.keys() - set(files.labels)
+    tasks |= {row["task"] for row in read_rows(files.project.pushed) if row["image"] in unknown}
+    yield from reader.read(tasks=sorted(tasks - reader.seen))
+
+
+def _lines(project: Project, records: Mapping[str, ImageRecord], left: Iterable[Work]) -> Iterator[str]:
+    """Where people used labels that are no class of the project."""
+    for work in sorted(left, key=lambda work: work.task):
+        for person, label in work.unknown:
+            where = f"task {work.task} ({records[work.image].path}), person {person or 'unknown'}"
+            yield f"{where}: {label!r} is no class -> add it to project.toml, or relabel it there"
+
+
+def _summary(project: Project, files: LabelFiles, losses: Counter[str], changed: int) -> str:
+    counts = files.counts()
     noun = project.settings.schema.task.noun
-    waiting = states["predicted"] + states["unlabeled"]
-    parts = [f"{states['reviewed']} reviewed ({found} {noun}, {empty} empty)", f"{states['skipped']} skipped"]
-    parts.append(f"{waiting} waiting")
-    if len(harvest.disputes):
-        parts.append(f"people disagree on {len(harvest.disputes)} (see {project.disagreements.name})")
-    parts += [f"{n} {reason}" for reason, n in sorted((+harvest.lost).items())]
+    waiting = counts["predicted"] + counts["unlabeled"]
+    parts = [f"{counts['reviewed']} reviewed ({counts['annotations']} {noun}, {counts['empty']} empty)"]
+    parts += [f"{counts['skipped']} skipped", f"{waiting} waiting"]
+    if changed:
+        parts.append(f"{changed} changed")
+    if len(files.disagreements):
+        parts.append(f"people disagree on {len(files.disagreements)} (see {project.disagreements.name})")
+    parts += [f"{n} {reason}" for reason, n in sorted((+losses).items())]
     return ", ".join(parts)

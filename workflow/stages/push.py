@@ -1,4 +1,4 @@
-"""Push images and predictions to Label Studio: tasks first, then predictions, by one writer.
+"""Push images and predictions to where people review; what is there already is left alone.
 
 Upsert by image id. Nothing a person made is ever deleted or overwritten. What a killed push left on
 the server, or one whose answer was lost, is found there before anything is sent again.
@@ -7,59 +7,34 @@ the server, or one whose answer was lost, is found there before anything is sent
 from __future__ import annotations
 
 import time
-from collections import Counter
 from pathlib import Path
 
-from workflow.errors import LostAnswer, StageError
+from workflow.errors import StageError
 from workflow.labels.renames import lock_schema
-from workflow.labelstudio.client import Client
-from workflow.labelstudio.project import ensure_project, find_project, let_land
-from workflow.labelstudio.push.addresses import check_storage
-from workflow.labelstudio.push.sender import Sender
 from workflow.project.paths import Project
 from workflow.project.rows import read_rows
+from workflow.review import ReviewTool, Whose
 from workflow.running.runner import Outcome
 from workflow.stages.preannotate import predictions_path
 
-# How often a push looks again what arrived and goes on, when the server's answers get lost.
-TRIES = 4
 
-
-def run(project: Project, client: Client, served: str | None, dry_run: bool = False) -> Outcome:
+def run(project: Project, tool: ReviewTool, dry_run: bool = False, whose: Whose = "") -> Outcome:
     """Bring the server's tasks and predictions up to date and write pushed.jsonl.
 
-    `served` is the folder, as the server sees it, through which it serves the images; None where
-    `push.image_url` says how to reach them. With `dry_run` nothing is sent. LabelStudioError where the
-    server refuses something, or lacks afterwards what it was sent.
+    With `dry_run` nothing is sent. `whose` labeling interface counts where somebody changed it on the server.
+    LabelStudioError where nobody says so then, and where the server refuses something, or lacks afterwards
+    what it was sent.
     """
     start = time.perf_counter()
+    guesses = guesses_path(project)
     if dry_run:
-        number = find_project(project, client)
-        push = Sender(project, client, number or 0, guesses_path(project))
-        difference = push.look() if number else push.compare({})
-        lines = tuple(push.preview())
-        return Outcome("push", time.perf_counter() - start, f"would send: {difference}", lines=lines)
-    settings = project.settings
+        would = tool.preview(project, guesses)
+        return Outcome("push", time.perf_counter() - start, f"would send: {would.did}", lines=would.lines)
     renamed = lock_schema(project)
-    let_land(project, client)
-    number = ensure_project(project, client, served)
-    check_storage(client, number, settings.push.image_url)
-    push = Sender(project, client, number, guesses_path(project))
-    difference = push.look()
-    for attempt in range(1, TRIES + 1):
-        try:
-            push.send()
-            break
-        except LostAnswer:
-            if attempt == TRIES:
-                raise
-            time.sleep(attempt)
-            let_land(project, client)
-            push.look()
-    lost = sum(push.lost.values(), Counter())
-    changed = "".join(f", {n} {reason}" for reason, n in sorted(lost.items()))
-    did = f"project {number}: {difference}{changed}" + (f", {renamed}" if renamed else "")
-    return Outcome("push", time.perf_counter() - start, did, skipped=not (difference.changes or renamed))
+    done = tool.push(project, guesses, whose)
+    did = done.did + (f", {renamed}" if renamed else "")
+    unchanged = not (done.changed or renamed)
+    return Outcome("push", time.perf_counter() - start, did, skipped=unchanged, lines=done.lines)
 
 
 def state(project: Project) -> tuple[str, str]:
@@ -77,13 +52,6 @@ def guesses_path(project: Project) -> Path:
         return predictions_path(project)
     path = project.data / "predictions" / f"{named}.jsonl"
     if not path.exists():
-        there = sorted(p.stem for p in path.parent.glob("*.jsonl"))
-        raise StageError(f"{path} does not exist; there is {', '.join(there) or 'none'}", "push.predictions")
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.jsonl")))
+        raise StageError(f"{path} does not exist; there is {known or 'none'}", "push.predictions")
     return path
-
-
-def pushed_tasks(project: Project) -> dict[str, int]:
-    """Image id -> task number. StageError where nothing was pushed."""
-    if not project.pushed.exists():
-        raise StageError(f"{project.pushed} does not exist: nothing was pushed", "workflow push")
-    return {row["image"]: row["task"] for row in read_rows(project.pushed)}

@@ -6,16 +6,16 @@ from typing import Any
 
 from workflow.errors import LabelStudioError
 from workflow.labelstudio.client import Client
-from workflow.labelstudio.live.credentials import Credentials
+from workflow.labelstudio.live.credentials import BackendAccess
 from workflow.labelstudio.live.guard import SECRET
+from workflow.records import Json
 
-Json = dict[str, Any]
 # By which ours is told from other backends of the project.
 TITLE = "workflow serve"
 ACTIONS = ["ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED"]
 
 
-def connect(client: Client, number: int, url: str, credentials: Credentials, interactive: bool) -> None:
+def connect(client: Client, number: int, url: str, credentials: BackendAccess, interactive: bool) -> None:
     """Register the backend that answers at `url`, and a webhook that says when annotations change.
 
     LabelStudioError where the server may not call this address, or gets no answer there.
@@ -45,7 +45,7 @@ def disconnect(client: Client, number: int) -> None:
 
 
 def _connect_backend(
-    client: Client, number: int, url: str, credentials: Credentials, interactive: bool
+    client: Client, number: int, url: str, credentials: BackendAccess, interactive: bool
 ) -> None:
     body = {
         "project": number,
@@ -65,7 +65,7 @@ def _connect_backend(
         client.post("api/ml/", body)
 
 
-def _connect_webhook(client: Client, number: int, url: str, credentials: Credentials) -> None:
+def _connect_webhook(client: Client, number: int, url: str, credentials: BackendAccess) -> None:
     body = {
         "project": number,
         "url": url,

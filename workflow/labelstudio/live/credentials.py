@@ -12,7 +12,7 @@ from workflow.services.files import make_private, write_private
 
 
 @dataclass(frozen=True)
-class Credentials:
+class BackendAccess:
     """User and password of basic auth, and the secret that webhooks carry; printing it shows neither.
 
     The secret opens nothing but the webhook: Label Studio shows the headers of a webhook to whoever may
@@ -28,15 +28,15 @@ def credentials_path(state: Path) -> Path:
     return state / "backend.json"
 
 
-def credentials(state: Path) -> Credentials:
+def credentials(state: Path) -> BackendAccess:
     """Those of the state folder, made up if there are none yet. ServiceError where they cannot be read."""
     path = credentials_path(state)
     try:
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
-        return Credentials(**json.loads(path.read_text()))
+        return BackendAccess(**json.loads(path.read_text()))
     except FileNotFoundError:
-        made = Credentials("workflow", secrets.token_urlsafe(24), secrets.token_urlsafe(24))
+        made = BackendAccess("workflow", secrets.token_urlsafe(24), secrets.token_urlsafe(24))
         make_private(state)
         write_private(path, json.dumps(asdict(made), indent=2) + "\n")
         return made

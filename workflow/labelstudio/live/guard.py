@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from workflow.labelstudio.live.credentials import Credentials
+from workflow.labelstudio.live.credentials import BackendAccess
 
 # Label Studio sends the tasks of a batch in one request, and with a click all masks of its task.
 LARGEST_BODY = 64_000_000
@@ -28,7 +28,7 @@ class Guard:
     The webhook is opened by its secret too, since Label Studio's webhooks carry no basic auth of their own.
     """
 
-    def __init__(self, app: Any, credentials: Credentials, largest_body: int = LARGEST_BODY) -> None:
+    def __init__(self, app: Any, credentials: BackendAccess, largest_body: int = LARGEST_BODY) -> None:
         self.app, self.credentials, self.largest_body = app, credentials, largest_body
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:

@@ -10,12 +10,11 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from workflow.errors import WorkflowError
-from workflow.records import ImageRecord
+from workflow.records import ImageRecord, Json
 
-Json = dict[str, Any]
 # Seconds somebody may wait: the editor shows a task only when it has been answered.
 PATIENCE = 2.0
 # Images guessed at once, and predictions kept in memory.
@@ -23,7 +22,7 @@ BATCH, KEPT = 8, 2000
 
 
 class Guesser(Protocol):
-    """A loaded model. `version` names it and its revision, so it is the same for all it says."""
+    """What people are shown of a loaded model. `version` names it and its revision."""
 
     version: str
 
@@ -127,19 +126,19 @@ class Predictor:
 
     def _guess(self, guesser: Guesser, records: Sequence[ImageRecord]) -> dict[str, Json]:
         try:
-            found = {r.id: said for r in records if (said := guesser.known(r)) is not None}
-            rest = [r for r in records if r.id not in found]
-            return found | dict(guesser.guess(rest)) if rest else found
+            known = {r.id: shown for r in records if (shown := guesser.known(r)) is not None}
+            rest = [r for r in records if r.id not in known]
+            return known | dict(guesser.guess(rest)) if rest else known
         # A model may fail on an image in any way; who asks for the next one must not pay for it.
         except Exception as error:
             self._say(f"no guesses on {len(records)} images: {type(error).__name__}: {error}")
             return {}
 
-    def _keep(self, records: Sequence[ImageRecord], found: Mapping[str, Json]) -> None:
+    def _keep(self, records: Sequence[ImageRecord], predictions: Mapping[str, Json]) -> None:
         with self._changed:
             self._busy, late = set(), {}
             for record in records:
-                prediction = found.get(record.id, {})
+                prediction = predictions.get(record.id, {})
                 self._made[record.id] = prediction
                 self._made.move_to_end(record.id)
                 task = self._late.pop(record.id, None)

@@ -9,35 +9,21 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from workflow.errors import ModelError, WorkflowError
 from workflow.labelstudio import regions
-from workflow.models import Pixels
-from workflow.records import Annotation, ImageRecord, Point, Provenance
+from workflow.labelstudio.interface import Interface
+from workflow.labelstudio.pushed import version_of
+from workflow.records import Annotation, ImageRecord, Json, Point, Provenance
+from workflow.review import Pixels, Segmenter
 from workflow.shapes import masks
 
-Json = dict[str, Any]
 Box = tuple[float, float, float, float]
 # Images whose embedding is kept: some 4 MB each of SAM, 12 of SAM 2.
 KEPT = 16
 # Seconds a click may wait for a model that is being loaded, or for other people's clicks.
 PATIENCE = 60.0
-
-
-class Segmenter(Protocol):
-    """A promptable model, as `workflow.models.sam` has it."""
-
-    name: str
-    revision: str
-
-    def embed(self, image: Pixels) -> Any: ...
-
-    def mask(
-        self, image: Any, points: Sequence[Point], positive: Sequence[bool], box: Box | None = None
-    ) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -80,29 +66,29 @@ def read_prompt(result: Sequence[Mapping[str, Any]], width: int, height: int) ->
 
 def _number(value: Mapping[str, Any], name: str) -> float:
     """A share of the image, which the editor writes in percent."""
-    found = value.get(name)
-    if not isinstance(found, int | float) or not math.isfinite(found):
-        raise ValueError(f"a prompt whose {name} is {found!r}")
-    return found / 100
+    percent = value.get(name)
+    if not isinstance(percent, int | float) or not math.isfinite(percent):
+        raise ValueError(f"a prompt whose {name} is {percent!r}")
+    return percent / 100
 
 
 class Prompted:
     """Draws what prompts mean. `load` runs at once, in the background; `say` is told if it fails.
 
-    `controls` are the label config's: a mask where it has brushes, else outlines, which may cut the stairs
-    of its edge by `tolerance` pixels.
+    They are drawn for the project's `interface`: a mask where it has brushes, else outlines, which may cut
+    the stairs of its edge by `tolerance` pixels.
     """
 
     def __init__(
         self,
         load: Callable[[], Segmenter],
         pixels: Callable[[ImageRecord], Pixels],
-        controls: Mapping[str, str],
+        interface: Interface,
         say: Callable[[str], None],
         tolerance: float = 0.0,
         patience: float = PATIENCE,
     ) -> None:
-        self._pixels, self._controls, self._tolerance = pixels, controls, tolerance
+        self._pixels, self._interface, self._tolerance = pixels, interface, tolerance
         self._patience = patience
         self._embedded: OrderedDict[str, Any] = OrderedDict()
         self._alone = threading.Lock()
@@ -126,9 +112,9 @@ class Prompted:
         """
         prompt = read_prompt(result, record.width, record.height)
         model = self._loaded()
-        said: Json = {"result": [], "score": 0.0, "model_version": f"{model.name}@{model.revision[:8]}"}
+        nothing: Json = {"result": [], "score": 0.0, "model_version": version_of(model.name, model.revision)}
         if prompt is None:
-            return said
+            return nothing
         if not self._alone.acquire(timeout=self._patience):
             raise ModelError("the model is busy with other clicks", "click again")
         try:
@@ -136,13 +122,13 @@ class Prompted:
         finally:
             self._alone.release()
         if not bits.any():
-            return said
+            return nothing
         provenance = Provenance("model", model.name, model.revision)
         drawn = Annotation(prompt.label, provenance, mask=masks.encode(bits), id=secrets.token_hex(5))
         size = (record.width, record.height)
         # Who clicked sees at once if a hole was filled.
-        shown = regions.fit([drawn], self._controls, *size, lambda why: None, self._tolerance)
-        return said | {"result": regions.to_result(shown, *size, controls=self._controls)}
+        shown = self._interface.fit([drawn], *size, lambda why: None, self._tolerance)
+        return nothing | {"result": self._interface.write(shown, *size)}
 
     def _loaded(self) -> Segmenter:
         try:

@@ -1,1 +1,1 @@
-"""What push is made of: the difference, the sender, addresses, predictions."""
+"""What push is made of: the difference, the upload, addresses, predictions."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.pushed import OURS
-from workflow.records import ImageRecord
+from workflow.records import ImageRecord, Json
 
-Json = dict[str, Any]
 # Label Studio cuts the list of a task's versions there.
 LONGEST_LIST = 500
 LIGHT = "id,data,annotations_ids,draft_exists,predictions_model_versions"

@@ -26,7 +26,7 @@ def as_prediction(
     interface: Interface,
     lose: Callable[[str], None],
 ) -> Row:
-    """The row of {image, version, score, result, blind} that `Sent` keeps; blind ones show nothing.
+    """The row of {image, version, score, result, blind} that `PushedGuesses` keeps; blind ones show nothing.
 
     What the `interface` cannot show, or is no class of the project, is told to `lose`. The least certain
     guess makes the score, by which the server can sort the unsure first.

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -15,26 +14,25 @@ from workflow.errors import LostAnswer
 from workflow.labels import order
 from workflow.labels.blind import blindness
 from workflow.labelstudio.client import Client, chunks
-from workflow.labelstudio.project import Sending
+from workflow.labelstudio.project import RequestMark
 from workflow.labelstudio.project_interface import interface_of
 from workflow.labelstudio.push import difference as compared
 from workflow.labelstudio.push.addresses import address
 from workflow.labelstudio.push.difference import Difference, ServerTask, Tasks, data_of
 from workflow.labelstudio.push.prediction import as_prediction
-from workflow.labelstudio.pushed import Sent, version_of_row
+from workflow.labelstudio.pushed import PushedGuesses, version_of_row
 from workflow.project.paths import Project
 from workflow.project.rowfile import RowFile
 from workflow.project.rows import Row, read_catalog, sample_from_row, write_rows_if_changed
-from workflow.records import ImageRecord, Sample
+from workflow.records import ImageRecord, Json, Sample
 from workflow.running.ahead import ahead
 from workflow.running.progress import progress
 
-Json = dict[str, Any]
 # Files named in a preview of each part of the difference.
 SHOWN = 10
 
 
-class Sender:
+class Upload:
     """One push: our images and guesses against project `number` of one server."""
 
     def __init__(self, project: Project, client: Client, number: int, guesses: Path) -> None:
@@ -42,10 +40,10 @@ class Sender:
         self.settings = project.settings.push
         self.records = {r.id: r for r in read_catalog(project.catalog)}
         self.guesses = RowFile(guesses)
-        self.sent = Sent(project)
+        self.pushed_guesses = PushedGuesses(project)
         self.interface = interface_of(project)
         # By image, as an image whose answer got lost is converted again.
-        self.lost: dict[str, Counter[str]] = {}
+        self.losses: dict[str, Counter[str]] = {}
         self.scores: order.Scores = {}
         self.versions = self._versions()
         self.tasks: Tasks = {}
@@ -57,19 +55,19 @@ class Sender:
         Where unsure images come first, blind ones get an empty guess of that version, by which the server
         sorts them in.
         """
-        said: dict[str, str] = {}
+        versions: dict[str, str] = {}
         sure: dict[str, float] = {}
         for image in self.records.keys() & set(self.guesses):
             guesses = (self.guesses.row(image) or {}).get("annotations", [])
-            said[image] = version_of_row(guesses)
+            versions[image] = version_of_row(guesses)
             if (score := order.sureness(a.get("score") for a in guesses)) is not None:
                 sure[image] = score
-        self.latest = latest = next((name for name in said.values() if name), "")
+        self.latest = latest = next((name for name in versions.values() if name), "")
         if self.settings.order == "uncertain":
             self.scores = order.spread(list(self.records), sure)
-            return {image: said.get(image) or latest for image in self.records} if latest else {}
+            return {image: versions.get(image) or latest for image in self.records} if latest else {}
         blind = {image for image, record in self.records.items() if blindness(record, self.settings)}
-        return {image: name for image, name in said.items() if name and image not in blind}
+        return {image: name for image, name in versions.items() if name and image not in blind}
 
     def _sample(self, image: str) -> Sample:
         row = self.guesses.row(image)
@@ -122,8 +120,8 @@ class Sender:
 
     def _counts(self) -> tuple[int, int]:
         """How many tasks and predictions the server counts in the project."""
-        there = self.client.project(self.number) or {}
-        return there.get("task_number", 0), there.get("total_predictions_number", 0)
+        project = self.client.project(self.number) or {}
+        return project.get("task_number", 0), project.get("total_predictions_number", 0)
 
     def _check(self, before: tuple[int, int], numbers: dict[str, int], removed: int) -> None:
         """See that everything arrived: by the server's counts, and where they are others, by a new look."""
@@ -131,13 +129,13 @@ class Sender:
         wanted = (before[0] + len(numbers), before[1] + len(difference.to_predict) - removed)
         counted = not (difference.outdated or difference.doubled_tasks or removed)
         if counted and self._counts() == wanted:
-            sent = {image: self._as_sent(image, numbers) for image in {*numbers, *difference.to_predict}}
-            self.tasks = {**self.tasks, **sent}
+            now = {image: self._now(image, numbers) for image in {*numbers, *difference.to_predict}}
+            self.tasks = {**self.tasks, **now}
         elif difference.changes and (left := self.look()).changes:
             what = f"{len(left.new)} tasks and {len(left.to_predict)} predictions"
             raise LostAnswer(f"{self.client.url} lacks {what} it was sent", "workflow push again")
 
-    def _as_sent(self, image: str, numbers: dict[str, int]) -> list[ServerTask]:
+    def _now(self, image: str, numbers: dict[str, int]) -> list[ServerTask]:
         """The tasks of an image as they must be now."""
         new = image in numbers
         data = data_of(self._data(self.records[image]), self.interface.data_key)
@@ -176,16 +174,16 @@ class Sender:
         with progress("pushing tasks", len(records), "tasks") as advance:
             for part in chunks(records):
                 tasks = [{"data": self._data(r)} for r in part]
-                with self._sending(len(part), "task_number"):
+                with self._mark(len(part), "task_number"):
                     meanwhile()
                     made = self.client.import_tasks(self.number, tasks)
                 numbers |= zip((r.id for r in part), made, strict=True)
                 advance(len(part))
         return numbers
 
-    def _sending(self, count: int, adds: str) -> Sending:
+    def _mark(self, count: int, adds: str) -> RequestMark:
         before = (self.client.project(self.number) or {}).get(adds, 0)
-        return Sending(self.project, count, self.number, adds, before)
+        return RequestMark(self.project, count, self.number, adds, before)
 
     def _send_predictions(self, parts: Iterator[list[Row]], count: int, numbers: dict[str, int]) -> int:
         """Send them part by part; how many old ones made room."""
@@ -198,7 +196,7 @@ class Sender:
 
     def _send_part(self, rows: list[Row], numbers: dict[str, int]) -> int:
         for name in {row["version"] for row in rows}:
-            self.sent.keep(name, [row for row in rows if row["version"] == name])
+            self.pushed_guesses.keep(name, [row for row in rows if row["version"] == name])
         bodies = [
             {
                 "task": numbers.get(row["image"]) or self._number(row["image"]),
@@ -211,7 +209,7 @@ class Sender:
         removed = 0
         if self.settings.versions == "replace":
             removed = self._remove_old([row["image"] for row in rows])
-        with self._sending(len(rows), "total_predictions_number"):
+        with self._mark(len(rows), "total_predictions_number"):
             self.client.import_predictions(self.number, bodies)
         return removed
 
@@ -224,11 +222,11 @@ class Sender:
         return sum(len(task.versions) for task in old)
 
     def _row(self, image: str) -> Row:
-        """What is sent of an image besides itself, as `Sent` keeps it; the regions as JSON text."""
-        lost = self.lost[image] = Counter()
+        """What is sent of an image besides itself, as `PushedGuesses` keeps it; the regions as JSON text."""
+        losses = self.losses[image] = Counter()
         settings, record = self.project.settings, self.records[image]
         row = as_prediction(
-            self._sample(image), record, settings, self.interface, lambda why: lost.update([why])
+            self._sample(image), record, settings, self.interface, lambda why: losses.update([why])
         )
         row |= {"version": self.versions[image], "score": self.scores.get(image, row["score"])}
         # As bytes, in which ten thousand results are as large as the request, not ten times that.

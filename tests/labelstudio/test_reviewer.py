@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tests.samples import CLASSES, KEYPOINTS, draw_objects, shifted, truth_of
-from workflow.commands.reviewer import _review
 from workflow.labels.ledger import compare
 from workflow.labelstudio import regions
 from workflow.labelstudio.interface import Interface
+from workflow.labelstudio.reviewer import _review
 from workflow.project.rows import annotation_to_row
 from workflow.project.settings import Settings
 from workflow.records import Annotation, ImageRecord, Provenance

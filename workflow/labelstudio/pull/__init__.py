@@ -1,1 +1,0 @@
-"""What pull is made of."""

@@ -1,0 +1,51 @@
+"""One push from its beginning to its end: the project on the server, what it lacks, and what arrived."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+
+from workflow.errors import LostAnswer
+from workflow.labelstudio.client import Client
+from workflow.labelstudio.project import ensure_project, find_project, let_land
+from workflow.labelstudio.push.addresses import check_storage
+from workflow.labelstudio.push.upload import Upload
+from workflow.project.paths import Project
+from workflow.review import Delivery, Whose
+
+# How often a push looks again what arrived and goes on, when the server's answers get lost.
+TRIES = 4
+
+
+def preview(project: Project, client: Client, guesses: Path) -> Delivery:
+    """What a push would send; nothing is sent."""
+    number = find_project(project, client)
+    upload = Upload(project, client, number or 0, guesses)
+    difference = upload.look() if number else upload.compare({})
+    return Delivery(str(difference), difference.changes, tuple(upload.preview()))
+
+
+def push(project: Project, client: Client, served: str | None, guesses: Path, whose: Whose = "") -> Delivery:
+    """Bring the server's tasks and predictions up to date and write pushed.jsonl.
+
+    LabelStudioError where the server refuses something, or lacks afterwards what it was sent.
+    """
+    let_land(project, client)
+    number = ensure_project(project, client, served)
+    check_storage(client, number, project.settings.push.image_url)
+    upload = Upload(project, client, number, guesses)
+    difference = upload.look()
+    for attempt in range(1, TRIES + 1):
+        try:
+            upload.send()
+            break
+        except LostAnswer:
+            if attempt == TRIES:
+                raise
+            time.sleep(attempt)
+            let_land(project, client)
+            upload.look()
+    losses = sum(upload.losses.values(), Counter())
+    parts = [f"project {number}: {difference}", *(f"{n} {reason}" for reason, n in sorted(losses.items()))]
+    return Delivery(", ".join(parts), difference.changes)
