@@ -98,13 +98,13 @@ def test_the_project_knows_of_one_backend_that_may_be_asked(helped: Helped) -> N
 
 
 def test_a_server_that_gets_no_answer_is_said_so(helped: Helped) -> None:
-    from workflow.labelstudio.live.credentials import Credentials
+    from workflow.labelstudio.live.credentials import BackendAccess
 
     other = helped.client.create_project("Unanswered", "", {})["id"]
     with pytest.raises(LabelStudioError):
-        connected.connect(helped.client, other, "http://127.0.0.1:9", Credentials("a", "b", "c"), True)
+        connected.connect(helped.client, other, "http://127.0.0.1:9", BackendAccess("a", "b", "c"), True)
     with pytest.raises(LabelStudioError, match=r"may not call http://10\.0\.0\.1:9 -> see Live help in docs"):
-        connected.connect(helped.client, other, "http://10.0.0.1:9", Credentials("a", "b", "c"), True)
+        connected.connect(helped.client, other, "http://10.0.0.1:9", BackendAccess("a", "b", "c"), True)
 
 
 def test_guesses_are_made_where_they_are_asked_for_and_once(helped: Helped) -> None:

@@ -184,7 +184,10 @@ def test_a_task_through_the_server(
     assert reviewer.run(project, LabelStudio(client)).did.startswith(
         "10 tasks reviewed by a simulated reviewer, 1 of"
     )
-    assert pull.run(project, LabelStudio(client)).did == f"9 reviewed ({pulled}), 1 skipped, 0 waiting"
+    assert (
+        pull.run(project, LabelStudio(client)).did
+        == f"9 reviewed ({pulled}), 1 skipped, 0 waiting, 10 changed"
+    )
     rows = [a for row in read_rows(project.ledger) for a in row["actions"]]
     assert Counter(a["action"] for a in rows) == actions
     truth = _truth(project)
@@ -243,7 +246,8 @@ def test_masks_as_outlines(tmp_path: Path, client: Client) -> None:
     )
     reviewer.run(project, LabelStudio(client))
     assert (
-        pull.run(project, LabelStudio(client)).did == "9 reviewed (13 masks, 1 empty), 1 skipped, 0 waiting"
+        pull.run(project, LabelStudio(client)).did
+        == "9 reviewed (13 masks, 1 empty), 1 skipped, 0 waiting, 10 changed"
     )
     truth = _truth(project)
     files = {r.id: r.path for r in read_catalog(project.catalog)}
