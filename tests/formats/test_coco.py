@@ -123,9 +123,12 @@ def test_keypoints_belong_to_their_box(tmp_path: Path) -> None:
     ("annotation", "problem"),
     [
         ({"category_id": 9, "bbox": [0, 0, 1, 1]}, "annotations[0]: no category has the id 9"),
-        ({"bbox": [0, 0, 1]}, "annotations[0]: malformed (ValueError("),
-        ({"bbox": ["x", 0, 1, 1]}, "annotations[0]: malformed (TypeError("),
-        ({"bbox": [0, 0, 1, 1], "keypoints": [1, 2]}, "annotations[0]: malformed (ValueError("),
+        ({"bbox": [0, 0, 1]}, "annotations[0]: malformed (bbox has 3 numbers, not x, y, width, height"),
+        ({"bbox": ["x", 0, 1, 1]}, "annotations[0]: bbox.0 is 'x', not a number"),
+        (
+            {"bbox": [0, 0, 1, 1], "keypoints": [1, 2]},
+            "annotations[0]: malformed (2 numbers are not x, y, v",
+        ),
     ],
 )
 def test_a_malformed_annotation_is_named(annotation: dict, problem: str, tmp_path: Path) -> None:
@@ -149,7 +152,7 @@ def test_a_mask_that_is_broken_or_of_another_size(tmp_path: Path) -> None:
         ("{", "not JSON"),
         ("[]", "COCO results name neither images nor classes"),
         ('{"categories": []}', "has no images"),
-        ('{"images": [{"id": 1}], "categories": []}', "images[0] has no file_name"),
+        ('{"images": [{"id": 1}], "categories": []}', "images[0]: has no file_name"),
     ],
 )
 def test_what_is_no_coco_file_is_refused(text: str, problem: str, tmp_path: Path) -> None:

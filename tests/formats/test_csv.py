@@ -76,7 +76,7 @@ def test_a_broken_line_is_named(text: str, problem: str, tmp_path: Path) -> None
     [
         (b"name,label\n", "1: no column is called image"),
         (b"image\n", "1: no column is called label"),
-        (b"image,label\n\xff", " not UTF-8"),
+        (b"image,label\n\xff", "2: is not in UTF-8"),
     ],
 )
 def test_a_table_of_something_else_is_refused(content: bytes, problem: str, tmp_path: Path) -> None:

@@ -90,9 +90,9 @@ def test_the_image_is_told_relative_to_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("{", "not JSON (unexpected end of data: line 1 column 2 (char 1))"),
+        ("{", "not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"),
         ('{"images": []}', "has no shapes, so it is no LabelMe file"),
-        ('{"shapes": [], "imageWidth": 4, "imageHeight": 3}', "malformed (KeyError('imagePath'))"),
+        ('{"shapes": [], "imageWidth": 4, "imageHeight": 3}', "has no imagePath"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, problem: str, tmp_path: Path) -> None:

@@ -44,7 +44,10 @@ def test_an_image_that_is_misnamed_is_found_by_the_file(tmp_path: Path) -> None:
     [
         ("<annotation>\n<size>", "a.xml:2: not XML (no element found: line 2, column 6)"),
         ("<html/>", "a.xml: <html> is no VOC <annotation>"),
-        ("<annotation/>", "a.xml: <size/width> is None, not a number"),
+        (
+            "<annotation><size><width>x</width></size></annotation>",
+            "a.xml: <size>: width is 'x', not a whole number",
+        ),
         (f"<annotation>{HEAD}<object/></annotation>", "a.xml: object 1 has no name"),
         (
             f"<annotation>{HEAD}<object><name>cat</name>{BOX.replace('2.5', 'x')}</object></annotation>",

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from workflow.errors import FormatError
+from workflow.formats import doors
 from workflow.formats.page import Page, Picture, Reading, Writing, poses
 from workflow.project.rows import write_bytes
 from workflow.records import Annotation, Mask
@@ -24,90 +25,149 @@ from workflow.shapes.geometry import polygon_area, xyxy_to_xywh
 Json = dict[str, Any]
 
 
+class _Category(doors.Record):
+    id: doors.Id
+    name: doors.Name
+    keypoints: tuple[doors.Name, ...] | None = None
+
+
+class _Image(doors.Record):
+    id: doors.Id
+    file_name: doors.Name
+    width: doors.Pixels | None = None
+    height: doors.Pixels | None = None
+
+
+class _Runs(doors.Record):
+    """RLE, compressed to a string or not."""
+
+    size: tuple[doors.Pixels, doors.Pixels]
+    counts: Any
+
+
+class _Lengths(doors.Record):
+    counts: tuple[doors.Count, ...]
+
+
+class _Outlines(doors.Record):
+    segmentation: tuple[tuple[doors.Number, ...], ...]
+
+
+class _Object(doors.Record):
+    image_id: doors.Id
+    category_id: doors.Id
+    bbox: tuple[doors.Number, ...] | None = None
+    segmentation: Any = None
+    keypoints: tuple[doors.Number, ...] | None = None
+    iscrowd: doors.Flag = False
+    score: doors.Score | None = None
+
+
 def read(source: Path, reading: Reading) -> Iterator[Page]:
     """A page for each entry of `images`, also where it has no annotations: COCO's files say all there is."""
-    content = _load(source)
-    categories = {c["id"]: c for c in content["categories"]}
-    images = {image["id"]: image for image in content["images"]}
-    own: dict[Any, list[Json]] = {key: [] for key in images}
-    for number, one in enumerate(content["annotations"]):
-        where = f"{source}: annotations[{number}]"
-        if one.get("image_id") not in images:
-            reading.losses.add("annotations of images that are not listed", f"image_id {one.get('image_id')}")
-        elif one.get("category_id") not in categories:
-            reading.problems.append(f"{where}: no category has the id {one.get('category_id')!r}")
+    categories, images, objects = _load(source, reading)
+    own: dict[doors.Id, list[tuple[str, _Object]]] = {key: [] for key in images}
+    for where, one in objects:
+        if one.image_id not in images:
+            reading.losses.add("annotations of images that are not listed", f"image_id {one.image_id}")
+        elif one.category_id not in categories:
+            reading.problems.append(f"{where}: no category has the id {one.category_id!r}")
         else:
-            own[one["image_id"]].append(one | {"where": where})
+            own[one.image_id].append((where, one))
     for key, image in images.items():
-        page = reading.page(image["file_name"], size=(image["width"], image["height"]))
+        page = reading.page(image.file_name, size=(image.width, image.height))
         if page is None:
             continue
-        for one in own[key]:
+        for where, one in own[key]:
             try:
-                _read(page, one, categories[one["category_id"]])
-            except (ValueError, TypeError, KeyError, IndexError) as error:
-                reading.problems.append(f"{one['where']}: malformed ({error!r})")
+                _read(page, one, categories[one.category_id])
+            except FormatError as error:
+                reading.problems.append(f"{where}: {error.problem}")
+            except (ValueError, IndexError) as error:
+                reading.problems.append(f"{where}: malformed ({error})")
         yield page
 
 
-def _load(source: Path) -> Json:
-    try:
-        content = orjson.loads(source.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise FormatError(f"{source}: not JSON ({error})") from None
+def _load(
+    source: Path, reading: Reading
+) -> tuple[dict[doors.Id, _Category], dict[doors.Id, _Image], list[tuple[str, _Object]]]:
+    """Categories and images by their ids, and annotations with their places.
+
+    FormatError where there are none, or two of one id; a broken annotation is a problem of `reading`.
+    """
+    content = doors.load_json(source)
     if isinstance(content, list):
         raise FormatError(
             f"{source}: COCO results name neither images nor classes",
             "put them as annotations into the file of their images and categories",
         )
-    needed = {"images": ("id", "file_name", "width", "height"), "categories": ("id", "name")}
-    content.setdefault("annotations", [])
-    for key, fields in needed.items():
-        rows = content.get(key)
-        if not isinstance(rows, list):
+    if not isinstance(content, dict):
+        raise FormatError(f"{source}: is {doors.shown(content)}, not an object with images and categories")
+    for key in ("images", "categories"):
+        if not isinstance(content.get(key), list):
             raise FormatError(f"{source}: has no {key}")
-        for number, row in enumerate(rows):
-            if missing := [name for name in fields if name not in row]:
-                raise FormatError(f"{source}: {key}[{number}] has no {missing[0]}")
-    return content
+    categories = _rows(_Category, content["categories"], f"{source}: categories")
+    images = _rows(_Image, content["images"], f"{source}: images")
+    doors.refuse_twice([one.id for one in categories], "categories", str(source))
+    doors.refuse_twice([one.id for one in images], "images", str(source))
+    objects = []
+    for number, row in enumerate(doors.objects(content.get("annotations") or [], f"{source}: annotations")):
+        where = f"{source}: annotations[{number}]"
+        try:
+            objects.append((where, doors.take(_Object, row, where)))
+        except FormatError as error:
+            reading.problems.append(error.problem)
+    return {one.id: one for one in categories}, {one.id: one for one in images}, objects
 
 
-def _read(page: Page, one: Json, category: Json) -> None:
-    label, task = category["name"], page.reading.schema.task.name
-    score = one.get("score")
-    if one.get("iscrowd") and task != "semantic-segmentation":
+def _rows(model: type[Any], rows: list[Any], where: str) -> list[Any]:
+    return [doors.take(model, row, f"{where}[{number}]") for number, row in enumerate(rows)]
+
+
+def _read(page: Page, one: _Object, category: _Category) -> None:
+    label, task = category.name, page.reading.schema.task
+    if one.iscrowd and task.kind != "pixels":
         page.lose("crowd regions, which are no one object")
-    elif task in ("instance-segmentation", "semantic-segmentation"):
-        _segment(page, label, one.get("segmentation"), score)
-    elif not one.get("bbox"):
+    elif "mask" in task.geometry:
+        _segment(page, label, one.segmentation, one.score)
+    elif not one.bbox:
         page.lose("objects without a bbox")
     else:
-        x, y, w, h = one["bbox"]
-        name = str(len(page.annotations)) if task == "keypoints" else ""
-        if page.box(label, x, y, x + w, y + h, score=score, id=name) and task == "keypoints":
-            _points(page, one.get("keypoints") or [], category.get("keypoints") or [], name)
+        if len(one.bbox) != 4:
+            raise ValueError(f"bbox has {len(one.bbox)} numbers, not x, y, width, height")
+        x, y, w, h = one.bbox
+        name = str(len(page.annotations)) if task.points else ""
+        if page.box(label, x, y, x + w, y + h, score=one.score, id=name) and task.points:
+            _points(page, one.keypoints or (), category.keypoints or (), name)
 
 
 def _segment(page: Page, label: str, segmentation: Any, score: float | None) -> None:
     if not segmentation:
         page.lose("objects without a segmentation")
-    elif isinstance(segmentation, list):
-        parts = [list(zip(flat[::2], flat[1::2], strict=True)) for flat in segmentation]
-        page.polygons(label, parts, score=score)
-    elif tuple(segmentation["size"]) != (page.height, page.width):
-        page.lose("masks of another size than their image")
+    elif isinstance(segmentation, dict):
+        runs = doors.take(_Runs, segmentation, "segmentation")
+        if runs.size != (page.height, page.width):
+            page.lose("masks of another size than their image")
+        elif not page.lose_misfit():
+            page.mask(label, masks.decode(_mask(runs)), score=score)
     else:
-        page.mask(label, masks.decode(_mask(segmentation)), score=score)
+        flats = doors.take(_Outlines, {"segmentation": segmentation}, "outlines").segmentation
+        if any(len(flat) % 2 for flat in flats):
+            raise ValueError("an outline has an odd number of coordinates")
+        page.polygons(label, [list(zip(flat[::2], flat[1::2], strict=True)) for flat in flats], score=score)
 
 
-def _mask(segmentation: Json) -> Mask:
+def _mask(runs: _Runs) -> Mask:
     from faster_coco_eval.core import mask as library
 
-    height, width = segmentation["size"]
-    counts = segmentation["counts"]
-    if isinstance(counts, list):
-        counts = library.frPyObjects({"size": [height, width], "counts": counts}, height, width)["counts"]
-    return Mask(height, width, counts.decode() if isinstance(counts, bytes) else counts)
+    height, width = runs.size
+    if isinstance(runs.counts, str):
+        return Mask(height, width, runs.counts)
+    lengths = list(doors.take(_Lengths, {"counts": runs.counts}, "segmentation").counts)
+    if sum(lengths) != height * width:
+        raise ValueError(f"the runs of a mask do not add up to {width}x{height}")
+    packed = library.frPyObjects({"size": [height, width], "counts": lengths}, height, width)
+    return Mask(height, width, packed["counts"].decode())
 
 
 def _points(page: Page, flat: Sequence[float], names: Sequence[str], parent: str) -> None:

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from workflow.errors import FormatError
+from workflow.formats import doors
 from workflow.formats.page import Page, Picture, Reading, Writing
 from workflow.project.rows import write_bytes
 
@@ -58,15 +60,19 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
     yield from filter(None, pages.values())
 
 
-def _table(source: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
-    try:
-        text = source.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{source}: not UTF-8 ({error})") from None
-    first = text.split("\n", 1)[0]
+def _table(source: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    text = doors.read_text(source)
+    # What stands in quotes separates nothing.
+    first = re.sub(r'"[^"]*"', "", text.split("\n", 1)[0])
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
-    header = list(reader.fieldnames or ())
-    return header, ((reader.line_num, row) for row in reader)
+    try:
+        header = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = header
+        if twice := next((name for name in header if header.count(name) > 1), None):
+            raise FormatError(f"{source}:1: two columns are called {twice!r}", "give each a name of its own")
+        return header, [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise FormatError(f"{source}:{reader.line_num}: not CSV ({error})") from None
 
 
 def _take(page: Page, label: str, score: str | None) -> None:

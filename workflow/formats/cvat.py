@@ -14,7 +14,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from workflow.formats.files import exact, parse_xml, write_xml
+from workflow.errors import FormatError
+from workflow.formats import doors
+from workflow.formats.files import exact, write_xml
 from workflow.formats.page import SPLITS, Page, Picture, Reading, Writing
 from workflow.records import Annotation, Point, RotatedBox
 from workflow.shapes import masks
@@ -23,25 +25,30 @@ from workflow.shapes import masks
 NO_GROUP = (None, "", "0")
 
 
+class _Image(doors.Record):
+    name: doors.Name
+    width: doors.Pixels
+    height: doors.Pixels
+
+
 def read(source: Path, reading: Reading) -> Iterator[Page]:
     """A page for each <image>, also where it has no shapes: CVAT does not say which nobody has seen."""
-    root = parse_xml(source, reading)
-    if root is None:
-        return
+    root = doors.load_xml(source)
     if root.tag != "annotations" or root.find("track") is not None:
         reading.problems.append(f"{source}: no `CVAT for images 1.1` file: export the task as that")
         return
     for number, image in enumerate(root.findall("image")):
         where = f"{source}: image {image.get('name') or number}"
         try:
-            page = reading.page(
-                image.attrib["name"], size=(int(image.attrib["width"]), int(image.attrib["height"]))
-            )
+            stated = doors.take(_Image, dict(image.attrib), where)
+            page = reading.page(stated.name, size=(stated.width, stated.height))
             if page is not None:
                 page.split = SPLITS.get((image.get("subset") or "").lower())
                 _read(page, image)
                 yield page
-        except (KeyError, ValueError) as error:
+        except FormatError as error:
+            reading.problems.append(error.problem)
+        except (KeyError, ValueError, OverflowError) as error:
             reading.problems.append(f"{where}: malformed ({error!r})")
 
 
@@ -64,7 +71,8 @@ def _read(page: Page, image: Any) -> None:
             for x, y in _points(shape):
                 page.point(label, x, y, f"group{group}" if grouped else "")
         elif shape.tag == "mask":
-            page.mask(label, _pixels(page, shape))
+            if not page.lose_misfit():
+                page.mask(label, _pixels(page, shape))
         else:
             page.lose(f"shapes of the type {shape.tag}")
     for (label, _), whole in parts.items():
@@ -91,11 +99,13 @@ def _points(shape: Any) -> list[Point]:
 
 def _pixels(page: Page, shape: Any) -> Any:
     left, top, width, height = (int(float(shape.attrib[key])) for key in ("left", "top", "width", "height"))
-    runs = np.array([int(run) for run in shape.attrib["rle"].split(",")])
-    if runs.min() < 0 or runs.sum() != width * height:
-        raise ValueError(f"the runs of a mask do not add up to {width}x{height}")
-    if min(left, top) < 0 or left + width > page.width or top + height > page.height:
+    if min(left, top, width, height) < 0 or left + width > page.width or top + height > page.height:
         raise ValueError("a mask leaves its image")
+    # Python's own numbers: numpy's would wrap where a stranger's are too large.
+    lengths = [int(run) for run in shape.attrib["rle"].split(",")]
+    if min(lengths) < 0 or sum(lengths) != width * height:
+        raise ValueError(f"the runs of a mask do not add up to {width}x{height}")
+    runs = np.array(lengths)
     pixels = np.zeros((page.height, page.width), dtype=bool)
     inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     pixels[top : top + height, left : left + width] = inside.reshape(height, width)

@@ -1,16 +1,11 @@
-"""What several foreign formats do with files: XML and JSON of strangers, numbers."""
+"""What several foreign formats do with files: names of folders, XML, numbers."""
 
 from __future__ import annotations
 
 import os
 import re
 from pathlib import Path, PurePath, PurePosixPath
-from typing import Any
 from xml.etree import ElementTree
-
-import orjson
-
-from workflow.formats.page import Reading
 
 # What people call folders of labels: images lie beside such a folder, not in another of that name.
 LABELS = re.compile(
@@ -30,33 +25,10 @@ def beside(folder: PurePath, name: str) -> str:
     return name if re.match(r"/|[A-Za-z]:|[a-z0-9]+://", name) else os.path.normpath(folder / name)
 
 
-def parse_xml(path: Path, reading: Reading) -> Any:
-    """The root of a stranger's XML; None, and a problem, where it is broken or declares entities."""
-    from defusedxml import DefusedXmlException
-    from defusedxml.ElementTree import ParseError, parse
-
-    try:
-        return parse(path, forbid_dtd=True).getroot()
-    except ParseError as error:
-        reading.problems.append(f"{path}:{error.position[0]}: not XML ({error})")
-    except DefusedXmlException:
-        reading.problems.append(f"{path}: declares a document type or entities, which no label needs")
-    return None
-
-
 def write_xml(path: Path, root: ElementTree.Element) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     ElementTree.indent(root)
     ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
-
-
-def parse_json(path: Path, reading: Reading) -> Any:
-    """A file's value; None, and a problem, where it is not JSON."""
-    try:
-        return orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError as error:
-        reading.problems.append(f"{path}: not JSON ({error})")
-        return None
 
 
 def exact(number: float) -> str:

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from workflow.formats.files import beside, images_folder, parse_json
+from workflow.errors import FormatError
+from workflow.formats import doors
+from workflow.formats.files import beside, images_folder
 from workflow.formats.page import Page, Picture, Reading, Writing
 from workflow.formats.pictures import copy_images, put
 from workflow.records import Annotation
@@ -26,75 +28,109 @@ Json = dict[str, Any]
 VERSION = "5.5.0"
 
 
+class _Shape(doors.Record):
+    label: doors.Name
+    points: tuple[tuple[doors.Number, doors.Number], ...]
+    shape_type: str | None = None
+    group_id: doors.Id | None = None
+    flags: dict[str, Any] | None = None
+    mask: str | None = None
+
+
+class _File(doors.Record):
+    imagePath: doors.Name
+    imageWidth: doors.Pixels | None = None
+    imageHeight: doors.Pixels | None = None
+    shapes: tuple[Any, ...]
+    flags: dict[str, Any] | None = None
+
+
 def read(source: Path, reading: Reading) -> Iterator[Page]:
     """A page for each JSON file below the folder `source` that has `shapes`."""
-    for path in sorted(source.rglob("*.json")):
-        content = parse_json(path, reading)
-        if not isinstance(content, dict) or "shapes" not in content:
-            if content is not None:
-                reading.problems.append(f"{path}: has no shapes, so it is no LabelMe file")
-            continue
+    for path in doors.files_below(source, ".json"):
         try:
+            content = doors.load_json(path)
+            if not isinstance(content, dict) or "shapes" not in content:
+                reading.problems.append(f"{path}: has no shapes, so it is no LabelMe file")
+                continue
+            stated = doors.take(_File, content, str(path))
             page = reading.page(
-                *_names(path, source, content), size=(content["imageWidth"], content["imageHeight"])
+                *_names(path, source, stated.imagePath), size=(stated.imageWidth, stated.imageHeight)
             )
             if page is not None:
-                _read(page, content)
+                _read(page, stated, str(path))
                 yield page
-        except (KeyError, TypeError, ValueError, OSError) as error:
-            reading.problems.append(f"{path}: malformed ({error!r})")
+        except FormatError as error:
+            reading.problems.append(error.problem)
+        except (ValueError, OSError, SyntaxError) as error:
+            reading.problems.append(f"{path}: malformed ({error})")
 
 
-def _names(path: Path, source: Path, content: Json) -> list[str]:
+def _names(path: Path, source: Path, name: str) -> list[str]:
     """Where the image is: the file says it relative to itself."""
     below = path.parent.relative_to(source)
-    return [beside(folder, str(content["imagePath"])) for folder in (below, images_folder(below))]
+    return [beside(folder, name) for folder in (below, images_folder(below))]
 
 
-def _read(page: Page, content: Json) -> None:
-    for label, is_set in (content.get("flags") or {}).items():
+def _read(page: Page, stated: _File, where: str) -> None:
+    for label, is_set in (stated.flags or {}).items():
         if is_set:
             page.label(label)
     parts: dict[tuple[str, Any], list[Any]] = {}
-    for number, shape in enumerate(content["shapes"]):
-        label, group, points = shape["label"], shape.get("group_id"), shape["points"]
-        kind = shape.get("shape_type") or "polygon"
-        page.lose("flags of shapes", sum(map(bool, (shape.get("flags") or {}).values())))
+    for number, value in enumerate(stated.shapes):
+        shape = doors.take(_Shape, value, f"{where}: shapes[{number}]")
+        label, group, points = shape.label, shape.group_id, shape.points
+        kind = shape.shape_type or "polygon"
+        page.lose("flags of shapes", sum(map(bool, (shape.flags or {}).values())))
         if (
             kind == "polygon"
             and group is not None
             and page.reading.schema.task.name == "instance-segmentation"
         ):
-            parts.setdefault((label, group), []).append(_pairs(points))
+            parts.setdefault((label, group), []).append(points)
         elif kind == "polygon":
-            page.polygons(label, [_pairs(points)])
+            page.polygons(label, [points])
         elif kind == "rectangle":
-            (x1, y1), (x2, y2) = np.sort(np.array(points, dtype=float).reshape(2, 2), axis=0).tolist()
-            page.box(label, x1, y1, x2, y2, id=f"shape{number}" if group is None else f"group{group}")
+            name = f"shape{number}" if group is None else f"group{group}"
+            page.box(label, *_edges(points, f"{where}: shapes[{number}]"), id=name)
         elif kind == "point":
+            if len(points) != 1:
+                raise FormatError(f"{where}: shapes[{number}]: a point has {len(points)} points")
             x, y = points[0]
             page.point(label, x, y, "" if group is None else f"group{group}")
         elif kind == "mask":
-            page.mask(label, _pixels(page, shape))
+            if not page.lose_misfit():
+                page.mask(label, _pixels(page, shape))
         else:
             page.lose(f"shapes of the type {kind}")
     for (label, _), whole in parts.items():
         page.polygons(label, whole)
 
 
-def _pairs(points: Any) -> list[tuple[float, float]]:
-    return [(float(x), float(y)) for x, y in points]
+def _edges(points: Sequence[tuple[float, float]], where: str) -> list[float]:
+    """A rectangle as x1, y1, x2, y2, by two opposite corners or, as later tools write it, by all four."""
+    corners = np.array(points, dtype=float).reshape(-1, 2)
+    low, high = (corners.min(axis=0), corners.max(axis=0)) if len(corners) else (corners, corners)
+    on_edge = len(corners) == 2 or (
+        len(corners) == 4 and ((corners == low) | (corners == high)).all() and len({*points}) == 4
+    )
+    if not on_edge:
+        raise FormatError(f"{where}: {len(corners)} points are not the corners of an upright rectangle")
+    return [*low.tolist(), *high.tolist()]
 
 
-def _pixels(page: Page, shape: Json) -> Any:
+def _pixels(page: Page, shape: _Shape) -> Any:
     from PIL import Image
 
-    (x1, y1), _ = ((round(x), round(y)) for x, y in shape["points"])
-    part = np.asarray(Image.open(io.BytesIO(base64.b64decode(shape["mask"])), formats=["PNG"])) != 0
+    if not shape.points or shape.mask is None:
+        raise ValueError(f"mask {shape.label!r} has no points, or no picture")
+    x1, y1 = (round(number) for number in shape.points[0])
+    with Image.open(io.BytesIO(base64.b64decode(shape.mask)), formats=["PNG"]) as picture:
+        width, height = picture.size
+        if x1 < 0 or y1 < 0 or x1 + width > page.width or y1 + height > page.height:
+            raise ValueError(f"mask {shape.label!r} leaves its image")
+        part = np.asarray(picture.convert("L")) != 0
     pixels = np.zeros((page.height, page.width), dtype=bool)
-    height, width = part.shape
-    if x1 < 0 or y1 < 0 or x1 + width > page.width or y1 + height > page.height:
-        raise ValueError(f"mask {shape['label']!r} leaves its image")
     pixels[y1 : y1 + height, x1 : x1 + width] = part
     return pixels
 

@@ -126,6 +126,14 @@ class Page:
     annotations: list[Annotation] = field(default_factory=list)
     lost: bool = False
     relations: list[Relation] = field(default_factory=list)
+    # Whether the image is of another size, whichever way up it lies.
+    misfit: bool = False
+
+    def lose_misfit(self) -> bool:
+        """Whether the image is of another size than the source says, so that no mask fits; counted once."""
+        if self.misfit and not self.lost:
+            self.lose(f"images of another size than the source says ({self.width}x{self.height})")
+        return self.misfit
 
     def lose(self, reason: str, count: int = 1) -> None:
         self.reading.losses.add(reason, self.name, count)
@@ -215,17 +223,19 @@ class Reading:
     def is_image(self, name: str) -> bool:
         return PurePath(name).suffix.lower() in self.suffixes
 
-    def page(self, *names: str, size: tuple[int, int] | None = None) -> Page | None:
+    def page(self, *names: str, size: tuple[int | None, int | None] | None = None) -> Page | None:
         """The page of the image of the first of `names` that is there; None, counted, where none is.
 
-        Without a `size`, coordinates are those of the upright image.
+        Without a `size`, or where a side of it is unsaid or 0, coordinates are those of the upright image.
         """
         found = self.look(names)
         if found is None:
             self.losses.add("images that are not there", names[0])
             return None
         name, width, height = found
-        return Page(name, *(size or (width, height)), self, states_size=size is not None)
+        stated = (size[0], size[1]) if size and size[0] and size[1] else None
+        misfit = stated is not None and sorted(stated) != sorted((width, height))
+        return Page(name, *(stated or (width, height)), self, states_size=stated is not None, misfit=misfit)
 
 
 @dataclass(frozen=True)

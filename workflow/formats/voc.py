@@ -11,7 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
-from workflow.formats.files import beside, images_folder, parse_xml, write_xml
+from workflow.errors import FormatError
+from workflow.formats import doors
+from workflow.formats.files import beside, images_folder, write_xml
 from workflow.formats.page import Page, Picture, Reading, Writing
 from workflow.formats.pictures import copy_images
 
@@ -22,15 +24,18 @@ SETS = {"train": "train", "validation": "val", "test": "test"}
 
 def read(source: Path, reading: Reading) -> Iterator[Page]:
     """A page for each XML file below the folder `source`."""
-    for path in sorted(source.rglob("*.xml")):
-        root = parse_xml(path, reading)
+    for path in doors.files_below(source, ".xml"):
+        root = doors.tried(reading.problems, doors.load_xml, path)
         if root is None:
             continue
+        for element in root.iter():
+            # Some tools write <Object>.
+            element.tag = element.tag.lower()
         if root.tag != "annotation":
             reading.problems.append(f"{path}: <{root.tag}> is no VOC <annotation>")
             continue
         try:
-            size = (int(_number(root, "size/width")), int(_number(root, "size/height")))
+            size = _size(root, str(path))
             page = reading.page(*_names(path.relative_to(source), root.findtext("filename")), size=size)
             if page is not None:
                 for number, one in enumerate(root.findall("object"), 1):
@@ -38,6 +43,8 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
                 yield page
         except ValueError as error:
             reading.problems.append(f"{path}: {error}")
+        except FormatError as error:
+            reading.problems.append(error.problem)
 
 
 def _names(path: Path, said: str | None) -> list[str]:
@@ -61,6 +68,18 @@ def _read(page: Page, one: Any, number: int) -> None:
         page.lose("objects without a bndbox")
     else:
         page.box(label, *(_number(box, name) for name in ("xmin", "ymin", "xmax", "ymax")))
+
+
+class _Size(doors.Record):
+    width: doors.Pixels = 0
+    height: doors.Pixels = 0
+
+
+def _size(root: Any, where: str) -> tuple[int, int]:
+    """What <size> says in pixels; 0 where it does not."""
+    sides = {name: root.findtext(f"size/{name}") for name in ("width", "height")}
+    size = doors.take(_Size, {name: text for name, text in sides.items() if text}, f"{where}: <size>")
+    return size.width, size.height
 
 
 def _number(element: Any, path: str) -> float:

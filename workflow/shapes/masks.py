@@ -32,7 +32,10 @@ def decode(mask: Mask) -> Bits:
     """The mask's pixels (height, width). ValueError where its runs are not those of an image of its size."""
     from faster_coco_eval.core import mask as library
 
-    return library.decode(_coco(mask)).astype(bool)
+    try:
+        return library.decode(_coco(mask)).astype(bool)
+    except RuntimeError as error:
+        raise ValueError(str(error)) from None
 
 
 def from_polygons(parts: Sequence[Sequence[Point]], height: int, width: int) -> Mask:

@@ -11,9 +11,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from workflow.errors import FormatError
+from workflow.formats import doors
 from workflow.formats import folder as image_folder
 from workflow.formats.page import Page, Picture, Reading, Writing
 from workflow.formats.pictures import copy_images, put
@@ -55,33 +58,39 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
 
 def _data(source: Path) -> dict[str, Any]:
     """What data.yaml says; of folders without one, what classes.txt does."""
-    import yaml
-
     found = sorted(p for p in source.iterdir() if p.suffix in (".yaml", ".yml"))
     if not found:
         ways = [source / name for name in NAMES if (source / name).exists()]
         if not ways:
             raise FormatError(f"{source}: has neither data.yaml nor classes.txt")
-        return {"names": ways[0].read_text(encoding="utf-8").split("\n")}
+        return {"names": doors.read_text(ways[0]).split("\n")}
     if len(found) > 1:
         raise FormatError(f"{source}: which is it, {' or '.join(p.name for p in found)}?", "leave one there")
-    try:
-        data = yaml.safe_load(found[0].read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise FormatError(f"{found[0]}: not YAML ({' '.join(str(error).split())})") from None
+    data = doors.load_yaml(found[0])
     if not isinstance(data, dict) or "names" not in data:
         raise FormatError(f"{found[0]}: has no names")
     return data
 
 
+class _Names(doors.Record):
+    names: tuple[Annotated[str, BeforeValidator(doors.name)], ...]
+
+
 def _names(data: dict[str, Any], source: Path) -> list[str]:
-    names = data["names"]
-    if isinstance(names, dict):
-        numbered = {str(number): name for number, name in names.items()}
-        if numbered.keys() != set(map(str, range(len(names)))):
+    given = data["names"]
+    if isinstance(given, dict):
+        numbered = {doors.plain(key): name for key, name in given.items()}
+        if set(numbered) != set(range(len(given))):
             raise FormatError(f"{source}: names are not numbered from 0 on")
-        names = [numbered[str(number)] for number in range(len(names))]
-    return [str(name).strip() for name in names]
+        given = [numbered[number] for number in range(len(given))]
+    names = list(doors.take(_Names, {"names": given}, f"{source}: data.yaml").names)
+    names = [name.strip() for name in names]
+    while names and not names[-1]:
+        names.pop()
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        numbers = " and ".join(str(number) for number, name in enumerate(names) if name == twice)
+        raise FormatError(f"{source}: the classes {numbers} are both called {twice!r}", "give each its name")
+    return names
 
 
 def _points(data: dict[str, Any], reading: Reading) -> list[str]:
@@ -100,7 +109,8 @@ def _points(data: dict[str, Any], reading: Reading) -> list[str]:
 def _read(page: Page, labels: Path, names: Sequence[str], points: Sequence[str], numbers: int) -> None:
     reading = page.reading
     kind = KINDS[reading.schema.task.name]
-    for number, line in enumerate(labels.read_text(encoding="utf-8").splitlines(), 1):
+    lines = (doors.tried(reading.problems, doors.read_text, labels) or "").split("\n")
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         line, score = _score(line, kind, len(points) * numbers)
