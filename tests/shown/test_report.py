@@ -122,6 +122,20 @@ def test_the_numbers_are_there(data, html):
             assert f">{count}</td>" in html
 
 
+def test_of_labels_that_nobody_reviewed_no_review_is_told(data):
+    nobody = replace(data, ledger={}, reviewer_seconds=None, load=None)
+    assert "What people did" not in render(nobody)
+    assert "Who labeled" not in render(nobody)
+    html = render(replace(nobody, labels=["24 images imported as coco from <a>.json."]))
+    assert "<h2>Who labeled</h2>" in html
+    assert "<li>24 images imported as coco from &lt;a&gt;.json.</li>" in html
+    assert "Review took" not in html
+
+
+def test_what_is_a_sum_is_not_called_a_mean(data, html):
+    assert "<tfoot><tr><th>sum, mean</th>" in html
+
+
 def test_nothing_comes_from_outside(html):
     assert not re.search(r"https?://", html)
     assert not re.search(r"//[a-z]+\.[a-z]", re.sub(r"base64,[A-Za-z0-9+/=]+", "", html))

@@ -108,6 +108,10 @@ def test_before_and_after_of_every_task(tmp_path, task):
     summary = evaluate.summary_of(after)
     assert (summary["metric"], summary["score"]) == (after.metric, after.score)
     assert set(summary["per_class"]) == {"disc", "square", "star"}
+    # Nobody reviewed these labels, so nobody took any time.
+    assert "<h2>Who labeled</h2>" in report
+    assert "images whose labels name no source.</li>" in report
+    assert "Review took" not in report
     assert evaluate.run(project, device="cpu").skipped
 
 

@@ -70,6 +70,11 @@ def version(project: Project) -> str:
     return card["version"]
 
 
+def labels(project: Project) -> list[str]:
+    """Who labeled the dataset, a sentence a source; none where version 0.1.0 built it."""
+    return read_json(project.dataset / "dataset.json", {}).get("labels", [])
+
+
 def _labels_digest(samples: Mapping[str, Sample]) -> str:
     """Names what the labels say, not when or in which task they were given."""
     return digest([[s.image, s.state, [_content(a) for a in s.annotations]] for s in samples.values()])

@@ -27,6 +27,7 @@ from workflow.shown import report
 from workflow.shown.app import TRUTH, dataset_url
 from workflow.shown.app import publish as publish_dataset
 from workflow.stages import dataset, train
+from workflow.training.card import settings_of
 
 MODELS = ("base", "tuned")
 
@@ -241,9 +242,11 @@ def _report_data(
         no_base=answers["base"].why,
         split=project.settings.evaluate.split,
         noun=project.settings.schema.task.noun,
-        ledger={word: people[word] for word in (*ledger.ACTIONS, "skipped")},
-        reviewer_seconds=people["reviewer_seconds"],
+        # Of labels that were imported nobody knows what they took.
+        ledger={word: people[word] for word in (*ledger.ACTIONS, "skipped")} if people["images"] else {},
+        reviewer_seconds=people["reviewer_seconds"] if people["images"] else None,
         seconds_from_nothing=people["seconds_from_nothing"],
+        labels=dataset.labels(project),
         figures=account.figures if account else None,
         suggestions=account.suggestions if account else (),
         judged=account.model if account else "",
@@ -254,7 +257,7 @@ def _report_data(
         tuned_predictions=answers["tuned"].labels or {},
         load=lambda image: Image.fromarray(decode.from_file(paths[image], limit)),
         names={r.id: r.path for r in records},
-        settings=card["settings"],
+        settings=settings_of(card),
         dataset_version=card["dataset"],
         provenance=provenance,
         reproduce=[f"make {stage} P={project.name}" for stage in ("dataset", "train", "evaluate")],

@@ -17,8 +17,8 @@ from workflow.project.settings import Train
 from workflow.running.progress import progress
 from workflow.running.runner import Outcome, Plan, Runner
 from workflow.stages import dataset
-from workflow.tasks import TASKS
 from workflow.training import PRESETS, Augment, Epoch, Job, Recipe, Trained
+from workflow.training.card import model_card
 
 
 def plan(project: Project) -> Plan:
@@ -150,7 +150,8 @@ def _keep(project: Project, made: Plan, scratch: Path, result: Trained) -> Path:
         "peak_memory_mb": result.peak_memory_mb,
     }
     write_json(fresh / "run.json", card)
-    (fresh / "README.md").write_text(_model_card(project, card))
+    text = model_card(settings.title, card, dataset.labels(project))
+    (fresh / "README.md").write_text(text, encoding="utf-8")
     folder = run_folder(project, made)
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists():
@@ -158,32 +159,6 @@ def _keep(project: Project, made: Plan, scratch: Path, result: Trained) -> Path:
         move_aside(folder)
     fresh.rename(folder)
     return folder
-
-
-def _model_card(project: Project, card: dict[str, Any]) -> str:
-    rows = "\n".join(f"| {k} | {v} |" for k, v in sorted(card["settings"].items()))
-    agpl = card["family"] == "ultralytics"
-    licence = "license: agpl-3.0\n" if agpl else ""
-    made_with = "Made with ultralytics, which is AGPL-3.0; its vendor holds that this covers the weights too."
-    if not agpl:
-        made_with = "The licence of the base model's weights covers these too: read its card."
-    return f"""---
-pipeline_tag: {TASKS[card["task"]].pipeline}
-tags: [{TASKS[card["task"]].pipeline}, {card["family"]}]
-{licence}---
-# {project.settings.title}
-
-A {card["task"]} model of {", ".join(card["classes"])}, fine-tuned from `{card["base"]["spec"]}` (method
-`{card["settings"]["method"]}`) on version `{card["dataset"]}` of the project's dataset
-({card["images"].get("train", 0)} training images). The epoch was selected on the {card["selected_on"]} split,
-by {card["metric"]}. Metrics on the test split are in `metrics.json`, pictures in `report.html`.
-
-{made_with}
-
-| setting | value |
-|---|---|
-{rows}
-"""
 
 
 def read_run(project: Project, name: str) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class ReportData:
     `ledger` counts what people did to each guess, by the words of `LEDGER`; `reviewer_seconds` is their
     time, `seconds_from_nothing` the time the same labels, called by their `noun`, would have taken without
     guesses. `epochs` holds a dict an epoch: `epoch`, `loss`, and the `score` that is called `selected_by`.
+    `labels` are sentences that say who labeled.
     `figures` are the ledger's, and `suggestions` the thresholds by the guesses of the model `judged`.
     `load` gives an image by id, or the path of its file; EXIF is applied here.
     `names` maps an image id to what a caption calls it. `reproduce` is commands, one a line.
@@ -74,6 +75,7 @@ class ReportData:
     tuned_predictions: Labels = field(default_factory=dict)
     load: Callable[[str], Image | Path] | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    labels: Sequence[str] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
     dataset_version: str = ""
     provenance: Mapping[str, str] = field(default_factory=dict)
