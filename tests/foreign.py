@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.samples import draw_project
 from workflow.commands import import_
 from workflow.formats.page import FORMATS, Losses, Options, Page, Picture, Reading, Writing
 from workflow.images.decode import SUFFIXES
@@ -16,7 +18,7 @@ from workflow.images.finder import images_below
 from workflow.project.paths import Project, load_project
 from workflow.project.rows import read_catalog, read_rows, read_samples, sample_to_row, write_rows
 from workflow.project.settings import MaskStyle
-from workflow.records import Annotation, ImageRecord, Kind, Provenance, Sample
+from workflow.records import SPLITS, Annotation, ImageRecord, Kind, Provenance, Sample
 from workflow.schema import Schema
 from workflow.stages import catalog
 from workflow.tasks import TaskName
@@ -122,3 +124,34 @@ def review_by_truth(project: Project) -> Project:
         rows.append(row | {"annotations": [a | person for a in truth[record.path]]})
     write_rows(project.labels, rows)
     return project
+
+
+def nested(root: Path, task: TaskName) -> Project:
+    """A reviewed project: twelve images in folders that lead readers astray, two a name, in all splits."""
+    project = draw_project(root, task, 12)
+    truth = list(read_rows(project.data / "truth.jsonl"))
+    for number, row in enumerate(truth):
+        name = f"batch{number % 2}/images/train/{number // 2:02d}.png"
+        (project.images / name).parent.mkdir(parents=True, exist_ok=True)
+        (project.images / row["file"]).rename(project.images / name)
+        row["file"] = name
+    write_rows(project.data / "truth.jsonl", truth)
+    review_by_truth(project)
+    rows = list(read_rows(project.catalog))
+    splits = [SPLITS[max(0, number - 7) // 2] for number in range(12)]
+    write_rows(project.catalog, [r | {"split": s} for r, s in zip(rows, splits, strict=True)])
+    return project
+
+
+def truth_by_name(project: Project, folder: Path, split: str = "") -> dict[str, Sequence[Annotation]]:
+    """The labels of each image of an export's `folder`, or those of a split, by its file's name there."""
+    samples = read_samples(project.labels)
+    splits = {r.id: r.split for r in read_catalog(project.catalog)}
+    with (folder / "names.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({Path(row["file"]).name for row in rows}) == len(rows)
+    return {
+        Path(row["file"]).name: samples[row["id"]].annotations
+        for row in rows
+        if split in ("", splits[row["id"]])
+    }

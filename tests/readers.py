@@ -55,29 +55,35 @@ def _seen(dataset: Any, kind: str) -> dict[str, list[list[float]]]:
 Labels = dict[str, list[tuple[str, Any]]]
 
 
-def import_into_fiftyone(environment: dict[str, str], kind: str, how: dict[str, Any]) -> Labels:
-    """The labels of each image, by its file's name, that `Dataset.from_dir` reads: a class and its numbers.
+def import_into_fiftyone(environment: dict[str, str], kind: str, how: dict[str, str]) -> Labels:
+    """The labels of each image that `Dataset.from_dir` reads: a class and its numbers, or pixels.
 
-    `kind` is the dataset's type. Of masks the numbers are their pixels.
+    `kind` is the dataset's type. Images go by their files' names, or, below a `data_path` with folders, by
+    their path there.
     """
     os.environ.update(environment)
     import fiftyone
 
-    found = fiftyone.Dataset.from_dir(dataset_type=getattr(fiftyone.types, kind), progress=False, **how)
+    found = fiftyone.Dataset.from_dir(
+        dataset_type=getattr(fiftyone.types, kind), progress=False, include_all_data=True, **how
+    )
     labels: Labels = {}
     for sample in found:
-        own = labels.setdefault(Path(sample.filepath).name, [])
+        own = labels.setdefault(_name(sample.filepath, how.get("data_path", "")), [])
         for name in found.get_field_schema():
-            own += _told(sample[name])
+            own += _labels_in(sample[name])
     return labels
 
 
-def _told(value: Any) -> list[tuple[str, Any]]:
+def _name(path: str, folder: str) -> str:
+    image = Path(path)
+    return image.relative_to(folder).as_posix() if folder else image.name
+
+
+def _labels_in(value: Any) -> list[tuple[str, Any]]:
     kind = type(value).__name__
     if kind == "Classification":
         return [(value.label, None)]
     if kind == "Segmentation":
         return [("", value.get_mask())]
-    if kind == "Detections":
-        return [(one.label, list(one.bounding_box)) for one in value.detections]
-    return [(one.label, one.points) for one in value.polylines] if kind == "Polylines" else []
+    return [(one.label, list(one.bounding_box)) for one in value.detections] if kind == "Detections" else []

@@ -10,7 +10,6 @@ from PIL import Image
 
 from tests.foreign import draw, labels, look_up, make_project, take, there_and_back
 from workflow.errors import FormatError
-from workflow.formats.masks import voc_colour
 from workflow.formats.page import Options, Page, Reading
 from workflow.project.paths import Project
 from workflow.records import Annotation, Provenance
@@ -200,7 +199,9 @@ def test_what_the_background_is_must_be_a_value(tmp_path: Path) -> None:
     )
 
 
-def test_layers_are_written_one_over_the_other_in_vocs_colours(tmp_path: Path) -> None:
+def test_layers_are_written_one_over_the_other_and_read_alike_by_all(tmp_path: Path) -> None:
+    import cv2
+
     layers = [
         Annotation("dog", ME, mask=masks.encode(PAINTED > 0)),
         Annotation("cat", ME, mask=masks.encode(PAINTED == 1)),
@@ -210,23 +211,12 @@ def test_layers_are_written_one_over_the_other_in_vocs_colours(tmp_path: Path) -
     assert {a.label: masks.area(a.mask) for a in found if a.mask} == {"cat": 280, "dog": 60}
     image = Image.open(tmp_path / "out" / "masks" / "x.png")
     assert (np.asarray(image) == PAINTED).all()
-    assert image.convert("RGB").getpixel((12, 0)) == (128, 0, 0)
+    # Whoever asks for gray or for colour gets the values too, and no colour's luminance.
+    assert (np.asarray(image.convert("L")) == PAINTED).all()
+    for flag in (cv2.IMREAD_GRAYSCALE, cv2.IMREAD_UNCHANGED):
+        assert (cv2.imread(str(tmp_path / "out" / "masks" / "x.png"), flag) == PAINTED).all()
     assert (tmp_path / "out" / "labelmap.txt").read_text().splitlines()[1:] == [
         "background:0,0,0::",
-        "cat:128,0,0::",
-        "dog:0,128,0::",
+        "cat:1,1,1::",
+        "dog:2,2,2::",
     ]
-
-
-def test_vocs_colours() -> None:
-    """The first and last of the devkit's colour map."""
-    assert [voc_colour(n) for n in (0, 1, 2, 3, 4, 8, 255)] == [
-        (0, 0, 0),
-        (128, 0, 0),
-        (0, 128, 0),
-        (128, 128, 0),
-        (0, 0, 128),
-        (64, 0, 0),
-        (224, 224, 192),
-    ]
-    assert len({voc_colour(n) for n in range(256)}) == 256

@@ -6,7 +6,6 @@ turned by EXIF, one is empty. What a reader sees is compared with the truth, not
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ import numpy as np
 import pytest
 
 from tests import readers
-from tests.foreign import review_by_truth
-from tests.samples import CLASSES, HEIGHT, KEYPOINTS, WIDTH, draw_project
+from tests.foreign import nested, truth_by_name
+from tests.samples import CLASSES, HEIGHT, KEYPOINTS, WIDTH
 from workflow.commands import export
 from workflow.models.ultralytics import start_worker
 from workflow.project.paths import Project
-from workflow.project.rows import read_catalog, read_rows, read_samples, write_rows
+from workflow.project.rows import read_catalog, read_samples
 from workflow.records import SPLITS, Annotation
 from workflow.shapes import masks, overlap
 from workflow.shapes.geometry import rotated_corners
@@ -32,38 +31,8 @@ SIZE = np.array([WIDTH, HEIGHT])
 
 @pytest.fixture
 def make(tmp_path: Path) -> Any:
-    """A reviewed project of a task: twelve images in nested folders, two a name, in all three splits."""
-
-    def nested(task: TaskName) -> Project:
-        project = draw_project(tmp_path, task, 12)
-        truth = list(read_rows(project.data / "truth.jsonl"))
-        for number, row in enumerate(truth):
-            name = f"batch{number % 2}/images/train/{number // 2:02d}.png"
-            (project.images / name).parent.mkdir(parents=True, exist_ok=True)
-            (project.images / row["file"]).rename(project.images / name)
-            row["file"] = name
-        write_rows(project.data / "truth.jsonl", truth)
-        review_by_truth(project)
-        rows = list(read_rows(project.catalog))
-        splits = [SPLITS[max(0, number - 7) // 2] for number in range(12)]
-        write_rows(project.catalog, [r | {"split": s} for r, s in zip(rows, splits, strict=True)])
-        return project
-
-    return nested
-
-
-def _by_name(project: Project, folder: Path, split: str = "") -> dict[str, Sequence[Annotation]]:
-    """The truth of each image of an export, by its file's name there."""
-    samples = read_samples(project.labels)
-    splits = {r.id: r.split for r in read_catalog(project.catalog)}
-    with (folder / "names.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len({Path(row["file"]).name for row in rows}) == len(rows)
-    return {
-        Path(row["file"]).name: samples[row["id"]].annotations
-        for row in rows
-        if split in ("", splits[row["id"]])
-    }
+    """`make(task)`: see `tests.foreign.nested`."""
+    return lambda task: nested(tmp_path, task)
 
 
 # ultralytics
@@ -124,7 +93,7 @@ def test_ultralytics_trains_on_every_label(task: TaskName, split: Any, make: Any
     assert seen["finished"]
     assert sorted(seen["names"].values()) == sorted(CLASSES)
     for side, name in (("train", "train"), ("val", "train" if split else "validation")):
-        truth = _by_name(project, out, name)
+        truth = truth_by_name(project, out, name)
         assert seen[side].keys() == truth.keys()
         for image, annotations in truth.items():
             _compare(seen[side][image], annotations, task, seen["names"])
@@ -224,11 +193,11 @@ def test_supervision_reads_boxes(name: str, make: Any, tmp_path: Path) -> None:
         parts, truth = [load.from_coco(str(project.images), str(out))], _truth(project)
     elif name == "voc":
         parts = [load.from_pascal_voc(str(out / "JPEGImages"), str(out / "Annotations"))]
-        truth = _by_name(project, out)
+        truth = truth_by_name(project, out)
     else:
         folders = [(str(out / "images" / s), str(out / "labels" / s)) for s in ("train", "val", "test")]
         parts = [load.from_yolo(*both, str(out / "data.yaml")) for both in folders]
-        truth = _by_name(project, out)
+        truth = truth_by_name(project, out)
     seen = {path: (found, part.classes) for part in parts for path, _, found in part}
     assert len(seen) == len(truth) == 12
     for path, (found, classes) in seen.items():
@@ -254,7 +223,7 @@ def test_supervision_reads_masks_and_turned_boxes_of_yolo(make: Any, tmp_path: P
             force_masks=task == "instance-segmentation",
             is_obb=task == "oriented-detection",
         )
-        truth = _by_name(project, out)
+        truth = truth_by_name(project, out)
         assert {Path(path).name for path, _, _ in found} == truth.keys()
         for path, _, objects in found:
             annotations = truth[Path(path).name]
@@ -267,7 +236,7 @@ def test_supervision_reads_folders_of_classes(make: Any, tmp_path: Path) -> None
     project = make("classification")
     export.run(project, "folder", tmp_path / "out")
     data = supervision.ClassificationDataset.from_folder_structure(str(tmp_path / "out" / "train"))
-    truth = _by_name(project, tmp_path / "out", "train")
+    truth = truth_by_name(project, tmp_path / "out", "train")
     assert {Path(path).name: data.classes[found.class_id[0]] for path, _, found in data} == {
         name: annotations[0].label for name, annotations in truth.items()
     }
@@ -289,7 +258,7 @@ def test_hugging_face_and_torchvision_read_folders_of_classes(make: Any, tmp_pat
         names = rows.features["label"].names
         assert names == sorted(CLASSES)
         found = sorted(names[row["label"]] for row in rows)
-        truth = _by_name(project, out, split)
+        truth = truth_by_name(project, out, split)
         assert found == sorted(annotations[0].label for annotations in truth.values())
         folder = ImageFolder(str(out / split), allow_empty=True)
         assert {Path(path).name: folder.classes[n] for path, n in folder.samples} == {

@@ -123,7 +123,8 @@ def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
         ElementTree.SubElement(ElementTree.SubElement(labels, "label"), "name").text = name
     for number, picture in enumerate(pictures):
         width, height = map(str, picture.size)
-        head = {"id": str(number), "name": picture.record.path, "subset": picture.record.split}
+        # Without `subset`, which FiftyOne takes for a folder of the image: a split here is none of its path.
+        head = {"id": str(number), "name": picture.record.path}
         image = ElementTree.SubElement(root, "image", head | {"width": width, "height": height})
         groups = {a.parent: str(n) for n, a in enumerate(picture.annotations, 1) if a.parent}
         for n, annotation in enumerate(picture.annotations, len(picture.annotations) + 1):

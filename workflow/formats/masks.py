@@ -123,7 +123,11 @@ def _labelmap(path: Path, reading: Reading) -> dict[Colour, str]:
 
 
 def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
-    """images/, masks/ and labelmap.txt; where layers overlap, the later one counts."""
+    """images/, masks/ and labelmap.txt; where layers overlap, the later one counts.
+
+    The masks are gray, and a pixel's gray is its value: of a palette's, as VOC has them, OpenCV and FiftyOne
+    would read the colours instead, and OpenCV's gray of a colour is another number.
+    """
     from PIL import Image
 
     if len(writing.schema.classes) > MOST_CLASSES:
@@ -132,13 +136,11 @@ def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
         )
     names = copy_images(pictures, target, lambda picture: "images")
     for picture, name in zip(pictures, names, strict=True):
-        image = Image.fromarray(_paint(picture, writing)).convert("P")
-        image.putpalette([part for value in range(256) for part in voc_colour(value)])
         path = (target / "masks" / name).with_suffix(".png")
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path)
+        Image.fromarray(_paint(picture, writing)).save(path)
     lines = [
-        f"{label}:{','.join(map(str, voc_colour(value)))}::\n"
+        f"{label}:{value},{value},{value}::\n"
         for value, label in enumerate((BACKGROUND, *writing.schema.classes))
     ]
     (target / LABELMAP).write_text("# label:color_rgb:parts:actions\n" + "".join(lines), encoding="utf-8")
@@ -155,13 +157,3 @@ def _paint(picture: Picture, writing: Writing) -> Any:
         writing.losses.add("masks without pixels", picture.record.path, not pixels.any())
         painted[pixels] = value
     return painted
-
-
-def voc_colour(value: int) -> Colour:
-    """VOC's colour of a value: its bits, three by three, from the highest bit of each channel down."""
-    red = green = blue = 0
-    for bit in range(8):
-        red |= (value >> (3 * bit) & 1) << (7 - bit)
-        green |= (value >> (3 * bit + 1) & 1) << (7 - bit)
-        blue |= (value >> (3 * bit + 2) & 1) << (7 - bit)
-    return red, green, blue
