@@ -41,6 +41,8 @@ def catalog(project: Name = None, workers: int | None = None, force: Force = Fal
 
     found = _project(project)
     _show(stage.run(found, workers, force))
+    for line in stage.copied(found):
+        print(f"  {line}")
     for row in stage.quarantined(found):
         print(f"  quarantined {row['path']}: {row['reason']}")
 

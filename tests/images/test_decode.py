@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import SHARED
+from tests.images.awkward import saved
 from workflow.errors import ImageError
 from workflow.images import decode
 
@@ -56,6 +58,25 @@ def test_every_mode_becomes_rgb(tmp_path: Path, picture: Image.Image, pixel: tup
     assert tuple(found[0, 0]) == pixel
 
 
+def tiff_of(bands: int, bits: int) -> bytes:
+    """A TIFF of one pixel, interleaved, as remote sensing has them."""
+    tags = [(256, 3, 1), (257, 3, 1), (258, 3, bits), (259, 3, 1), (262, 3, 1), (273, 4, 8)]
+    tags += [(277, 3, bands), (278, 3, 1), (279, 4, bands * bits // 8)]
+    pixel = bytes(bands * bits // 8).ljust(bands * 2, b"\0")
+    depths = struct.pack(f"<{bands}H", *[bits] * bands)
+    start = 8 + len(pixel) + len(depths)
+    entries = b""
+    for tag, kind, value in tags:
+        if tag == 258 and bands > 2:
+            entries += struct.pack("<HHII", tag, kind, bands, 8 + len(pixel))
+        elif tag == 258:
+            entries += struct.pack("<HHI", tag, kind, bands) + depths.ljust(4, b"\0")
+        else:
+            entries += struct.pack("<HHII", tag, kind, 1, value)
+    directory = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
+    return b"II*\0" + struct.pack("<I", start) + pixel + depths + directory
+
+
 def _jpeg() -> bytes:
     buffer = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
@@ -77,6 +98,70 @@ def test_what_is_no_good_says_why(tmp_path: Path, content: bytes, reason: str) -
     assert str(path) in error.value.problem
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=["", "scans", "444"])
+def test_a_jpeg_that_lacks_only_its_end_marker_is_good(tmp_path: Path, options: dict) -> None:
+    content = saved("JPEG", quality=95, **options)
+    assert content[-2:] == b"\xff\xd9"
+    (tmp_path / "whole.jpg").write_bytes(content)
+    (tmp_path / "a.jpg").write_bytes(content[:-2])
+    assert (decode.from_file(tmp_path / "a.jpg") == decode.from_file(tmp_path / "whole.jpg")).all()
+    look = decode.look(tmp_path / "a.jpg")
+    assert (look.width, look.height) == (60, 40)
+    assert look.copy == "it lacks its end marker, without which many readers refuse it"
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["", "scans"])
+@pytest.mark.parametrize("cut", [3, 8, 40, 400])
+def test_a_jpeg_that_lacks_more_is_truncated(tmp_path: Path, options: dict, cut: int) -> None:
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(buffer, "JPEG", **options)
+    (tmp_path / "a.jpg").write_bytes(buffer.getvalue()[: -cut - 2])
+    with pytest.raises(ImageError) as error:
+        decode.from_file(tmp_path / "a.jpg")
+    assert error.value.reason == "truncated"
+
+
+def test_a_jpeg_without_its_last_scans_is_truncated(tmp_path: Path) -> None:
+    """What is there decodes without a fault, but is blurred."""
+    content = saved("JPEG", quality=95, progressive=True)
+    last = content.rindex(b"\xff\xda")
+    (tmp_path / "a.jpg").write_bytes(content[:last])
+    with pytest.raises(ImageError, match="truncated"):
+        decode.look(tmp_path / "a.jpg")
+
+
+def test_a_jpeg_of_very_many_scans_is_refused(tmp_path: Path) -> None:
+    content = saved("JPEG", progressive=True)
+    last = content.rindex(b"\xff\xda")
+    (tmp_path / "a.jpg").write_bytes(content[:last] + 600 * content[last:-2] + content[-2:])
+    with pytest.raises(ImageError) as error:
+        decode.from_file(tmp_path / "a.jpg")
+    assert str(error.value) == (
+        f"{tmp_path / 'a.jpg'}: a progressive JPEG of more than 100 scans -> save it anew"
+    )
+    (tmp_path / "a.jpg").write_bytes(content[:last] + 60 * content[last:-2] + content[-2:])
+    assert decode.look(tmp_path / "a.jpg").width == 60
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("five.tif", tiff_of(5, 8), "a TIFF of 5 bands of 8 bits, unsigned, which is not read"),
+        ("two.tif", tiff_of(2, 16), "a TIFF of 2 bands of 16 bits, unsigned, which is not read"),
+        ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC, which is not read"),
+        ("a.jpg", b"\0" * 128 + b"DICM", "DICOM, which is not read"),
+        ("a.tif", b"II*\0\xff\xff\xff\xff", "not an image"),
+    ],
+)
+def test_what_is_not_read_is_named(tmp_path: Path, name: str, content: bytes, problem: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ImageError) as error:
+        decode.from_file(tmp_path / name)
+    assert error.value.problem == f"{tmp_path / name}: {problem}"
+
+
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     Image.new("1", (2000, 1000)).save(tmp_path / "a.png")
     with pytest.raises(ImageError) as error:
@@ -86,6 +171,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_awkward_files_of_other_projects_load_as_pillow_says() -> None:
     """../shared/data/nasty-images: what Pillow loads we load, at the upright size; what not, we refuse."""
     manifest = SHARED / "nasty-images" / "manifest.csv"

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from workflow.commands import status
 from workflow.errors import StageError
+from workflow.images import decode
 from workflow.project.paths import Project, load_project
 from workflow.project.rows import read_catalog, read_rows
 from workflow.project.settings import SplitRule
@@ -87,3 +91,119 @@ def test_no_images_says_where(project: Project) -> None:
     with pytest.raises(StageError) as error:
         catalog.run(project)
     assert error.value.problem.startswith(f"{project.images} holds no images (.avif .bmp ")
+
+
+def test_other_files_and_linked_folders_are_told(project: Project) -> None:
+    for name in ("a.jfif", "b.jpe", "c.MPO"):
+        Image.new("RGB", (30, 20), {"a": "red", "b": "blue", "c": "white"}[name[0]]).save(
+            project.images / name, "JPEG"
+        )
+    for name in ("scan.dcm", "scan2.DCM", "README", "x.tga"):
+        (project.images / name).write_bytes(b"x")
+    (project.images / ".hidden").write_bytes(b"x")
+    elsewhere = project.folder / "elsewhere"
+    elsewhere.mkdir()
+    Image.new("RGB", (5, 5)).save(elsewhere / "x.png")
+    (project.images / "linked").symlink_to(elsewhere)
+    outcome = catalog.run(project)
+    assert {r.path for r in read_catalog(project.catalog)} >= {"a.jfif", "b.jpe", "c.MPO"}
+    assert outcome.did.startswith("13 images (")
+    assert outcome.did.endswith(
+        "); passed over 2 .dcm, 1 .tga, 1 linked folder, 1 without a suffix, 0 duplicates, 0 quarantined"
+    )
+    assert catalog.run(project).skipped
+    (project.images / "scan3.dcm").write_bytes(b"x")
+    assert "passed over 3 .dcm" in catalog.run(project).did
+
+
+def test_only_other_files_are_told_too(project: Project) -> None:
+    shutil.rmtree(project.images / "deep")
+    (project.images / "scan.dcm").write_bytes(b"x")
+    with pytest.raises(StageError, match=r"holds no images \(.*\); passed over 1 .dcm -> put"):
+        catalog.run(project)
+
+
+def test_names_that_are_not_utf_8_are_quarantined(project: Project) -> None:
+    (project.images / os.fsdecode(b"\xff")).mkdir()
+    for number, name in enumerate((b"caf\xe9.png", b"\xff/a.png")):
+        shutil.copy(project.images / "deep" / f"{number}.png", project.images / os.fsdecode(name))
+    (project.images / ("\N{CJK UNIFIED IDEOGRAPH-732B}" * 80 + ".png")).write_bytes(
+        (project.images / "deep" / "2.png").read_bytes()
+    )
+    catalog.run(project)
+    assert list(read_rows(project.quarantine)) == [
+        {"path": path, "reason": "name-not-utf-8", "problem": f"{path}: its name is not UTF-8 -> rename it"}
+        for path in ("\\xff/a.png", "caf\\xe9.png")
+    ]
+    assert len(read_catalog(project.catalog)) == 10
+    assert len(list(read_rows(project.duplicates))) == 1
+    assert "catalog      done" in status.describe(project)
+
+
+def test_an_image_folder_may_hold_the_copies(tmp_path: Path) -> None:
+    (tmp_path / "project.toml").write_text(TOML + '[images]\nfolder = "data"\n')
+    (tmp_path / "data").mkdir()
+    Image.new("RGB", (20, 10)).save(tmp_path / "data" / "a.tif")
+    project = load_project(tmp_path)
+    for _ in range(2):
+        catalog.run(project, force=True)
+        assert [r.path for r in read_catalog(project.catalog)] == ["a.tif"]
+
+
+def test_what_browsers_do_not_show_is_copied_once(project: Project) -> None:
+    Image.new("RGB", (30, 20), "red").save(project.images / "a.tif")
+    Image.new("CMYK", (30, 20)).save(project.images / "b.jpg")
+    shutil.copy(project.images / "a.tif", project.images / "z.tif")
+    outcome = catalog.run(project)
+    assert "); 2 shown as copies, 1 duplicates, 0 quarantined" in outcome.did
+    records = {r.path: r for r in read_catalog(project.catalog)}
+    assert [r.path for r in records.values() if r.copy] == ["a.tif", "b.jpg"]
+    copy = project.shown_path(records["a.tif"])
+    assert copy == project.data / "copies" / f"{records['a.tif'].id}.png"
+    with Image.open(copy) as image:
+        assert (image.format, image.size, image.getpixel((0, 0))) == ("PNG", (30, 20), (255, 0, 0))
+    assert project.shown_path(records["deep/0.png"]) == project.images / "deep" / "0.png"
+    assert list(read_rows(project.copied)) == [
+        {"path": "a.tif", "copy": records["a.tif"].copy, "why": "no browser shows TIFF"},
+        {"path": "b.jpg", "copy": records["b.jpg"].copy, "why": "browsers differ on CMYK"},
+    ]
+    assert catalog.copied(project) == [
+        "1 shown as copies: no browser shows TIFF",
+        "1 shown as copies: browsers differ on CMYK",
+    ]
+    before = copy.stat().st_mtime_ns
+    catalog.run(project, force=True)
+    assert copy.stat().st_mtime_ns == before
+
+
+def test_rows_of_usual_images_are_as_version_0_1_0_wrote_them(project: Project) -> None:
+    catalog.run(project)
+    (row, *_) = read_rows(project.catalog)
+    assert list(row) == ["id", "path", "width", "height", "split", "group"]
+
+
+def test_deep_gray_has_one_depth_in_a_folder(project: Project) -> None:
+    for name, brightest in (("a.png", 4095), ("b.png", 4096)):
+        values = np.full((8, 8), 2000, np.uint16)
+        values[0, 0] = brightest
+        Image.fromarray(values).save(project.images / name)
+    outcome = catalog.run(project)
+    assert "; 2 shown as copies, 2 gray of 14 bits (0 to 16383), 0 duplicates" in outcome.did
+    records = {r.path: r for r in read_catalog(project.catalog)}
+    shown = [decode.from_file(project.shown_path(records[name])) for name in ("a.png", "b.png")]
+    assert (shown[0][1:] == shown[1][1:]).all()
+    (project.folder / "project.toml").write_text(TOML + "[images]\ndepth = 12\n")
+    said = load_project(project.folder)
+    assert "2 gray of 12 bits (0 to 4095)" in catalog.run(said).did
+    records = {r.path: r for r in read_catalog(project.catalog)}
+    assert records["a.png"].copy == f"{records['a.png'].id}-0-4095.png"
+    assert decode.from_file(said.shown_path(records["b.png"]))[1, 1, 0] == round(2000 / 4095 * 255)
+
+
+def test_more_than_the_memory_is_quarantined(project: Project) -> None:
+    (project.folder / "project.toml").write_text(TOML + "[images]\nmemory = 0.001\n")
+    Image.new("RGB", (1000, 1000)).save(project.images / "large.png")
+    catalog.run(load_project(project.folder))
+    path = project.images / "large.png"
+    (row,) = read_rows(project.quarantine)
+    assert row["problem"] == f"{path}: takes 0.0075 GB of memory to decode, more than 0.001 GB"

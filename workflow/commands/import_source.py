@@ -15,7 +15,8 @@ from workflow.formats.fit import fit
 from workflow.formats.mask_values import check_background
 from workflow.formats.page import Losses, Options, Page, Reading, format_for
 from workflow.images.decode import SUFFIXES
-from workflow.images.finder import QUARTER, Finder, Measured, images_below
+from workflow.images.finder import Finder, Measured, images_below
+from workflow.images.orientation import QUARTER
 from workflow.project.paths import Project
 from workflow.project.rows import Row, annotation_to_row, file_digest
 from workflow.records import Annotation, Provenance, Relation, Split

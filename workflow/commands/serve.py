@@ -70,12 +70,12 @@ def serving(project: Project, wishes: Wishes, tool: ReviewTool | None, say: Say)
         chain = project.settings.preannotate.model_copy(update={"model": wishes.model})
         project = replace(project, settings=project.settings.model_copy(update={"preannotate": chain}))
     spec = segmenter_spec(project, wishes.interactive)
-    limit = project.settings.images.max_megapixels
+    limits = (project.settings.images.max_megapixels, project.settings.images.memory)
     help = Help(
         guesser=lambda: PreAnnotators(project, wishes.device),
         segmenter=(lambda: _segmenter(project, spec, wishes.device)) if spec else None,
         find=_Catalog(project).find,
-        pixels=lambda record: decode.from_file(project.image_path(record.path), limit),
+        pixels=lambda record: decode.from_file(project.shown_path(record), *limits),
         pull=lambda: _pull(project, tool, say) if tool else True,
         say=say,
     )

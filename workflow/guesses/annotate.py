@@ -7,19 +7,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from workflow.errors import ImageError
 from workflow.images import decode as images
+from workflow.images import memory
 from workflow.models import Annotator, Guesses, Pixels
 from workflow.project.paths import Project
 from workflow.project.rows import Row, digest, sample_from_row, sample_to_row
 from workflow.records import Annotation, ImageRecord, Sample
 
 BATCH = 8
+# Batches in memory at a time: one the model works on, and two decoded ahead.
+WAITING = 3
 
 
 def guess(project: Project, annotator: Annotator, records: Sequence[ImageRecord]) -> Iterator[Sample]:
     """What the annotator says of images, as `run` would write it; broken ones are left out."""
-    limit = project.settings.images.max_megapixels
-    parts = annotate_all(annotator, project, records, project.settings.labels, max_megapixels=limit)
-    for part, guesses in parts:
+    for part, guesses in annotate_all(annotator, project, records, project.settings.labels):
         for record, said in zip(part, guesses, strict=True):
             sample = Sample(record.id, "predicted", to_push(project, said))
             yield sample_from_row(with_ids(sample_to_row(sample), annotator.revision))
@@ -36,19 +37,20 @@ def annotate_all(
     records: Sequence[ImageRecord],
     classes: Sequence[str],
     batch: int = BATCH,
-    max_megapixels: float = 200.0,
 ) -> Iterator[tuple[list[ImageRecord], list[tuple[Annotation, ...]]]]:
     """Batches of records with what the annotator says of them; the next batches are decoded meanwhile.
 
     An image that broke since it was catalogued is left out of its batch, so one bad file stops nothing.
     """
-    parts = [list(records[i : i + batch]) for i in range(0, len(records), batch)]
+    settings = project.settings.images
+    parts = list(_parts(records, batch, memory.budget(settings.memory) // WAITING))
 
     def decode(part: list[ImageRecord]) -> list[tuple[ImageRecord, Pixels]]:
         decoded = []
         for record in part:
             try:
-                decoded.append((record, images.from_file(project.image_path(record.path), max_megapixels)))
+                limits = (settings.max_megapixels, settings.memory)
+                decoded.append((record, images.from_file(project.shown_path(record), *limits)))
             except ImageError:
                 continue
         return decoded
@@ -65,6 +67,21 @@ def annotate_all(
                 pixels = [image for _, image in decoded]
                 said = annotator.annotate(pixels, [()] * len(good), classes)
                 yield good, [_in_place(project, guesses) for guesses in said]
+
+
+def _parts(records: Sequence[ImageRecord], batch: int, most: int) -> Iterator[list[ImageRecord]]:
+    """Batches of up to `batch` images, of fewer where their pixels would take more than `most` bytes."""
+    part: list[ImageRecord] = []
+    taken = 0
+    for record in records:
+        size = 3 * record.width * record.height
+        if part and (len(part) == batch or taken + size > most):
+            yield part
+            part, taken = [], 0
+        part.append(record)
+        taken += size
+    if part:
+        yield part
 
 
 def _in_place(project: Project, guesses: Guesses) -> Guesses:

@@ -4,33 +4,117 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, UnidentifiedImageError
 
 from workflow.errors import ImageError
+from workflow.images import depth, jpeg, memory, strange
+from workflow.images.depth import Gray, Levels
+from workflow.images.orientation import TURNS, asked_otherwise, upright
+from workflow.images.orientation import significant_bits as significant
 
 SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2", ".heic", ".heif"}
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+        *(".avif", ".jp2", ".heic", ".heif"),
+    }
 )
+# Formats that browsers show as they are; MPO is a JPEG with more of them behind it.
+SHOWN = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP")
+JPEGS = ("JPEG", "MPO")
+# Bytes a pixel that Pillow keeps of each mode, and that its decoders take besides, as measured.
+KEPT = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
+BESIDES = {"WEBP": 12.5, "AVIF": 12, "JPEG2000": 20, "TIFF": 4, "GIF": 4}
+PROGRESSIVE, TURNING = 8, 11
+# Up to so many pixels an image is converted at once, which is faster than in strips.
+AT_ONCE = 2**21
+Made = TypeVar("Made")
 
 # Our own limit, checked before any pixel is decoded, takes the place of Pillow's warning.
 Image.MAX_IMAGE_PIXELS = None
+# What it warns of on odd metadata is no news; a filter of its own for each thread there is not.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+_gate = memory.Gate()
 
 
-def from_file(path: Path, max_megapixels: float = 200.0) -> NDArray[np.uint8]:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """An image that can be decoded: its upright size in pixels, and EXIF's orientation (1 is upright).
+
+    `copy` says why a browser is to be shown a copy of its pixels instead; empty where it is not.
+    Gray of more than 8 bits has its `gray` range, and `levels` where the file itself states its depth.
+    """
+
+    width: int
+    height: int
+    orientation: int = 1
+    copy: str = ""
+    gray: Gray | None = None
+    levels: Levels | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An image whose header has been read and checked, and what is to be done to it."""
+
+    image: Image.Image
+    name: str
+    width: int
+    height: int
+    orientation: int
+    levels: Levels | None
+    content: bytes
+
+    @property
+    def need(self) -> int:
+        """Bytes that decoding takes: the decoder's own, Pillow's image, and the pixels that come of it."""
+        image = self.image
+        besides = PROGRESSIVE if image.info.get("progressive") else BESIDES.get(image.format or "", 0.5)
+        besides += TURNING if self.orientation in TURNS else 0
+        # To see whether only the end is missing, the rest is decoded twice more.
+        besides += 8 if self.content and jpeg.END_MARKER not in self.content[-(2**16) :] else 0
+        return int(image.width * image.height * (KEPT.get(image.mode, 4) + besides + 3))
+
+
+def from_file(
+    path: Path, max_megapixels: float = 200.0, memory: float | None = None, levels: Levels | None = None
+) -> NDArray[np.uint8]:
     """The upright RGB pixels (height, width, 3) of the first frame.
 
     Gray and palette images are spread over three channels, CMYK is converted, transparency is laid on
-    white as a browser's page does, and 10, 12 and 16-bit gray is scaled to 8 bits.
+    white as a browser's page does. Deep gray is scaled to 8 bits by the values for black and white that
+    `levels` or the file states, else by the smallest usual depth that holds it. `memory` is how many
+    gigabytes all threads that decode may take; without it, a share of the machine's.
     Raises ImageError for what is empty, truncated, too large or no image.
     """
+    return _in_file(path, max_megapixels, memory, lambda opened: _pixels(opened, levels))
+
+
+def from_bytes(
+    content: bytes, name: str, max_megapixels: float = 200.0, memory: float | None = None
+) -> NDArray[np.uint8]:
+    """As `from_file`, of a file's content; `name` is what errors call it."""
+    file = io.BytesIO(content)
+    return _in(file, name, max_megapixels, memory, lambda opened: _pixels(opened, None))
+
+
+def look(path: Path, max_megapixels: float = 200.0, memory: float | None = None) -> Look:
+    """Decode an image to see that it can be, without making pixels of it. ImageError as `from_file`."""
+    return _in_file(path, max_megapixels, memory, _look)
+
+
+def _in_file(
+    path: Path, max_megapixels: float, gigabytes: float | None, use: Callable[[_Opened], Made]
+) -> Made:
     try:
         with path.open("rb") as file:
-            return _pixels(file, str(path), max_megapixels)
+            return _in(file, str(path), max_megapixels, gigabytes, use)
     except FileNotFoundError:
         raise ImageError(f"{path} is gone", "missing") from None
     except PermissionError:
@@ -39,30 +123,90 @@ def from_file(path: Path, max_megapixels: float = 200.0) -> NDArray[np.uint8]:
         raise ImageError(f"{path}: broken ({error})", "broken") from None
 
 
-def from_bytes(content: bytes, name: str, max_megapixels: float = 200.0) -> NDArray[np.uint8]:
-    """As `from_file`, of a file's content; `name` is what errors call it."""
-    return _pixels(io.BytesIO(content), name, max_megapixels)
-
-
-def _pixels(file: IO[bytes], name: str, max_megapixels: float) -> NDArray[np.uint8]:
+def _in(
+    file: IO[bytes],
+    name: str,
+    max_megapixels: float,
+    gigabytes: float | None,
+    use: Callable[[_Opened], Made],
+) -> Made:
+    """What `use` makes of an image, within the memory that decoders may take together."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(file) as image:
-                _refuse_bomb(name, image, max_megapixels)
-                image.load()
-                return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+        with Image.open(file) as image:
+            _refuse_bomb(name, image, max_megapixels)
+            opened = _open(image, file, name)
+            budget = memory.budget(gigabytes)
+            _refuse_large(opened, budget)
+            with _gate.taking(opened.need, budget):
+                return use(opened)
     except ImageError:
         raise
     except UnidentifiedImageError:
-        reason = "empty-file" if file.seek(0, io.SEEK_END) == 0 else "not-an-image"
-        raise ImageError(f"{name}: {reason.replace('-', ' ')}", reason) from None
+        raise strange.error(file, name) from None
     except MemoryError:
         raise ImageError(f"{name}: too large for this machine's memory", "too-large") from None
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more on broken files.
         reason = "truncated" if "truncated" in str(error) else "broken"
         raise ImageError(f"{name}: {reason} ({error})", reason) from None
+
+
+def _open(image: Image.Image, file: IO[bytes], name: str) -> _Opened:
+    width, height, turn = upright(image, file)
+    content = b""
+    if image.format in JPEGS:
+        place = file.tell()
+        file.seek(0)
+        content = file.read()
+        file.seek(place)
+        if image.info.get("progressive") and jpeg.has_too_many_scans(content):
+            what = f"{name}: a progressive JPEG of more than {jpeg.MOST_SCANS} scans"
+            raise ImageError(what, "too-many-scans", "save it anew")
+    levels = depth.stated(image, significant(image, file))
+    return _Opened(image, name, width, height, turn, levels, content)
+
+
+def _look(opened: _Opened) -> Look:
+    image = opened.image
+    moves = image.format not in JPEGS and getattr(image, "is_animated", False)
+    loaded = _loaded(opened)
+    copy = "it moves: the first frame is what is labeled" if moves else _why_copied(opened)
+    if loaded is not image:
+        copy = "it lacks its end marker, without which many readers refuse it"
+    gray = depth.measure(loaded) if depth.is_deep(loaded) else None
+    return Look(opened.width, opened.height, opened.orientation, copy, gray, opened.levels)
+
+
+def _why_copied(opened: _Opened) -> str:
+    """Why a browser is not to be shown the file itself: it could not, or would show something else."""
+    image = opened.image
+    if image.format not in SHOWN:
+        return f"no browser shows {image.format}"
+    if depth.is_deep(image):
+        return "its gray has more than 8 bits"
+    if image.mode == "CMYK":
+        return "browsers differ on CMYK"
+    if image.format in JPEGS and jpeg.process(opened.content) not in jpeg.SHOWN:
+        return "no browser shows a JPEG coded like this"
+    if (other := asked_otherwise(image, opened.orientation)) is not None:
+        return f"browsers take its orientation as {opened.orientation}, other programs as {other}"
+    return ""
+
+
+def _loaded(opened: _Opened) -> Image.Image:
+    """The image with its pixels. A JPEG that lacks only its end marker is good: browsers show it."""
+    try:
+        opened.image.load()
+        return opened.image
+    except OSError as error:
+        content = opened.content
+        if "truncated" not in str(error) or not jpeg.may_lack_its_end_only(content):
+            raise
+        whole, more = (Image.open(io.BytesIO(content + end)) for end in (jpeg.END_MARKER, jpeg.FILLED_END))
+        # Where a part of the scan is missing, the decoder takes what follows for it.
+        if ImageChops.difference(whole, more).getbbox() is not None:
+            raise
+        return whole
 
 
 def _refuse_bomb(name: str, image: Image.Image, max_megapixels: float) -> None:
@@ -74,20 +218,46 @@ def _refuse_bomb(name: str, image: Image.Image, max_megapixels: float) -> None:
         raise ImageError(f"{name}: has no pixels", "no-pixels")
 
 
+def _refuse_large(opened: _Opened, budget: int) -> None:
+    if opened.need > budget:
+        takes, may = (f"{size / memory.GIGABYTE:.2g} GB" for size in (opened.need, budget))
+        what = f"{opened.name}: takes {takes} of memory to decode, more than {may}"
+        raise ImageError(what, "too-large", "raise images.memory if that is meant")
+
+
+def _pixels(opened: _Opened, levels: Levels | None) -> NDArray[np.uint8]:
+    image = _loaded(opened)
+    if depth.is_deep(image):
+        pixels = _gray_pixels(image, levels or opened.levels or depth.common([depth.measure(image)]))
+    else:
+        pixels = _colour_pixels(image)
+    if opened.orientation in TURNS and image.format != "TIFF":
+        return np.asarray(Image.fromarray(pixels).transpose(TURNS[opened.orientation]))
+    return pixels
+
+
+def _gray_pixels(image: Image.Image, levels: Levels) -> NDArray[np.uint8]:
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    top = 0
+    for strip in depth.strips(image):
+        pixels[top : top + len(strip)] = depth.scale(strip, levels)[:, :, None]
+        top += len(strip)
+    return pixels
+
+
+def _colour_pixels(image: Image.Image) -> NDArray[np.uint8]:
+    if image.width * image.height <= AT_ONCE:
+        return np.asarray(_to_rgb(image))
+    # Some rows at a time, lest a large image be there in each of the modes it passes through.
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, depth.STRIP):
+        part = image.crop((0, top, image.width, min(top + depth.STRIP, image.height)))
+        pixels[top : top + part.height] = np.asarray(_to_rgb(part))
+    return pixels
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
-
-
-def _to_8_bit(pixels: NDArray) -> NDArray[np.uint8]:
-    """Scale deep gray by the smallest usual bit depth that holds it: 12-bit scans must not come out black."""
-    if pixels.dtype.kind == "f":
-        pixels = np.nan_to_num(pixels)
-        top = 1.0 if pixels.max(initial=0) <= 1 else 255.0 if pixels.max() <= 255 else 65535.0
-    else:
-        top = next(d for d in (255, 1023, 4095, 65535, 2**32) if pixels.max(initial=0) <= d)
-    return (np.clip(pixels / top, 0, 1) * 255 + 0.5).astype(np.uint8)

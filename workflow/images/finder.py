@@ -30,10 +30,8 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from workflow.images import decode
+from workflow.images.orientation import header
 
-ORIENTATION = 0x0112
-# EXIF's orientations that turn an image by a quarter, so that its stored width is its upright height.
-QUARTER = (5, 6, 7, 8)
 UPLOAD = "upload"
 Parts = tuple[str, ...]
 
@@ -167,7 +165,7 @@ class Finder:
         """An image's size, from its header; None where it is no image."""
         if name not in self.measured:
             path = next(top / name for top in self.everywhere if _is_file(top / name))
-            size = _header(path)
+            size = header(path)
             self.measured[name] = Measured(path, name, *size) if size else None
         return self.measured[name]
 
@@ -274,18 +272,3 @@ def _is_image(name: str) -> bool:
 
 def _composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
-
-
-def _header(path: Path) -> tuple[int, int, int] | None:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            orientation = image.getexif().get(ORIENTATION, 1)
-            # Pillow gives the size of a TIFF upright already.
-            turned = orientation in QUARTER and image.format != "TIFF"
-    except Exception:
-        # Pillow raises OSError, SyntaxError, ValueError and more; the catalog says what is wrong.
-        return None
-    return (height, width, orientation) if turned else (width, height, orientation)

@@ -8,6 +8,7 @@ from pathlib import Path
 from workflow import services
 from workflow.errors import ConfigError
 from workflow.labelstudio.client import Client
+from workflow.labelstudio.push.addresses import copies_of
 from workflow.project.paths import Project
 
 
@@ -36,12 +37,18 @@ def connect(project: Project) -> tuple[Client, str | None]:
 
 
 def serve(project: Project) -> Path:
-    """Link a project's image folder into the served folder, and nothing else of it."""
-    link = services.served_root(services.state_folder(project.workspace)) / project.name
+    """Link a project's image folder into the served folder, and its copies of images; nothing else of it."""
+    root = services.served_root(services.state_folder(project.workspace))
+    if project.copies.exists():
+        _link(root / copies_of(project.name), project.copies)
+    return _link(root / project.name, project.images)
+
+
+def _link(link: Path, folder: Path) -> Path:
     link.parent.mkdir(parents=True, exist_ok=True)
-    if link.is_symlink() and link.resolve() == project.images:
+    if link.is_symlink() and link.resolve() == folder:
         return link
     partial = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
-    partial.symlink_to(project.images)
+    partial.symlink_to(folder)
     partial.replace(link)
     return link

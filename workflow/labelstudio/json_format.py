@@ -17,6 +17,7 @@ import orjson
 from workflow.errors import FormatError
 from workflow.formats.page import Page, Picture, Reading, Writing
 from workflow.labelstudio import regions
+from workflow.labelstudio.push.addresses import address
 from workflow.project.rows import write_bytes
 from workflow.records import SPLITS, Json
 
@@ -95,7 +96,7 @@ def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
         shown = regions.fit(picture.annotations, controls, width, height, lose)
         result = regions.to_result(shown, width, height, controls=controls, relations=picture.relations)
         record = picture.record
-        url = regions.local_file_url(writing.name, record.path)
+        url = address(writing.name, record, None)
         data = {"image": url, "image_id": record.id, "file": record.path, "split": record.split}
         key = "predictions" if writing.predictions else "annotations"
         tasks.append({"data": data, key: [{"result": result}]})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.project_interface import interface_of
+from workflow.labelstudio.push.addresses import copies_of
 from workflow.project.paths import Project
 from workflow.project.rows import digest, read_json, write_json
 from workflow.records import Json
@@ -60,6 +61,8 @@ def ensure_project(project: Project, client: Client, served: str | None) -> int:
         write_json(remote_path(project), known | {"project": number})
     if served is not None:
         client.serve_folder(number, served, project.name)
+        if project.copies.exists():
+            client.serve_folder(number, copies_of(served), copies_of(project.name))
     return number
 
 

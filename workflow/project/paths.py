@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from workflow.errors import ConfigError
 from workflow.project.settings import Settings
+from workflow.records import ImageRecord
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,20 @@ class Project:
     def resolve(self, path: str) -> Path:
         """A path of project.toml, relative to the project folder."""
         return (self.folder / Path(path).expanduser()).resolve()
+
+    @property
+    def copies(self) -> Path:
+        """PNGs of the images that browsers do not show as they are; the catalog's records name them."""
+        return self.data / "copies"
+
+    @property
+    def copied(self) -> Path:
+        """Which images have a copy, and why."""
+        return self.data / "copies.jsonl"
+
+    def shown_path(self, record: ImageRecord) -> Path:
+        """The file whose pixels people see and models are given: the image itself, or its copy."""
+        return self.copies / Path(record.copy).name if record.copy else self.image_path(record.path)
 
     def image_path(self, relative: str) -> Path:
         """An image of the catalog; one whose path leads out of the image folder is refused."""

@@ -25,10 +25,24 @@ class Section(BaseModel):
 
 
 class Images(Section):
-    """`folder` is relative to the project; `max_megapixels` refuses decompression bombs."""
+    """`folder` is relative to the project; `max_megapixels` refuses decompression bombs.
+
+    `memory` is how many gigabytes all decoders together may take: a share of the machine's where it is not
+    set. `depth` is how many bits count in gray of more than 8; by default the files or their values say.
+    """
 
     folder: str = "data/images"
     max_megapixels: Annotated[float, Field(gt=0)] = 200.0
+    memory: Annotated[float, Field(gt=0)] | None = None
+    depth: Annotated[int, Field(ge=1, le=32)] | None = None
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """What of the limits is set here, for the fingerprints of stages that decode.
+
+        Without what is the default, lest a model that an earlier version trained be trained anew.
+        """
+        return self.model_dump(include={"max_megapixels", "memory"}, exclude_defaults=True)
 
 
 class SplitRule(Section):

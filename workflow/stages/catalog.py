@@ -5,97 +5,160 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from workflow.errors import ImageError, StageError
-from workflow.images import decode
+from workflow.images import copies, decode, depth
+from workflow.images.depth import Gray
+from workflow.images.listing import Stat, list_images
 from workflow.project.paths import Project
-from workflow.project.rows import Row, append_rows, appending, cached_rows, digest, read_rows, write_rows
-from workflow.project.settings import SplitRule
+from workflow.project.rows import (
+    Row,
+    append_rows,
+    appending,
+    atomic,
+    cached_rows,
+    digest,
+    read_rows,
+    write_rows,
+)
+from workflow.project.settings import Images, SplitRule
 from workflow.records import ImageRecord, Split
 from workflow.running.progress import progress
 from workflow.running.runner import Outcome, Plan, Runner
 
 
 def plan(project: Project) -> Plan:
-    listing = digest([(path, size, changed) for path, size, changed in _listing(project.images)])
+    seen = digest(list_images(project.images, project.copies).to_json())
     settings = {"images": project.settings.images.model_dump(), "split": project.settings.split.model_dump()}
-    return Plan("catalog", 1, settings, {"images": listing}, (project.catalog, project.quarantine))
+    return Plan("catalog", 2, settings, {"images": seen}, (project.catalog, project.quarantine))
 
 
 def run(project: Project, workers: int | None = None, force: bool = False) -> Outcome:
-    """Write catalog.jsonl, duplicates.jsonl and quarantine.jsonl. StageError if there is no image."""
+    """Write catalog.jsonl, duplicates.jsonl, quarantine.jsonl, and copies/ of what browsers do not show.
+
+    StageError if there is no image.
+    """
     return Runner(project.marks).run(plan(project), lambda _: _catalog(project, workers), force)
 
 
 def _catalog(project: Project, workers: int | None) -> str:
-    listing = _listing(project.images)
-    if not listing:
+    listing = list_images(project.images, project.copies)
+    if not listing.files and not listing.strange:
         formats = " ".join(sorted(decode.SUFFIXES))
         raise StageError(
-            f"{project.images} holds no images ({formats})", "put images there, or set images.folder"
+            f"{project.images} holds no images ({formats}){listing.passed_over}",
+            "put images there, or set images.folder",
         )
-    measured = _measure(project, listing, workers)
+    measured = _measure(project, listing.files, workers)
     good = [row for row in measured if "id" in row]
     bad = [{k: row[k] for k in ("path", "reason", "problem")} for row in measured if "reason" in row]
+    bad += [_strange_name(path) for path in listing.strange]
     write_rows(project.quarantine, bad)
     if not good:
-        raise StageError(f"none of {len(listing)} images can be read", f"see {project.quarantine}")
+        count = len(measured) + len(listing.strange)
+        raise StageError(f"none of {count} images can be read", f"see {project.quarantine}")
     records, duplicates = _records(good, project.settings.split)
     write_rows(project.duplicates, duplicates)
-    write_rows(project.catalog, (asdict(r) for r in records))
+    records, copied = _copy(project, records, {row["path"]: row for row in good}, workers)
+    write_rows(project.catalog, map(_row, records))
     counts = ", ".join(f"{sum(r.split == s for r in records)} {s}" for s in ("train", "validation", "test"))
-    return f"{len(records)} images ({counts}), {len(duplicates)} duplicates, {len(bad)} quarantined"
+    told = f"{len(records)} images ({counts}){copied}{listing.passed_over}"
+    return f"{told}, {len(duplicates)} duplicates, {len(bad)} quarantined"
 
 
-def _listing(folder: Path) -> list[tuple[str, int, int]]:
-    """Relative path, size in bytes and modification time in ns of every image file, sorted."""
-    found = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        for name in names:
-            path = Path(root, name)
-            if path.suffix.lower() in decode.SUFFIXES and not name.startswith(".") and path.is_file():
-                status = path.stat()
-                found.append((path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns))
-    return sorted(found)
+def _row(record: ImageRecord) -> Row:
+    """Without a copy where there is none, as version 0.1.0 wrote it, so that nothing is made anew."""
+    return {name: value for name, value in asdict(record).items() if name != "copy" or value}
 
 
-def _measure(project: Project, listing: list[tuple[str, int, int]], workers: int | None) -> list[Row]:
+def _strange_name(path: str) -> Row:
+    return {
+        "path": path,
+        "reason": "name-not-utf-8",
+        "problem": f"{path}: its name is not UTF-8 -> rename it",
+    }
+
+
+def _measure(project: Project, listing: list[Stat], workers: int | None) -> list[Row]:
     """Hash and decode every file once; what an earlier run measured is taken from its cache."""
     cache = project.marks / "measured.jsonl"
     cache.parent.mkdir(parents=True, exist_ok=True)
-    limit = project.settings.images.max_megapixels
+    settings = project.settings.images
+    limit = [settings.max_megapixels, settings.memory]
     known = {tuple(row["stat"]): row for row in cached_rows(cache) if row["limit"] == limit}
     rows = {stat: known[stat] for stat in listing if stat in known}
     fresh = [stat for stat in listing if stat not in rows]
+
+    def measure(stat: Stat) -> Row:
+        row: Row = {"stat": list(stat), "limit": limit, "path": stat[0]}
+        return row | _measure_one(project.images / stat[0], settings)
+
     with (
         appending(cache) as file,
         ThreadPoolExecutor(workers or os.cpu_count()) as pool,
         progress("reading images", len(fresh)) as advance,
     ):
-        for stat, row in zip(
-            fresh, pool.map(lambda s: _measure_one(project.images, s, limit), fresh), strict=True
-        ):
+        for stat, row in zip(fresh, pool.map(measure, fresh), strict=True):
             append_rows(file, [row])
             rows[stat] = row
             advance()
     return [rows[stat] for stat in listing]
 
 
-def _measure_one(folder: Path, stat: tuple[str, int, int], limit: float) -> Row:
-    row: Row = {"stat": list(stat), "limit": limit, "path": stat[0]}
-    path = folder / stat[0]
+def _measure_one(path: Path, settings: Images) -> Row:
     try:
-        height, width = decode.from_file(path, limit).shape[:2]
+        look = decode.look(path, settings.max_megapixels, settings.memory)
     except ImageError as error:
-        return row | {"reason": error.reason, "problem": error.problem}
+        return {"reason": error.reason, "problem": error.problem}
     with path.open("rb") as file:
         name = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    return row | {"id": name, "width": width, "height": height}
+    row = {"id": name, "width": look.width, "height": look.height}
+    # What is not as usual only, as most of a hundred thousand rows are.
+    unusual = {"copy": look.copy, "gray": look.gray and asdict(look.gray), "levels": look.levels}
+    return row | {key: value for key, value in unusual.items() if value}
+
+
+def _copy(
+    project: Project, records: list[ImageRecord], rows: dict[str, Row], workers: int | None
+) -> tuple[list[ImageRecord], str]:
+    """Make the copies that are not there yet and write copies.jsonl; the records with their copies' names.
+
+    The second value is what was done, for the summary.
+    """
+    settings = project.settings.images
+    grays = {path: Gray(**row["gray"]) for path, row in rows.items() if "gray" in row}
+    stated = {path: tuple(row["levels"]) for path, row in rows.items() if "levels" in row}
+    levels = copies.levels_of(grays, stated, settings.depth)
+
+    def copy(record: ImageRecord) -> ImageRecord:
+        black_and_white = levels.get(record.path)
+        target = project.copies / copies.name(record.id, black_and_white)
+        if not target.exists():
+            limits = (settings.max_megapixels, settings.memory)
+            with atomic(target) as file:
+                copies.write(project.image_path(record.path), file, *limits, black_and_white)
+        advance()
+        return replace(record, copy=target.name)
+
+    shown = [record for record in records if "copy" in rows[record.path]]
+    with (
+        ThreadPoolExecutor(workers or os.cpu_count()) as pool,
+        progress("copying what browsers do not show", len(shown)) as advance,
+    ):
+        copied = {record.id: record for record in pool.map(copy, shown)}
+    listed = [{"path": r.path, "copy": r.copy, "why": rows[r.path]["copy"]} for r in copied.values()]
+    depths = {row["path"]: depth.describe(levels[row["path"]]) for row in listed if row["path"] in levels}
+    write_rows(
+        project.copied, (r | {"gray": depths[r["path"]]} if r["path"] in depths else r for r in listed)
+    )
+    gray = "".join(f", {count} gray of {bits}" for bits, count in sorted(Counter(depths.values()).items()))
+    did = f"; {len(copied)} shown as copies{gray}" if copied else ""
+    return [copied.get(record.id, record) for record in records], did
 
 
 def _records(rows: Iterable[Row], rule: SplitRule) -> tuple[list[ImageRecord], list[Row]]:
@@ -128,3 +191,9 @@ def assign_split(key: str, rule: SplitRule) -> Split:
 def quarantined(project: Project) -> Iterator[Row]:
     """The files that could not be read: path, reason, problem."""
     return read_rows(project.quarantine)
+
+
+def copied(project: Project) -> list[str]:
+    """Why images are shown as copies, a line a reason, most images first."""
+    whys = Counter(row["why"] for row in read_rows(project.copied))
+    return [f"{count} shown as copies: {why}" for why, count in whys.most_common()]

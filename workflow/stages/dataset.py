@@ -98,11 +98,14 @@ def _version(project: Project, samples: Mapping[str, Sample], reviewed: Sequence
     without_splits = digest([*content, [r.id for r in reviewed]])
     before = read_json(project.dataset / "dataset.json", {})
     sides = {split: {r.id for r in reviewed if r.split == split} for split in SPLITS}
-    if before.get("version") == without_splits and all(
-        parquet.images(project.dataset, split) <= sides[split] for split in SPLITS
+    copied = [r.copy for r in reviewed if r.copy]
+    if (
+        not copied
+        and before.get("version") == without_splits
+        and all(parquet.images(project.dataset, split) <= sides[split] for split in SPLITS)
     ):
         return without_splits
-    return digest([*content, [[r.id, r.split] for r in reviewed]])
+    return digest([*content, [[r.id, r.split] for r in reviewed], *([copied] if copied else [])])
 
 
 def _build(project: Project, scratch: Path) -> str:
@@ -170,7 +173,8 @@ def _rows(
     advance: Callable[[], None],
 ) -> Iterator[Row]:
     for record in records:
-        path = project.image_path(record.path)
+        # What people saw and models are given: many a reader turns, scales or refuses the file itself.
+        path = project.shown_path(record)
         if not path.exists():
             raise StageError(f"{path} is gone, but is labeled", "put it back, or run workflow catalog")
         sample = samples[record.id]

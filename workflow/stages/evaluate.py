@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ def plan(project: Project) -> Plan:
     folder = project.runs / name
     settings: dict[str, Any] = project.settings.evaluate.model_dump() | {"run": name}
     settings["threshold"] = project.settings.schema.task.floor
+    settings |= project.settings.images.limits
     # The report tells the ledger's seconds, and which thresholds would spare some.
     settings["costs"] = asdict(cost_model(project.settings.review))
     settings["thresholds"] = thresholds(project.settings)
@@ -87,7 +88,12 @@ def publish(project: Project) -> Outcome:
     """
     start = time.perf_counter()
     truth = _truth(project, SPLITS)
-    records = [r for r in read_catalog(project.catalog) if r.id in truth]
+    # The App is a browser too.
+    records = [
+        replace(r, path=str(project.shown_path(r))) if r.copy else r
+        for r in read_catalog(project.catalog)
+        if r.id in truth
+    ]
     folder = project.runs / train.latest(project) / "predictions"
     files = {model: folder / f"{model}.jsonl" for model in MODELS}
     fields = {TRUTH: truth} | {m: read_labels(path) for m, path in files.items() if path.exists()}
@@ -226,8 +232,8 @@ def _report_data(
     card = train.read_run(project, folder.name)
     people = ledger.summarise(read_rows(project.ledger), cost_model(project.settings.review))
     account = look(project)
-    paths = {r.id: project.image_path(r.path) for r in records}
-    limit = project.settings.images.max_megapixels
+    paths = {r.id: project.shown_path(r) for r in records}
+    limits = (project.settings.images.max_megapixels, project.settings.images.memory)
     provenance = {
         "run": folder.name,
         "fine-tuned from": f"{card['base']['spec']} ({card['base']['digest']})",
@@ -255,7 +261,7 @@ def _report_data(
         truth=truth,
         base_predictions=answers["base"].labels or {},
         tuned_predictions=answers["tuned"].labels or {},
-        load=lambda image: Image.fromarray(decode.from_file(paths[image], limit)),
+        load=lambda image: Image.fromarray(decode.from_file(paths[image], *limits)),
         names={r.id: r.path for r in records},
         settings=settings_of(card),
         dataset_version=card["dataset"],

@@ -27,6 +27,7 @@ from workflow.running.runner import Outcome, Plan, Runner
 
 def plan(project: Project) -> Plan:
     settings = project.settings.preannotate.model_dump() | project.settings.schema.to_json()
+    settings |= project.settings.images.limits
     inputs: dict[str, Path | str] = {"catalog": project.catalog}
     for number, spec in enumerate(project.settings.preannotate.models):
         _, inputs[f"model {number}"] = models.resolve(spec, project.folder)
@@ -70,12 +71,9 @@ def _preannotate(project: Project, scratch: Path, device: str, batch: int) -> st
     done = {row["image"] for row in cached_rows(shard, sample_shape(annotation_from_row))}
     todo = [r for r in records if r.id not in done]
     annotator = load(project, device)
-    limit = project.settings.images.max_megapixels
     try:
         with appending(shard) as file, progress("pre-annotating", len(todo)) as advance:
-            for part, guesses in annotate_all(
-                annotator, project, todo, project.settings.labels, batch, limit
-            ):
+            for part, guesses in annotate_all(annotator, project, todo, project.settings.labels, batch):
                 pairs = zip(part, guesses, strict=True)
                 samples = [Sample(r.id, "predicted", to_push(project, g)) for r, g in pairs]
                 append_rows(file, map(sample_to_row, samples))

@@ -23,7 +23,7 @@ from workflow.training.card import model_card
 
 def plan(project: Project) -> Plan:
     settings = dataclasses.asdict(recipe(project.settings.train)) | {"base": base_spec(project)}
-    settings |= {"task": project.settings.task}
+    settings |= {"task": project.settings.task, **project.settings.images.limits}
     inputs: dict[str, Path | str] = {"dataset": dataset.version(project)}
     _, checkpoint = models.resolve(base_spec(project), project.folder)
     inputs["base"] = checkpoint
@@ -91,6 +91,8 @@ def job(project: Project, scratch: Path, device: str) -> Job:
         scratch=scratch,
         device=device,
         log=project.data / "logs" / "train.log",
+        max_megapixels=project.settings.images.max_megapixels,
+        memory=project.settings.images.memory,
     )
 
 

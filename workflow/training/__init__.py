@@ -84,6 +84,9 @@ class Job:
     scratch: Path
     device: str
     log: Path
+    # The limits within which images are decoded; see `images.decode`.
+    max_megapixels: float = 200.0
+    memory: float | None = None
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ class Samples:
     def __init__(self, job: Job, split: str) -> None:
         self.split = split
         self.schema = job.schema
+        self._limits = (job.max_megapixels, job.memory)
         self._parts = _mapped(file_of(job.dataset, split), job.scratch / f"{split}.arrow")
         self._ends = np.cumsum([len(part) for part in self._parts]).tolist()
 
@@ -58,14 +59,14 @@ class Samples:
     def __getitem__(self, number: int) -> Example:
         row = self._row(number)
         name = image_of(row)
-        pixels = decode.from_bytes(row["image"]["bytes"], name)
+        pixels = decode.from_bytes(row["image"]["bytes"], name, *self._limits)
         return to_example(name, pixels, self._annotations(row), self.schema)
 
     def picture(self, number: int) -> tuple[str, Pixels, list[Annotation]]:
         """An image's id, upright pixels and annotations, as an annotator and the metrics take them."""
         row = self._row(number)
         name = image_of(row)
-        return name, decode.from_bytes(row["image"]["bytes"], name), self._annotations(row)
+        return name, decode.from_bytes(row["image"]["bytes"], name, *self._limits), self._annotations(row)
 
     def _row(self, number: int) -> dict[str, Any]:
         part = bisect_right(self._ends, number)

@@ -7,19 +7,27 @@ from urllib.parse import quote
 from workflow.errors import LabelStudioError
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.regions import local_file_url
+from workflow.records import ImageRecord
 
 # The scheme of an address -> what Label Studio calls the storage it signs such addresses with, and people do.
 STORAGES = {"s3": ("s3", "AWS S3"), "gs": ("gcs", "Google Cloud Storage")}
 
 
-def address(folder: str, path: str, template: str | None) -> str:
-    """The address of an image by its `path` below the image folder, which is served as `folder` by default.
+def address(folder: str, record: ImageRecord, template: str | None) -> str:
+    """The address of an image by its path below the image folder, which is served as `folder` by default.
 
-    A bucket's keys are plain text, so there nothing is quoted.
+    What browsers do not show as it is has its copy's address. A bucket's keys are plain text, so nothing is
+    quoted there.
     """
     if template is None:
-        return local_file_url(folder, path)
-    return template.replace("{path}", path if _bucket(template) else quote(path))
+        shown = (copies_of(folder), record.copy) if record.copy else (folder, record.path)
+        return local_file_url(*shown)
+    return template.replace("{path}", record.path if _bucket(template) else quote(record.path))
+
+
+def copies_of(folder: str) -> str:
+    """As what the copies are served of the images that are served as `folder`; no project has such a name."""
+    return f"{folder}.copies"
 
 
 def check_storage(client: Client, project: int, template: str | None) -> None:

@@ -146,7 +146,7 @@ class Upload:
         return [replace(first, versions=versions), *ranked[1:]]
 
     def _data(self, record: ImageRecord) -> Json:
-        url = address(self.project.name, record.path, self.settings.image_url)
+        url = address(self.project.name, record, self.settings.image_url)
         data = {self.interface.data_key: url, "image_id": record.id}
         data |= {"file": record.path, "split": record.split}
         # How early people should see it, as of its creation: a column to sort by in the data manager.

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from workflow import __version__
+from workflow.images import decode
 from workflow.labels.ledger.figures import Figures
 from workflow.labels.ledger.thresholds import Suggestion
 from workflow.metrics import NONE, Labels, Metrics
@@ -51,7 +50,7 @@ class ReportData:
     guesses. `epochs` holds a dict an epoch: `epoch`, `loss`, and the `score` that is called `selected_by`.
     `labels` are sentences that say who labeled.
     `figures` are the ledger's, and `suggestions` the thresholds by the guesses of the model `judged`.
-    `load` gives an image by id, or the path of its file; EXIF is applied here.
+    `load` gives an upright RGB image by id, or the path of its file.
     `names` maps an image id to what a caption calls it. `reproduce` is commands, one a line.
     """
 
@@ -282,17 +281,10 @@ def _example(data: ReportData, image: str) -> Example:
 
 
 def _upright(picture: Image | Path) -> Image:
-    """The image with its EXIF orientation applied, 8 bits a channel."""
+    """The picture as it is given, or the upright one of a file, decoded as everywhere."""
     from PIL import Image as images
-    from PIL import ImageOps
 
-    opened = images.open(picture) if isinstance(picture, str | os.PathLike) else picture
-    upright = ImageOps.exif_transpose(opened)
-    if upright.mode.startswith("I"):
-        # Converted as they are, 16-bit images would be cut at 255 and turn white.
-        levels = np.asarray(upright, dtype=float)
-        upright = images.fromarray((levels * (255 / max(levels.max(), 1))).astype(np.uint8))
-    return upright.convert("RGB")
+    return images.fromarray(decode.from_file(picture)) if isinstance(picture, Path) else picture
 
 
 def _confusion(metrics: Metrics, as_shares: bool) -> dict[str, Any]:

@@ -1,0 +1,68 @@
+"""What lies in a folder of images: images, names that no file of ours can hold, and what is passed over."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workflow.images import decode
+
+# Relative path, size in bytes, modification time in ns.
+Stat = tuple[str, int, int]
+
+
+@dataclass
+class Listing:
+    """`files` are the images, sorted by path. `strange` are paths that are not UTF-8, made readable.
+
+    `passed` counts what is no image by its name, by suffix, and folders that are links.
+    """
+
+    files: list[Stat] = field(default_factory=list)
+    strange: list[str] = field(default_factory=list)
+    passed: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def passed_over(self) -> str:
+        """For a summary: "; passed over 3 .dcm, 1 without a suffix"; empty where nothing was."""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.passed.items()))
+        return f"; passed over {kinds}" if kinds else ""
+
+    def to_json(self) -> list[object]:
+        """What decides a catalog; other files only where there are any, as they change its summary."""
+        others = [self.strange, sorted(self.passed.items())]
+        return [*self.files, *(others if any(others) else [])]
+
+
+def list_images(folder: Path, ours: Path) -> Listing:
+    """What lies below `folder`, without `ours` and what is hidden; links to folders are not followed."""
+    listing = Listing()
+    for root, folders, names in os.walk(folder):
+        shown = [Path(root, name) for name in sorted(folders) if not name.startswith(".")]
+        linked = sum(path.is_symlink() for path in shown)
+        listing.passed[f"linked folder{'s' if linked > 1 else ''}"] += linked
+        folders[:] = [path.name for path in shown if path != ours]
+        for name in names:
+            path = Path(root, name)
+            if name.startswith(".") or not path.is_file():
+                continue
+            if path.suffix.lower() not in decode.SUFFIXES:
+                listing.passed[readable(path.suffix.lower()) or "without a suffix"] += 1
+                continue
+            relative = path.relative_to(folder).as_posix()
+            if readable(relative) != relative:
+                listing.strange.append(readable(relative))
+                continue
+            status = path.stat()
+            listing.files.append((relative, status.st_size, status.st_mtime_ns))
+    listing.files.sort()
+    listing.strange.sort()
+    listing.passed = +listing.passed
+    return listing
+
+
+def readable(name: str) -> str:
+    r"""A name with those of its bytes that are not UTF-8 written out: caf\xe9.png."""
+    return os.fsencode(name).decode(errors="backslashreplace")
