@@ -24,7 +24,7 @@ GEOMETRIES = ("box", "rotated_box", "mask", "polygons", "keypoints")
 class ImageRecord:
     """One image. `id` is a hash of the file's bytes, so a duplicate is the same image.
 
-    `copy` is the name of a PNG of its upright pixels, for what browsers do not show as it is.
+    `png` is the name of a copy of its upright pixels, for what browsers do not show as it is.
     """
 
     id: str
@@ -33,7 +33,7 @@ class ImageRecord:
     height: int
     split: Split
     group: str | None = None
-    copy: str = ""
+    png: str = ""
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:

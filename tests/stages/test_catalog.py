@@ -157,15 +157,15 @@ def test_what_browsers_do_not_show_is_copied_once(project: Project) -> None:
     outcome = catalog.run(project)
     assert "); 2 shown as copies, 1 duplicates, 0 quarantined" in outcome.did
     records = {r.path: r for r in read_catalog(project.catalog)}
-    assert [r.path for r in records.values() if r.copy] == ["a.tif", "b.jpg"]
+    assert [r.path for r in records.values() if r.png] == ["a.tif", "b.jpg"]
     copy = project.shown_path(records["a.tif"])
     assert copy == project.data / "copies" / f"{records['a.tif'].id}.png"
     with Image.open(copy) as image:
         assert (image.format, image.size, image.getpixel((0, 0))) == ("PNG", (30, 20), (255, 0, 0))
     assert project.shown_path(records["deep/0.png"]) == project.images / "deep" / "0.png"
     assert list(read_rows(project.copied)) == [
-        {"path": "a.tif", "copy": records["a.tif"].copy, "why": "no browser shows TIFF"},
-        {"path": "b.jpg", "copy": records["b.jpg"].copy, "why": "browsers differ on CMYK"},
+        {"path": "a.tif", "copy": records["a.tif"].png, "why": "no browser shows TIFF"},
+        {"path": "b.jpg", "copy": records["b.jpg"].png, "why": "browsers differ on CMYK"},
     ]
     assert catalog.copied(project) == [
         "1 shown as copies: no browser shows TIFF",
@@ -196,7 +196,7 @@ def test_deep_gray_has_one_depth_in_a_folder(project: Project) -> None:
     said = load_project(project.folder)
     assert "2 gray of 12 bits (0 to 4095)" in catalog.run(said).did
     records = {r.path: r for r in read_catalog(project.catalog)}
-    assert records["a.png"].copy == f"{records['a.png'].id}-0-4095.png"
+    assert records["a.png"].png == f"{records['a.png'].id}-0-4095.png"
     assert decode.from_file(said.shown_path(records["b.png"]))[1, 1, 0] == round(2000 / 4095 * 255)
 
 

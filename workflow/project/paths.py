@@ -105,7 +105,7 @@ class Project:
 
     def shown_path(self, record: ImageRecord) -> Path:
         """The file whose pixels people see and models are given: the image itself, or its copy."""
-        return self.copies / Path(record.copy).name if record.copy else self.image_path(record.path)
+        return self.copies / Path(record.png).name if record.png else self.image_path(record.path)
 
     def image_path(self, relative: str) -> Path:
         """An image of the catalog; one whose path leads out of the image folder is refused."""

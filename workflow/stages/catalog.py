@@ -73,7 +73,7 @@ def _catalog(project: Project, workers: int | None) -> str:
 
 def _row(record: ImageRecord) -> Row:
     """Without a copy where there is none, as version 0.1.0 wrote it, so that nothing is made anew."""
-    return {name: value for name, value in asdict(record).items() if name != "copy" or value}
+    return {name: value for name, value in asdict(record).items() if name != "png" or value}
 
 
 def _strange_name(path: str) -> Row:
@@ -143,7 +143,7 @@ def _copy(
             with atomic(target) as file:
                 copies.write(project.image_path(record.path), file, *limits, black_and_white)
         advance()
-        return replace(record, copy=target.name)
+        return replace(record, png=target.name)
 
     shown = [record for record in records if "copy" in rows[record.path]]
     with (
@@ -151,7 +151,7 @@ def _copy(
         progress("copying what browsers do not show", len(shown)) as advance,
     ):
         copied = {record.id: record for record in pool.map(copy, shown)}
-    listed = [{"path": r.path, "copy": r.copy, "why": rows[r.path]["copy"]} for r in copied.values()]
+    listed = [{"path": r.path, "copy": r.png, "why": rows[r.path]["copy"]} for r in copied.values()]
     depths = {row["path"]: depth.describe(levels[row["path"]]) for row in listed if row["path"] in levels}
     write_rows(
         project.copied, (r | {"gray": depths[r["path"]]} if r["path"] in depths else r for r in listed)

@@ -98,7 +98,7 @@ def _version(project: Project, samples: Mapping[str, Sample], reviewed: Sequence
     without_splits = digest([*content, [r.id for r in reviewed]])
     before = read_json(project.dataset / "dataset.json", {})
     sides = {split: {r.id for r in reviewed if r.split == split} for split in SPLITS}
-    copied = [r.copy for r in reviewed if r.copy]
+    copied = [r.png for r in reviewed if r.png]
     if (
         not copied
         and before.get("version") == without_splits

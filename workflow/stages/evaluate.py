@@ -90,7 +90,7 @@ def publish(project: Project) -> Outcome:
     truth = _truth(project, SPLITS)
     # The App is a browser too.
     records = [
-        replace(r, path=str(project.shown_path(r))) if r.copy else r
+        replace(r, path=str(project.shown_path(r))) if r.png else r
         for r in read_catalog(project.catalog)
         if r.id in truth
     ]

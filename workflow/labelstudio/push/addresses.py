@@ -20,7 +20,7 @@ def address(folder: str, record: ImageRecord, template: str | None) -> str:
     quoted there.
     """
     if template is None:
-        shown = (copies_of(folder), record.copy) if record.copy else (folder, record.path)
+        shown = (copies_of(folder), record.png) if record.png else (folder, record.path)
         return local_file_url(*shown)
     return template.replace("{path}", record.path if _bucket(template) else quote(record.path))
 

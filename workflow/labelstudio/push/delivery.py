@@ -48,6 +48,6 @@ def push(project: Project, client: Client, served: str | None, guesses: Path, wh
             upload.look()
     losses = sum(upload.losses.values(), Counter())
     parts = [f"project {number}: {difference}", *(f"{n} {reason}" for reason, n in sorted(losses.items()))]
-    if project.settings.push.image_url and (count := sum(bool(r.copy) for r in upload.records.values())):
+    if project.settings.push.image_url and (count := sum(bool(r.png) for r in upload.records.values())):
         parts.append(f"{count} images that browsers do not show as they are: see {project.copied}")
     return Delivery(", ".join(parts), difference.changes)
