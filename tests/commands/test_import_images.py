@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from tests.foreign import draw, labels, make_project, take
 from workflow.errors import FormatError
 from workflow.formats.page import Options
-from workflow.project.paths import Project
+from workflow.project.paths import Project, load_project
 
 VOC = (
     "<annotation><filename>{}</filename><size><width>40</width><height>30</height></size><object><name>cat</name>"
@@ -180,3 +181,166 @@ def test_names_with_accents_are_one_however_they_are_spelled(tmp_path: Path) -> 
             SOURCES[source][0](tmp_path / source / "in", "Caf\N{LATIN SMALL LETTER E WITH ACUTE}.png"),
         )
         assert len(_labeled(project)) == 1
+
+
+def _coco_of(
+    folder: Path, images: list[str], boxes: list[tuple[object, list[float]]], file: str = "c.json"
+) -> Path:
+    """A COCO file of images numbered from 0, with boxes of cats by image_id."""
+    rows = [{"id": n, "file_name": name, "width": 40, "height": 30} for n, name in enumerate(images)]
+    found = [{"id": n, "image_id": i, "category_id": 1, "bbox": box} for n, (i, box) in enumerate(boxes)]
+    content = {"images": rows, "annotations": found, "categories": [{"id": 1, "name": "cat"}]}
+    return _write(folder / file, json.dumps(content))
+
+
+GOOD, BAD = [1, 2, 10, 20], [1, 2, 0, 20]
+
+
+def test_an_image_whose_annotations_may_have_lost_it_is_not_taken_for_empty(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    for name in "abc":
+        draw(tmp_path / "in" / f"{name}.png")
+    source = _coco_of(tmp_path / "in", ["a.png", "b.png", "c.png"], [(0, GOOD), (1, GOOD), (77, GOOD)])
+    lines = take(project, "coco", source)
+    assert lines == [
+        "1 annotations of images that are not listed: image_id 77",
+        "1 images left out, as none of their labels can be carried: c.png",
+        "no image shows dog: true only if the source labels them",
+    ]
+    assert {path: s.state for path, s in labels(project).items()} == {
+        "a.png": "reviewed",
+        "b.png": "reviewed",
+    }
+
+
+@pytest.mark.parametrize("boxes", [[(0, GOOD), (0, BAD), (1, BAD)], [(0, GOOD), ("0", GOOD), ("1", GOOD)]])
+def test_an_import_in_which_most_labels_fail_is_refused(boxes: list, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    for name in "ab":
+        draw(tmp_path / "in" / f"{name}.png")
+    source = _coco_of(tmp_path / "in", ["a.png", "b.png"], boxes)
+    with pytest.raises(FormatError) as error:
+        take(project, "coco", source)
+    assert error.value.problem.startswith(f"{source}: 2 of 3 labels cannot be carried: ")
+    assert error.value.fix == "mend the source, or --lossy to import the others"
+    assert not project.labels.exists()
+    take(project, "coco", source, options=Options(lossy=True))
+    assert _labeled(project) == ["a.png"]
+    assert "b.png" not in labels(project)
+
+
+def test_an_image_of_another_size_is_no_empty_one_either(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    draw(tmp_path / "in" / "a.png")
+    draw(tmp_path / "in" / "b.png", 41)
+    lines = take(project, "coco", _coco_of(tmp_path / "in", ["a.png", "b.png"], [(0, GOOD)]))
+    assert "1 images of another size than the source says (40x30): b.png" in lines
+    assert list(labels(project)) == ["a.png"]
+
+
+def test_an_image_that_is_there_twice_keeps_the_labels_of_either(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    draw(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.png").write_bytes((tmp_path / "in" / "a.png").read_bytes())
+    lines = take(project, "coco", _coco_of(tmp_path / "in", ["a.png", "b.png"], [(1, GOOD)]))
+    assert "1 images labeled twice, in two ways (the labeled one counts): b.png" in lines
+    assert [len(sample.annotations) for sample in labels(project).values()] == [1]
+
+
+def test_one_label_that_is_left_out_leaves_the_image_out(tmp_path: Path) -> None:
+    project = make_project(tmp_path, "classification")
+    for name in "ab":
+        draw(tmp_path / "in" / f"{name}.png")
+    source = _write(tmp_path / "in" / "l.csv", "image,label\na.png,cat\nb.png,bird\n")
+    lines = take(project, "csv", source, class_map={"bird": ""})
+    assert "1 images of which --class-map leaves all labels out: b.png" in lines
+    assert list(labels(project)) == ["a.png"]
+
+
+def test_classes_that_differ_in_their_case_only_are_matched_and_told(tmp_path: Path) -> None:
+    project = make_project(tmp_path, "classification", classes=("Cat", "dog", "a", "A"))
+    names = {"1.png": "cat", "2.png": "CAT", "3.png": " Dog", "4.png": "A"}
+    for name in names:
+        draw(tmp_path / "in" / name)
+    text = "".join(f"{name},{label}\n" for name, label in names.items())
+    lines = take(project, "csv", _write(tmp_path / "in" / "l.csv", f"image,label\n{text}"))
+    assert [line for line in lines if "taken for" in line] == [
+        "1 labels ' Dog', taken for the class 'dog': 3.png",
+        "1 labels 'CAT', taken for the class 'Cat': 2.png",
+        "1 labels 'cat', taken for the class 'Cat': 1.png",
+    ]
+    assert [s.annotations[0].label for s in labels(project).values()] == ["Cat", "Cat", "dog", "A"]
+    other = make_project(tmp_path / "other", "classification", classes=("b", "B"))
+    draw(tmp_path / "in" / "5.png")
+    with pytest.raises(FormatError, match="labels that are no class of pets: 'ß' "):
+        take(other, "csv", _write(tmp_path / "in" / "m.csv", "image,label\n5.png,ß\n"))
+
+
+def test_the_very_same_box_twice_is_one(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    draw(tmp_path / "in" / "a.png")
+    lines = take(
+        project, "coco", _coco_of(tmp_path / "in", ["a.png"], [(0, GOOD), (0, GOOD), (0, [1, 2, 10, 19])])
+    )
+    assert "1 annotations that are there twice, to the last bit (kept once): a.png" in lines
+    assert len(labels(project)["a.png"].annotations) == 2
+
+
+def _split_csv(folder: Path) -> Path:
+    return _write(folder / "l.csv", "image,label,split\na.png,cat,test\nb.png,cat,train\n")
+
+
+def _split_folders(folder: Path) -> Path:
+    for name, split in (("a", "test"), ("b", "train2017")):
+        (folder / split).mkdir()
+        (folder / f"{name}.png").rename(folder / split / f"{name}.png")
+    return _coco_of(folder, ["test/a.png", "train2017/b.png"], [(0, GOOD), (1, GOOD)])
+
+
+def _split_roboflow(folder: Path) -> Path:
+    for name, split in (("a", "test"), ("b", "train")):
+        (folder / split).mkdir()
+        (folder / f"{name}.png").rename(folder / split / f"{name}.png")
+        _coco_of(folder / split, [f"{name}.png"], [(0, GOOD)], "_annotations.coco.json")
+    return folder
+
+
+def _split_files(folder: Path) -> Path:
+    for name, split in (("a", "test"), ("b", "train")):
+        _coco_of(folder / "annotations", [f"{name}.png"], [(0, GOOD)], f"instances_{split}2017.json")
+    return folder
+
+
+def _split_voc(folder: Path) -> Path:
+    for name, split in (("a", "test"), ("b", "train")):
+        _write(folder / "Annotations" / f"{name}.xml", VOC.format(f"{name}.png"))
+        _write(folder / "ImageSets" / "Main" / f"{split}.txt", f"{name}\n")
+    (folder / "JPEGImages").mkdir()
+    for name in "ab":
+        (folder / f"{name}.png").rename(folder / "JPEGImages" / f"{name}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("csv", _split_csv),
+        ("coco", _split_folders),
+        ("coco", _split_roboflow),
+        ("coco", _split_files),
+        ("voc", _split_voc),
+    ],
+)
+def test_the_sources_own_split_is_counted_where_it_differs(name: str, make: Callable, tmp_path: Path) -> None:
+    """Here both images are for training: a.png is for the test there."""
+    project = make_project(tmp_path, "classification" if name == "csv" else "detection")
+    toml = project.folder / "project.toml"
+    toml.write_text(toml.read_text() + "[split]\ntest = 0.0\nvalidation = 0.0\n")
+    project = load_project(project.folder)
+    for image in "ab":
+        draw(tmp_path / "in" / f"{image}.png")
+    lines = take(project, name, make(tmp_path / "in"))
+    assert len(_labeled(project)) == 2
+    (line,) = (line for line in lines if "whose split here is another than in the source" in line)
+    assert line.startswith("1 ")
+    assert line.endswith("a.png")

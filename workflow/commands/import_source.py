@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from workflow.errors import FormatError, StageError
+from workflow.formats import coco
 from workflow.formats.fit import fit
 from workflow.formats.mask_values import check_background
-from workflow.formats.page import Losses, Options, Page, Reading, format_for
+from workflow.formats.page import Losses, Options, Page, Reading, format_for, split_of
 from workflow.images.decode import SUFFIXES
 from workflow.images.finder import Finder, Measured, images_below
 from workflow.images.orientation import QUARTER
@@ -22,6 +23,7 @@ from workflow.project.rows import Row, annotation_to_row, file_digest
 from workflow.records import Annotation, Provenance, Relation, Split
 from workflow.running.progress import progress
 from workflow.shapes.turn import upright
+from workflow.shapes.twins import without_twins
 
 # How many of a source's problems are printed.
 MOST = 20
@@ -64,6 +66,7 @@ def read_source(
     entries = _entries(pages, finder, reading)
     _tell_names(finder, reading.losses)
     _refuse(project, source, pages, entries, [*finder.problems, *reading.problems], reading.losses)
+    _refuse_lossy(source, entries, reading)
     return entries, reading.losses
 
 
@@ -76,6 +79,8 @@ def resolve(project: Project, name: str, source: Path) -> Path:
         source = source.parent
     if not source.exists():
         raise StageError(f"{source} does not exist")
+    if name == "coco" and source.is_dir() and coco.files(source, project.settings.schema):
+        return source
     if (row.lies_in == "folder") != source.is_dir():
         what = "folder" if source.is_dir() else "file"
         raise StageError(f"{source} is a {what}", f"workflow import {name} {row.lies_in.upper()}")
@@ -101,14 +106,39 @@ def _tell_names(finder: Finder, losses: Losses) -> None:
 
 
 def _pages(name: str, source: Path, reading: Reading) -> list[Page]:
-    pages, class_map = [], reading.options.class_map
+    """The pages of a source, their labels by the project's names, nothing on them twice."""
+    pages = []
     for page in format_for(name, reading.schema.task.name).load().read(source, reading):
-        renamed = [replace(a, label=class_map.get(a.label, a.label) or "-") for a in page.annotations]
-        dropped = [class_map.get(a.label) == "" for a in page.annotations]
-        reading.losses.add("annotations of classes that --class-map leaves out", page.name, sum(dropped))
-        page.annotations = [a for a, gone in zip(renamed, dropped, strict=True) if not gone]
+        _rename(page)
+        page.annotations, twins = without_twins(page.annotations)
+        reading.losses.add("annotations that are there twice, to the last bit (kept once)", page.name, twins)
+        # An image folder's classes may be called train or test.
+        if page.split is None and name != "folder":
+            page.split = split_of(PurePosixPath(page.name).parts[:-1])
         pages.append(page)
     return pages
+
+
+def _rename(page: Page) -> None:
+    """Give the labels the project's names: as --class-map says, else where only their case differs."""
+    class_map, losses, schema = page.reading.options.class_map, page.reading.losses, page.reading.schema
+    kept = []
+    for a in page.annotations:
+        label = class_map.get(a.label, a.label)
+        names = schema.keypoints if a.keypoints else schema.classes
+        alike = [name for name in names if name.casefold() == label.strip().casefold()]
+        if label and label not in names and len(alike) == 1:
+            losses.add(f"labels {label!r}, taken for the class {alike[0]!r}", page.name)
+            label = alike[0]
+        if label or a.label not in class_map:
+            kept.append(replace(a, label=label or "-"))
+    gone = len(page.annotations) - len(kept)
+    losses.add("annotations of classes that --class-map leaves out", page.name, gone)
+    if gone and not kept:
+        # Of one label an image cannot have none; of objects and paint it shows nothing else.
+        page.lost |= schema.task.exclusive
+        losses.add("images of which --class-map leaves all labels out", page.name)
+    page.annotations = kept
 
 
 def _entries(pages: Sequence[Page], finder: Finder, reading: Reading) -> list[Entry]:
@@ -118,9 +148,11 @@ def _entries(pages: Sequence[Page], finder: Finder, reading: Reading) -> list[En
         for page in pages:
             image = finder.measure(page.name)
             assert image is not None
-            annotations = _turned(fit(page, reading.schema.classes), page, image)
+            fitted = fit(page, reading.schema.classes)
+            annotations = _turned(fitted, page, image)
             advance()
             if annotations is None:
+                reading.dropped += len(fitted)
                 continue
             if page.lost and not annotations:
                 # Without what was lost it would say that there is nothing to see.
@@ -129,8 +161,10 @@ def _entries(pages: Sequence[Page], finder: Finder, reading: Reading) -> list[En
             relations = _relations(page, annotations)
             entry = Entry(image, file_digest(image.path), annotations, page.split, relations)
             known = entries.setdefault(entry.id, entry)
-            if known.rows() != entry.rows():
-                page.lose("images labeled twice, in two ways (the first counts)")
+            if known is not entry and known.rows() != entry.rows():
+                counts = "first" if known.annotations else "labeled one"
+                page.lose(f"images labeled twice, in two ways (the {counts} counts)")
+                entries[entry.id] = known if known.annotations else entry
     return list(entries.values())
 
 
@@ -195,3 +229,12 @@ def _refuse(
         raise FormatError(f"{source} labels no image that is here: {why or 'it is empty'}", "--images DIR")
     if any(p.lost for p in pages) and not any(e.annotations for e in entries):
         raise FormatError(f"{source} has no {settings.schema.task.noun} for {settings.task}: {why}")
+
+
+def _refuse_lossy(source: Path, entries: Sequence[Entry], reading: Reading) -> None:
+    """FormatError where more annotations are dropped than carried: what is left would say too little."""
+    carried = sum(len(entry.annotations) for entry in entries)
+    if reading.dropped > carried and not reading.options.lossy:
+        why = "; ".join(reading.losses.lines(most=3))
+        what = f"{source}: {reading.dropped} of {reading.dropped + carried} labels cannot be carried: {why}"
+        raise FormatError(what, "mend the source, or --lossy to import the others")

@@ -7,6 +7,7 @@ not kept: 1 (hidden) and 2 (seen) are both a point, 0 is none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
@@ -16,13 +17,16 @@ import orjson
 
 from workflow.errors import FormatError
 from workflow.formats import doors
-from workflow.formats.page import Page, Picture, Reading, Writing, poses
+from workflow.formats.files import beside, images_folder
+from workflow.formats.page import Page, Picture, Reading, Writing, poses, split_of
 from workflow.project.rows import write_bytes
 from workflow.records import Annotation, Mask
+from workflow.schema import Schema
 from workflow.shapes import masks, overlap
 from workflow.shapes.geometry import polygon_area, xyxy_to_xywh
 
 Json = dict[str, Any]
+ROBOFLOW = "_annotations.coco.json"
 
 
 class _Category(doors.Record):
@@ -64,20 +68,45 @@ class _Object(doors.Record):
 
 
 def read(source: Path, reading: Reading) -> Iterator[Page]:
-    """A page for each entry of `images`, also where it has no annotations: COCO's files say all there is."""
+    """A page for each entry of `images`, also where it has no annotations: COCO's files say all there is.
+
+    Of a folder, all its files of instances (or keypoints), and Roboflow's, which lie with a split's images.
+    """
+    for path in files(source, reading.schema):
+        yield from _read_file(path, source if source.is_dir() else source.parent, reading)
+
+
+def files(source: Path, schema: Schema) -> list[Path]:
+    """The file itself, or those of a folder by their names; none where it holds none."""
+    if not source.is_dir():
+        return [source]
+    usual = "person_keypoints_*.json" if schema.task.points else "instances_*.json"
+    return sorted({*source.rglob(ROBOFLOW), *source.rglob(usual)})
+
+
+def _read_file(source: Path, top: Path, reading: Reading) -> Iterator[Page]:
     categories, images, objects = _load(source, reading)
     own: dict[doors.Id, list[tuple[str, _Object]]] = {key: [] for key in images}
+    homeless = 0
     for where, one in objects:
         if one.image_id not in images:
             reading.losses.add("annotations of images that are not listed", f"image_id {one.image_id}")
+            homeless += 1
         elif one.category_id not in categories:
             reading.problems.append(f"{where}: no category has the id {one.category_id!r}")
         else:
             own[one.image_id].append((where, one))
+    reading.dropped += homeless
+    below = source.parent.relative_to(top)
+    split = split_of([*below.parts, *re.split(r"[_.]", source.name)])
     for key, image in images.items():
-        page = reading.page(image.file_name, size=(image.width, image.height))
+        names = [beside(folder, image.file_name) for folder in (below, images_folder(below))]
+        page = reading.page(*names, size=(image.width, image.height))
         if page is None:
             continue
+        page.split = split
+        # An annotation that names no image may be of any: who has none may have lost it.
+        page.lost |= bool(homeless)
         for where, one in own[key]:
             try:
                 _read(page, one, categories[one.category_id])
@@ -131,7 +160,7 @@ def _read(page: Page, one: _Object, category: _Category) -> None:
     elif "mask" in task.geometry:
         _segment(page, label, one.segmentation, one.score)
     elif not one.bbox:
-        page.lose("objects without a bbox")
+        page.drop("objects without a bbox")
     else:
         if len(one.bbox) != 4:
             raise ValueError(f"bbox has {len(one.bbox)} numbers, not x, y, width, height")
@@ -143,11 +172,11 @@ def _read(page: Page, one: _Object, category: _Category) -> None:
 
 def _segment(page: Page, label: str, segmentation: Any, score: float | None) -> None:
     if not segmentation:
-        page.lose("objects without a segmentation")
+        page.drop("objects without a segmentation")
     elif isinstance(segmentation, dict):
         runs = doors.take(_Runs, segmentation, "segmentation")
         if runs.size != (page.height, page.width):
-            page.lose("masks of another size than their image")
+            page.drop("masks of another size than their image")
         elif not page.lose_misfit():
             page.mask(label, masks.decode(_mask(runs)), score=score)
     else:

@@ -19,10 +19,11 @@ from pathlib import Path
 
 from workflow.errors import FormatError
 from workflow.formats import doors
-from workflow.formats.page import Page, Picture, Reading, Writing
+from workflow.formats.page import Page, Picture, Reading, Writing, split_of
 from workflow.project.rows import write_bytes
 
 IMAGE = ("image", "file", "filename", "file_name", "image_name", "path")
+SPLIT = ("split", "subset")
 LABEL = ("label", "class", "category", "class_name")
 
 
@@ -33,7 +34,9 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
     label = next((name for name in header if name.lower() in LABEL), None)
     if image is None:
         raise FormatError(f"{source}:1: no column is called image", f"one of: {', '.join(IMAGE)}")
-    others = [name for name in header if name not in (image, label, "score")]
+    classes = reading.schema.classes
+    split = next((name for name in header if name.lower() in SPLIT and name not in classes), None)
+    others = [name for name in header if name not in (image, label, split, "score")]
     if label is None and not others:
         raise FormatError(f"{source}:1: no column is called label", f"one of: {', '.join(LABEL)}")
     if label is not None:
@@ -45,7 +48,9 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
             reading.problems.append(f"{source}:{number}: has not {len(header)} columns, or no image")
             continue
         if name not in pages:
-            pages[name] = reading.page(name)
+            pages[name] = page = reading.page(name)
+            if page is not None and split is not None:
+                page.split = split_of([row[split]])
         if (page := pages[name]) is None:
             continue
         try:

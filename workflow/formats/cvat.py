@@ -74,7 +74,7 @@ def _read(page: Page, image: Any) -> None:
             if not page.lose_misfit():
                 page.mask(label, _pixels(page, shape))
         else:
-            page.lose(f"shapes of the type {shape.tag}")
+            page.drop(f"shapes of the type {shape.tag}")
     for (label, _), whole in parts.items():
         page.polygons(label, whole)
 
@@ -86,7 +86,7 @@ def _box(page: Page, shape: Any, name: str) -> None:
     if angle == 0:
         page.box(label, x1, y1, x2, y2, id=name)
     elif x2 <= x1 or y2 <= y1:
-        page.lose("boxes without an area")
+        page.drop("boxes without an area")
     else:
         turned = RotatedBox((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, angle)
         page.add(Annotation(label, page.reading.provenance, rotated_box=turned, id=name))

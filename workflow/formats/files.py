@@ -7,6 +7,10 @@ import re
 from pathlib import Path, PurePath, PurePosixPath
 from xml.etree import ElementTree
 
+
+from workflow.formats import doors
+from workflow.formats.page import SPLITS
+from workflow.records import Split
 # What people call folders of labels: images lie beside such a folder, not in another of that name.
 LABELS = re.compile(
     r"anns?|annot.*|.*labels?.*|.*xmls?|.*jsons?|.*masks?.*|voc.*|gt|ground.?truth|targets?|seg.*",
@@ -19,10 +23,21 @@ def images_folder(labels: PurePath) -> PurePosixPath:
     return PurePosixPath(*(part for part in labels.parts if not LABELS.fullmatch(part)))
 
 
+def image_sets(folder: Path) -> dict[str, Split]:
+    """The split of each image, by its path without a suffix, as VOC's lists have it (train.txt, val.txt)."""
+    sets: dict[str, Split] = {}
+    for name, split in SPLITS.items():
+        path = folder / f"{name}.txt"
+        for line in doors.read_text(path).splitlines() if path.is_file() else ():
+            sets |= dict.fromkeys(line.split()[:1], split)
+    return sets
+
+
 def beside(folder: PurePath, name: str) -> str:
-    """A name that is relative to `folder`, or that of another machine, as it is."""
-    name = name.replace("\\", "/")
-    return name if re.match(r"/|[A-Za-z]:|[a-z0-9]+://", name) else os.path.normpath(folder / name)
+    """A name that is relative to `folder`; that of another machine as it is."""
+    plain = name.replace("\\", "/")
+    foreign = re.match(r"/|[A-Za-z]:|[a-z0-9]+://", plain)
+    return name if foreign or not folder.parts else os.path.normpath(folder / plain)
 
 
 def write_xml(path: Path, root: ElementTree.Element) -> None:

@@ -32,9 +32,9 @@ def fit(page: Page, classes: Sequence[str]) -> list[Annotation]:
         if task.takes(annotation):
             fitted.append(annotation)
         else:
-            page.lose(f"{_name(annotation)}, which {task.name} has none of")
+            page.drop(f"{_name(annotation)}, which {task.name} has none of")
     if task.name == "classification" and len(fitted) > 1:
-        page.lose("labels of images that have several, where the task has one", len(fitted))
+        page.drop("labels of images that have several, where the task has one", len(fitted))
         return []
     return _without_orphans(fitted, page, task)
 
@@ -44,7 +44,7 @@ def _without_orphans(fitted: list[Annotation], page: Page, task: Task) -> list[A
         return fitted
     boxes = {a.id for a in fitted if a.box is not None}
     kept = [a for a in fitted if a.keypoints is None or a.parent in boxes]
-    page.lose("points without a box", len(fitted) - len(kept))
+    page.drop("points without a box", len(fitted) - len(kept))
     return kept
 
 
@@ -55,7 +55,7 @@ def _layers(page: Page, classes: Sequence[str]) -> list[Annotation]:
     order = list(dict.fromkeys(a.label for a in page.annotations))
     for annotation in page.annotations:
         if annotation.geometry not in ("mask", "polygons"):
-            page.lose(f"{_name(annotation)}, which semantic-segmentation has none of")
+            page.drop(f"{_name(annotation)}, which semantic-segmentation has none of")
             continue
         pixels = masks.decode(overlap.as_mask(annotation, page.height, page.width))
         value = order.index(annotation.label) + 1

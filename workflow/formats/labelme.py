@@ -102,7 +102,7 @@ def _read(page: Page, stated: _File, where: str) -> None:
             if not page.lose_misfit():
                 page.mask(label, _pixels(page, shape))
         else:
-            page.lose(f"shapes of the type {kind}")
+            page.drop(f"shapes of the type {kind}")
     for (label, _), whole in parts.items():
         page.polygons(label, whole)
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from workflow.errors import FormatError
+from workflow.formats.files import image_sets
 from workflow.formats.mask_values import Values, lose_void
 from workflow.formats.page import Page, Picture, Reading, Writing
 from workflow.formats.pictures import copy_images
@@ -36,6 +37,7 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
     pngs = [path for path in reading.below(folder) if path.suffix.lower() == ".png"]
     paths = [path for path in pngs if path.stem.endswith(suffix)]
     without = set(paths)
+    sets = image_sets(source / "ImageSets" / "Segmentation")
     unpaired: list[str] = []
     for path in paths:
         stem = path.relative_to(folder).with_suffix("").as_posix().removesuffix(suffix)
@@ -45,6 +47,7 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
             continue
         page = _page(path, name, reading, colours, values)
         if page is not None:
+            page.split = sets.get(stem)
             yield page
     _tell_unpaired(unpaired, reading)
     values.refuse_unknown(source)

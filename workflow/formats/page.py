@@ -9,8 +9,9 @@ was; what makes a source unreadable is gathered in `problems`, all of it.
 from __future__ import annotations
 
 import importlib
+import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, Literal
@@ -36,6 +37,14 @@ SPLITS: dict[str, Split] = {
     "validation": "validation",
     "test": "test",
 }
+
+
+def split_of(names: Iterable[str]) -> Split | None:
+    """The side of a split that the first of some folders names: train, or as COCO has it train2017."""
+    for name in names:
+        if split := SPLITS.get(re.sub(r"\d{4}$", "", name.lower())):
+            return split
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +148,11 @@ class Page:
         self.reading.losses.add(reason, self.name, count)
         self.lost |= bool(count)
 
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Count whole annotations that cannot be carried: an import of which most are dropped is refused."""
+        self.lose(reason, count)
+        self.reading.dropped += count
+
     def label(self, label: str, score: float | None = None) -> None:
         """A label of the whole image."""
         self.add(Annotation(label, self.reading.provenance, score=score))
@@ -147,7 +161,7 @@ class Page:
         """An upright box, if there is any of it within the image."""
         numbers = (float(x1), float(y1), float(x2), float(y2))
         if not np.isfinite(numbers).all() or x2 <= x1 or y2 <= y1:
-            self.lose("boxes without an area")
+            self.drop("boxes without an area")
             return False
         return self.add(Annotation(label, self.reading.provenance, box=numbers, **more))
 
@@ -155,12 +169,13 @@ class Page:
         """The outlines of one object's parts."""
         whole = tuple(tuple(part) for part in parts if len(part) > 2 and polygon_area(part) > 0)
         self.lose("outlines without an area", len(parts) - len(whole))
+        self.reading.dropped += not whole
         return bool(whole) and self.add(Annotation(label, self.reading.provenance, polygons=whole, **more))
 
     def mask(self, label: str, pixels: Any, **more: Any) -> bool:
         """Pixels (height, width) of the whole image."""
         if not np.any(pixels):
-            self.lose("masks without pixels")
+            self.drop("masks without pixels")
             return False
         return self.add(Annotation(label, self.reading.provenance, mask=masks.encode(pixels), **more))
 
@@ -176,6 +191,7 @@ class Page:
                 self.lose("scores, which only predictions have")
                 cut = replace(cut, score=None)
             self.annotations.append(cut)
+        self.reading.dropped += cut is None
         return cut is not None
 
 
@@ -203,7 +219,7 @@ class Reading:
 
     `look` finds an image by the names a source may give it, and says its own name and upright size;
     `pair` finds it by what its path may be without the suffix; `below` lists the images below a folder.
-    `suffixes` are those of images, in lower case.
+    `suffixes` are those of images, in lower case. So many annotations were `dropped`.
     """
 
     schema: Schema
@@ -213,6 +229,7 @@ class Reading:
     suffixes: Collection[str]
     below: Callable[[Path], list[Path]]
     options: Options = Options()
+    dropped: int = 0
     losses: Losses = field(default_factory=Losses)
     problems: list[str] = field(default_factory=list)
 

@@ -7,16 +7,18 @@ written as today's tools have them, the edges of the box in pixels from 0, and n
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
 from workflow.errors import FormatError
 from workflow.formats import doors
-from workflow.formats.files import beside, images_folder, write_xml
+from workflow.formats.files import beside, image_sets, images_folder, write_xml
 from workflow.formats.page import Page, Picture, Reading, Writing
 from workflow.formats.pictures import copy_images
 
+ANNOTATIONS = "Annotations"
 # Marks of an object that no annotation has.
 MARKS = ("difficult", "truncated", "occluded")
 SETS = {"train": "train", "validation": "val", "test": "test"}
@@ -24,6 +26,7 @@ SETS = {"train": "train", "validation": "val", "test": "test"}
 
 def read(source: Path, reading: Reading) -> Iterator[Page]:
     """A page for each XML file below the folder `source`."""
+    sets = cache(lambda folder: image_sets(folder / "ImageSets" / "Main"))
     for path in doors.files_below(source, ".xml"):
         root = doors.tried(reading.problems, doors.load_xml, path)
         if root is None:
@@ -38,6 +41,8 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
             size = _size(root, str(path))
             page = reading.page(*_names(path.relative_to(source), root.findtext("filename")), size=size)
             if page is not None:
+                devkit, stem = _in_devkit(path)
+                page.split = sets(devkit).get(stem)
                 for number, one in enumerate(root.findall("object"), 1):
                     _read(page, one, number)
                 yield page
@@ -52,10 +57,20 @@ def _names(path: Path, said: str | None) -> list[str]:
 
     The devkit has its masks beside JPEGImages, under the same names.
     """
-    folder, name = images_folder(path.parent), (said or "").replace("\\", "/")
+    name = (said or "").replace("\\", "/")
     renamed = (PurePosixPath(name).parent / path.stem).as_posix()
-    names = [beside(folder, name) for name in dict.fromkeys((name, renamed)) if name]
-    return [*(f"JPEGImages/{name}" for name in names), *names]
+    swapped = ("JPEGImages" if part == ANNOTATIONS else part for part in path.parent.parts)
+    plain = images_folder(path.parent)
+    folders = dict.fromkeys((PurePosixPath(*swapped), "JPEGImages" / plain, plain))
+    names = [name for name in dict.fromkeys((name, renamed)) if name]
+    return [beside(folder, name) for folder in folders for name in names]
+
+
+def _in_devkit(path: Path) -> tuple[Path, str]:
+    """The folder of which Annotations is one, and what an XML file is called in its lists."""
+    devkit = next((folder.parent for folder in path.parents if folder.name == ANNOTATIONS), path.parent)
+    below = path.relative_to(devkit).with_suffix("").as_posix()
+    return devkit, below.removeprefix(f"{ANNOTATIONS}/")
 
 
 def _read(page: Page, one: Any, number: int) -> None:
@@ -65,7 +80,7 @@ def _read(page: Page, one: Any, number: int) -> None:
     for mark in MARKS:
         page.lose(f"marks that an object is {mark}", (one.findtext(mark) or "0").strip() == "1")
     if box is None:
-        page.lose("objects without a bndbox")
+        page.drop("objects without a bndbox")
     else:
         page.box(label, *(_number(box, name) for name in ("xmin", "ymin", "xmax", "ymax")))
 

@@ -116,7 +116,7 @@ def _read(page: Page, labels: Path, names: Sequence[str], points: Sequence[str],
         line, score = _score(line, kind, len(points) * numbers)
         parts = line.split()
         if kind in ("detect", "pose") and any(_is_zero(side) for side in parts[3:5]):
-            page.lose("boxes without an area")
+            page.drop("boxes without an area")
             continue
         if kind == "pose" and numbers == 2:
             parts[5:] = [n for x, y in zip(parts[5::2], parts[6::2], strict=False) for n in (x, y, "2")]

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from workflow.formats import doors
 from workflow.formats.page import SPLITS, Reading
 from workflow.records import Split
 
@@ -123,8 +124,7 @@ def _is_list(path: Path) -> bool:
 
 
 def _lines(path: Path) -> list[str]:
-    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return [line.strip() for line in doors.read_text(path).splitlines() if line.strip()]
 
 
 def _of_line(line: str, source: Path, split: Split | None, reading: Reading) -> Pair:
@@ -141,14 +141,15 @@ def _of_line(line: str, source: Path, split: Split | None, reading: Reading) -> 
 
 
 def _left_over(source: Path, folders: list[Path], taken: dict[Path, str], reading: Reading) -> Iterator[Pair]:
-    """Label files without an image: counted; where no image is below `source`, they say which there are."""
-    tops = [label_file(folder / "any", source).parent for folder in folders] if taken else [_labels(source)]
+    """Label files without an image: counted; where no image here has any, they say which there are."""
+    some = any(path.exists() for path in taken)
+    tops = [label_file(folder / "any", source).parent for folder in folders] if some else [_labels(source)]
     files = {path for top in tops for path in top.rglob("*") if path.suffix.lower() == ".txt"}
     for path in sorted(files - taken.keys()):
         if path.stem.lower() in NO_LABELS or path.stem.lower().startswith("readme"):
             continue
         name = path.relative_to(source).with_suffix("")
-        if taken:
+        if some:
             reading.losses.add("label files whose image is not there", str(name) + path.suffix)
             continue
         plain = PurePosixPath(*(part for part in name.parts if part != "labels"))
