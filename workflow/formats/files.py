@@ -7,10 +7,10 @@ import re
 from pathlib import Path, PurePath, PurePosixPath
 from xml.etree import ElementTree
 
-
 from workflow.formats import doors
 from workflow.formats.page import SPLITS
 from workflow.records import Split
+
 # What people call folders of labels: images lie beside such a folder, not in another of that name.
 LABELS = re.compile(
     r"anns?|annot.*|.*labels?.*|.*xmls?|.*jsons?|.*masks?.*|voc.*|gt|ground.?truth|targets?|seg.*",
