@@ -313,9 +313,9 @@ def test_classifiers_in_the_hubs_cache_are_found(tmp_path: Path, monkeypatch: py
         (repository / "refs").mkdir(parents=True)
         (repository / "refs" / "main").write_text(commit)
         build(kind, repository / "snapshots" / commit)
-    here = models.MODELS["classifier"].module.on_this_machine()
+    here = models.MODELS["classifier"].annotator.on_this_machine()
     assert [name for name in here if name != LITE0] == ["org/vit", "timm/tiny"]
-    assert models.MODELS["zero-shot"].module.on_this_machine() == ["google/siglip"]
+    assert models.MODELS["zero-shot"].annotator.on_this_machine() == ["google/siglip"]
     models.fetch("classifier:timm/tiny", tmp_path)
     (guesses,) = _load("classifier:timm/tiny", tmp_path).annotate(PICTURES[:1], [()], DIGITS)
     assert len(guesses) == 10
@@ -358,7 +358,7 @@ def test_the_real_models_cats_add_up(lite0: Any, tmp_path: Path) -> None:
 def test_the_real_model_is_named_by_a_word(lite0: Any, tmp_path: Path) -> None:
     assert models.resolve(LITE0, tmp_path) == ("classifier", LITE0)
     models.fetch(LITE0, tmp_path)
-    assert LITE0 in models.MODELS["classifier"].module.on_this_machine()
+    assert LITE0 in models.MODELS["classifier"].annotator.on_this_machine()
     assert len(lite0.names) == 1000
 
 

@@ -48,7 +48,7 @@ def test_a_cached_checkpoint_needs_no_hub(cache: Path, tmp_path: Path) -> None:
     _fill(cache, "org/free", "owlv2")
     models.fetch("detr:org/tiny", tmp_path)
     assert _load("detr:org/tiny", tmp_path).annotate([PICTURE], [()], tuple(NAMES.values()))[0]
-    here = {family: row.module.on_this_machine() for family, row in models.MODELS.items()}
+    here = {family: row.annotator.on_this_machine() for family, row in models.MODELS.items()}
     assert here["detr"] == ["org/tiny"]
     assert here["open-vocabulary"] == ["org/free"]
 
@@ -143,7 +143,8 @@ def test_prompts_score_as_the_library_says(tmp_path: Path, builder: str) -> None
 
     build(builder, tmp_path / "tiny")
     model = _load("open-vocabulary:tiny", tmp_path, threshold=0.6)
-    rows = model._predict([PICTURE], list(WORDS))[0]
+    ((_, pixels),) = model._batches([PICTURE])
+    rows = model._predict(pixels, [PICTURE.shape[:2]], list(WORDS))[0]
     inputs = model._processor(images=PICTURE, text=[list(WORDS)], return_tensors="pt")
     with torch.inference_mode():
         outputs = model._model(**inputs)

@@ -441,7 +441,7 @@ def test_a_cached_checkpoint_is_listed(
     (repository / "refs" / "main").write_text(commit)
     build(name, repository / "snapshots" / commit)
     listed = {
-        f for f in ("sam", "semantic", "mask2former", "detr") if models.MODELS[f].module.on_this_machine()
+        f for f in ("sam", "semantic", "mask2former", "detr") if models.MODELS[f].annotator.on_this_machine()
     }
     assert listed == {family}
     models.fetch(f"{family}:org/{name}", tmp_path)

@@ -50,10 +50,10 @@ def test_a_name_is_loaded_from_torchs_cache(cache: Path, tmp_path: Path) -> None
     import torch
     from torchvision.models import ResNet18_Weights
 
-    module = models.MODELS["torchvision"].module
-    assert module.on_this_machine() == []
+    family = models.MODELS["torchvision"].annotator
+    assert family.on_this_machine() == []
     theirs = _random_resnet18(cache / "resnet18-f37072fd.pth")
-    assert module.on_this_machine() == ["resnet18"]
+    assert family.on_this_machine() == ["resnet18"]
     models.fetch("resnet18", tmp_path)
     model = _load("resnet18", tmp_path)
     assert model.names[:2] == ("tench", "goldfish")

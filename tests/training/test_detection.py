@@ -20,6 +20,7 @@ from tests.training_jobs import CLASSES, make_job, shapes, write_dataset
 from workflow import metrics, models
 from workflow.errors import ModelError
 from workflow.models import Options, detr
+from workflow.models.batches import same_size_batches
 from workflow.models.boxes import clip_rows, to_guesses
 from workflow.records import Provenance
 from workflow.schema import Schema
@@ -135,11 +136,10 @@ def test_what_is_kept_says_what_was_evaluated(tmp_path: Path, kind: str, method:
         assert learner.validate()[1] == pytest.approx(max(row["score"] for row in fitted.curves), abs=1e-6)
     images = [pixels for pixels, _ in shapes(4, "detection")]
 
-    def ask(pixels: torch.Tensor, numbers: Any) -> Any:
-        return learner.model(pixel_values=pixels)
-
+    (batch,) = same_size_batches(learner.processor, images)
     with torch.no_grad():
-        rows = detr.find_rows(ask, learner.processor, images, detection.THRESHOLD)
+        outputs = learner.model(pixel_values=batch[1])
+        rows = detr.to_rows(outputs, learner.processor, [(96, 128)] * 4, detection.THRESHOLD)
     evaluated = [
         to_guesses(clip_rows(some, 96, 128), dict(enumerate(CLASSES)), Provenance("model", "x"))
         for some in rows

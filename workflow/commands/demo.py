@@ -69,7 +69,7 @@ def _say_what_stands_in(project: Project) -> None:
         family, checkpoint = models.resolve(spec, project.folder)
         where = "a local file; no model hub is used"
         if isinstance(checkpoint, str):
-            here = checkpoint in models.MODELS[family].module.on_this_machine()
+            here = checkpoint in models.MODELS[family].annotator.on_this_machine()
             where = "on this machine; no model hub is used" if here else "fetched from its publisher, once"
         print(f"{project.settings.title}: pre-annotating with {spec}, {where}", flush=True)
 

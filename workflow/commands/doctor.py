@@ -135,7 +135,7 @@ def _weights(project: Project) -> str:
 def _weight(project: Project, spec: str) -> str:
     family, checkpoint = models.resolve(spec, project.folder)
     if not isinstance(checkpoint, Path):
-        if checkpoint in models.MODELS[family].module.on_this_machine():
+        if checkpoint in models.MODELS[family].annotator.on_this_machine():
             return f"{spec} (fetched)"
         raise WorkflowError(f"{spec}: {checkpoint} is not on this machine", f"put it into {project.folder}")
     size = sum(p.stat().st_size for p in (checkpoint, *checkpoint.rglob("*")) if p.is_file()) / 1e6

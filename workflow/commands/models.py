@@ -10,7 +10,7 @@ from workflow.training import TRAINERS
 def describe() -> str:
     lines = []
     for family, row in MODELS.items():
-        here = row.module.on_this_machine()
+        here = row.annotator.on_this_machine()
         lines += [
             f"{family}: {row.what}",
             f"  task     {', '.join(row.tasks)}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,9 @@ def run(paths: Sequence[Path], ask: Question) -> tuple[Found, list[str]]:
         for good, pixels in _decoded(paths, problems):
             guesses = annotator.annotate(pixels, [()] * len(good), classes)
             found += [(path, said[: ask.top]) for path, said in zip(good, guesses, strict=True)]
+        for line in annotator.shortfalls:
+            # No failure, and no part of what may be read by a program.
+            print(line, file=sys.stderr)
     finally:
         annotator.close()
     return found, problems

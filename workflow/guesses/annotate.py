@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 
 from workflow.errors import ImageError
 from workflow.images import decode as images
@@ -12,23 +12,32 @@ from workflow.models import Annotator, Guesses, Pixels
 from workflow.project.paths import Project
 from workflow.project.rows import Row, digest, sample_from_row, sample_to_row
 from workflow.records import Annotation, ImageRecord, Sample
+from workflow.running.ahead import each_ahead
 
 BATCH = 8
 # Batches in memory at a time: one the model works on, and two decoded ahead.
 WAITING = 3
+# A whole image's label that is less likely than this would only have to be taken back by somebody.
+FLOOR = 0.01
 
 
 def guess(project: Project, annotator: Annotator, records: Sequence[ImageRecord]) -> Iterator[Sample]:
-    """What the annotator says of images, as `run` would write it; broken ones are left out."""
-    for part, guesses in annotate_all(annotator, project, records, project.settings.labels):
-        for record, said in zip(part, guesses, strict=True):
-            sample = Sample(record.id, "predicted", to_push(project, said))
+    """What the annotator says of images, as `preannotate` would write it; broken ones are left out."""
+    for part, answers in annotate_all(annotator, project, records, project.settings.labels):
+        for record, guesses in zip(part, answers, strict=True):
+            sample = Sample(record.id, "predicted", to_push(project, guesses))
             yield sample_from_row(with_ids(sample_to_row(sample), annotator.revision))
 
 
 def to_push(project: Project, guesses: Guesses) -> Guesses:
-    """Of an image that has one label, the best guess; a person wants to see no other as chosen."""
-    return guesses[:1] if project.settings.schema.task.exclusive else guesses
+    """The guesses that people get to see as chosen: of an image that has one label, the best.
+
+    A label of a whole image that is all but impossible is none, unless the project set a threshold itself.
+    """
+    task, asked = project.settings.schema.task, project.settings.preannotate
+    if task.kind == "labels" and asked.threshold is None:
+        guesses = tuple(a for a in guesses if a.label in asked.thresholds or (a.score or 0.0) >= FLOOR)
+    return guesses[:1] if task.exclusive else guesses
 
 
 def annotate_all(
@@ -55,18 +64,12 @@ def annotate_all(
                 continue
         return decoded
 
-    with ThreadPoolExecutor(1) as pool:
-        # Two batches ahead keep the model busy without holding many images in memory.
-        ahead: list[Future[list[tuple[ImageRecord, Pixels]]]] = [pool.submit(decode, p) for p in parts[:2]]
-        for number in range(len(parts)):
-            decoded = ahead.pop(0).result()
-            if number + 2 < len(parts):
-                ahead.append(pool.submit(decode, parts[number + 2]))
-            if decoded:
-                good = [record for record, _ in decoded]
-                pixels = [image for _, image in decoded]
-                said = annotator.annotate(pixels, [()] * len(good), classes)
-                yield good, [_in_place(project, guesses) for guesses in said]
+    with closing(each_ahead(decode, parts, WAITING - 1)) as decoded_parts:
+        for decoded in filter(None, decoded_parts):
+            good = [record for record, _ in decoded]
+            pixels = [image for _, image in decoded]
+            answers = annotator.annotate(pixels, [()] * len(good), classes)
+            yield good, [_in_place(project, guesses) for guesses in answers]
 
 
 def _parts(records: Sequence[ImageRecord], batch: int, most: int) -> Iterator[list[ImageRecord]]:

@@ -57,12 +57,14 @@ def ask(
             with progress(f"evaluating {name}", len(records)) as advance:
 
                 def rows() -> Iterator[Row]:
-                    for part, guesses in annotate_all(annotator, project, records, settings.labels):
-                        for record, said in zip(part, guesses, strict=True):
-                            yield sample_to_row(Sample(record.id, "predicted", said))
+                    for part, answers in annotate_all(annotator, project, records, settings.labels):
+                        for record, guesses in zip(part, answers, strict=True):
+                            yield sample_to_row(Sample(record.id, "predicted", guesses))
                         advance(len(part))
 
                 write_rows(path, rows())
+            for line in annotator.shortfalls:
+                print(line)
         finally:
             annotator.close()
     return Answer(read_labels(path), name, path)
@@ -75,13 +77,16 @@ def _options(project: Project, specs: Sequence[str], device: str) -> Options:
     asked = settings.preannotate
     if specs[-1].startswith("run:"):
         size = settings.train.image_size
-        return Options(threshold=threshold, image_size=size, device=device, trust=asked.trust)
+        return Options(
+            threshold=threshold, image_size=size, max_det=asked.max_det, device=device, trust=asked.trust
+        )
     return Options(
         threshold=threshold,
         image_size=asked.image_size,
         class_map=asked.class_map,
         prompts=asked.prompts,
         templates=asked.templates,
+        max_det=asked.max_det,
         device=device,
         trust=asked.trust,
     )

@@ -23,12 +23,14 @@ from numpy.typing import NDArray
 
 from workflow.errors import ModelError
 from workflow.project.rows import read_json
+from workflow.project.settings import MAX_DET
 from workflow.records import Annotation
 from workflow.tasks import TASKS, TaskName
 
 # While transformers loads a model, it takes methods of its own classes away, for all threads. Of two that
 # load at once, the later puts back what the other had taken: weights are never tied again in this process.
 _ALONE = threading.RLock()
+RUN = "run:"
 Pixels = NDArray[np.uint8]
 Guesses = tuple[Annotation, ...]
 
@@ -40,7 +42,9 @@ class Options:
     `threshold` None is what the family thinks fit: 0.25 for what draws, nothing for what only names.
     `image_size` None is the model's own. `class_map` turns the model's names into the project's.
     `prompts` are what a model that reads is asked for, a class; `templates` are sentences with `{}` where
-    a prompt goes. `trust` lets code run that comes with a model, from within the folder `project`.
+    a prompt goes. `max_det` is how many objects an image may have at most. `task` is what the card of a run
+    says that it was trained for. `trust` lets code run that comes with a model, from within the folder
+    `project`.
     """
 
     threshold: float | None = None
@@ -49,6 +53,8 @@ class Options:
     prompts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     templates: Sequence[str] = ()
     one_label_a_place: bool = False
+    max_det: int = MAX_DET
+    task: TaskName | None = None
     device: str = "auto"
     trust: bool = False
     project: Path = Path()
@@ -56,7 +62,9 @@ class Options:
 
     def identity(self) -> list[Any]:
         """What of this changes the guesses, as JSON has it."""
-        asked = (dict(self.prompts), list(self.templates), self.one_label_a_place)
+        asked = [dict(self.prompts), list(self.templates), self.one_label_a_place]
+        # What earlier versions had no setting for counts only where it is set.
+        asked += [] if self.max_det == MAX_DET else [self.max_det]
         return [self.threshold, self.image_size, dict(self.class_map), *asked]
 
 
@@ -78,8 +86,10 @@ class Family:
     needs_boxes: bool = False
 
     @property
-    def module(self) -> Any:
-        return import_module(self.place.partition(":")[0])
+    def annotator(self) -> Any:
+        """The class, which can also `fetch` a checkpoint, and tell those that are `on_this_machine`."""
+        module, _, name = self.place.partition(":")
+        return getattr(import_module(module), name)
 
 
 TRANSFORMERS = "Apache-2.0, the library; weights as their publisher says"
@@ -220,7 +230,7 @@ WEIGHTS = (".pt", ".onnx", "_openvino_model")
 
 
 class Annotator(Protocol):
-    """One model, loaded once. `name` and `revision` go into the provenance of what it says.
+    """One model, loaded once. `name` and `revision` go into the provenance of its guesses.
 
     `task` is what its guesses are of. `names` are the classes it can tell, after the class map; none for
     a model that finds what it is told.
@@ -233,12 +243,17 @@ class Annotator(Protocol):
     @property
     def names(self) -> tuple[str, ...]: ...
 
+    @property
+    def shortfalls(self) -> tuple[str, ...]:
+        """Lines to tell people at the end: where it gave all the guesses it can, and there may be more."""
+        ...
+
     def annotate(
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
     ) -> list[Guesses]:
         """Guess labels of a batch of upright RGB images (height, width, 3), best first, scores in [0, 1].
 
-        `prior` is what the annotator before it in a chain said of each image. Only labels in `classes`
+        `prior` are the guesses of the annotator before it in a chain, an image each. Only labels in `classes`
         come back; geometry lies within its image. One of several labels of a whole image comes as
         annotations without geometry, all that reach the threshold.
         """
@@ -285,20 +300,27 @@ def fetch(spec: str, project: Path) -> None:
     """
     family, checkpoint = resolve(spec, project)
     if isinstance(checkpoint, str):
-        MODELS[family].module.fetch(checkpoint, fetched_folder())
+        MODELS[family].annotator.fetch(checkpoint, fetched_folder())
 
 
 def _resolve_run(name: str, project: Path) -> tuple[str, Path]:
+    card = _card(name, project)
+    return card["family"], project / "data" / "runs" / name / card["checkpoint"]
+
+
+def _card(name: str, project: Path) -> Any:
+    """run.json of a run, which says all that is needed to load it. ModelError where there is none."""
     runs = project / "data" / "runs"
     card = read_json(runs / name / "run.json") if re.fullmatch(r"[\w.-]+", name) else None
     if card is None:
         known = sorted(p.parent.name for p in runs.glob("*/run.json"))
         raise ModelError(f"no finished run {name!r}", f"runs: {', '.join(known) or 'none; workflow train'}")
-    family, checkpoint = card.get("family"), card.get("checkpoint")
-    if family not in MODELS or not isinstance(checkpoint, str):
+    known_task = card.get("task") in (None, *TASKS)
+    if card.get("family") not in MODELS or not isinstance(card.get("checkpoint"), str) or not known_task:
         what = f"{runs / name / 'run.json'}: says no family or checkpoint"
+        what = what if known_task else f"{runs / name / 'run.json'}: says {card['task']!r}, which is no task"
         raise ModelError(what, "mend it, or workflow train --force")
-    return family, runs / name / checkpoint
+    return card
 
 
 def slug(spec: str) -> str:
@@ -312,6 +334,7 @@ def load(spec: str, project: Path, options: Options) -> Annotator:
     if options.log == Path(os.devnull):
         options = replace(options, log=project / "data" / "logs" / f"{slug(spec)}.log")
     options = replace(options, project=project)
-    row = MODELS[family]
+    if spec.startswith(RUN):
+        options = replace(options, task=_card(spec.removeprefix(RUN), project).get("task"))
     with _ALONE:
-        return getattr(row.module, row.place.partition(":")[2])(spec, checkpoint, options)
+        return MODELS[family].annotator(spec, checkpoint, options)

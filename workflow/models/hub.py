@@ -54,12 +54,12 @@ def find(family: str, spec: str, checkpoint: Path | str) -> tuple[Path, str]:
     return checkpoint, file_digest(checkpoint)
 
 
-def check_kind(spec: str, folder: Path, kinds: Collection[str]) -> None:
-    """ModelError where a folder's model is of none of the types that a family reads."""
+def check_kind(spec: str, folder: Path, kinds: Sequence[str]) -> None:
+    """ModelError where a folder's model is of none of the types that a family reads, if it names any."""
     kind = (read_json(folder / "config.json") or {}).get("model_type", "unknown")
-    if kind not in kinds:
+    if kinds and kind not in kinds:
         what = f"model {spec!r}: a model of type {kind} is not of this family"
-        raise ModelError(what, f"take {', '.join(sorted(kinds))}")
+        raise ModelError(what, f"take {', '.join(kinds)}")
 
 
 def cached_checkpoints(wanted: Callable[[dict[str, Any]], bool]) -> Iterator[str]:

@@ -27,10 +27,10 @@ def to_labels(
     `labels` are the scores' positions that mean something, as `boxes.known_labels` gives them. Where
     several mean one label, scores of classes that exclude each other add up; of others the best counts.
     """
-    found: dict[str, float] = {}
+    best: dict[str, float] = {}
     for index, label in labels.items():
-        score, before = float(scores[index]), found.get(label, 0.0)
+        score, before = float(scores[index]), best.get(label, 0.0)
         # A sum of shares may pass 1 by a rounding error.
-        found[label] = min(before + score, 1.0) if exclusive else max(before, score)
-    ranked = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+        best[label] = min(before + score, 1.0) if exclusive else max(before, score)
+    ranked = sorted(best.items(), key=lambda item: (-item[1], item[0]))
     return tuple(Annotation(label, provenance, score=score) for label, score in ranked if score >= threshold)

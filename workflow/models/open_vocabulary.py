@@ -6,92 +6,71 @@ The prompts are the project's class names. `prompts` say otherwise, as does `cla
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from workflow.errors import ModelError
-from workflow.models import Guesses, Options, Pixels, hub
-from workflow.models.boxes import THRESHOLD, best_of_each_place, clip_rows, to_guesses
-from workflow.models.detr import same_size_batches
-from workflow.models.device import autocast, pick_device, upload
+from workflow.models import Guesses, Options, hub
+from workflow.models.boxes import best_of_each_place, clip_rows, to_guesses
+from workflow.models.device import autocast, upload
+from workflow.models.frame import HubFrame, Size
 from workflow.models.prompts import sentences
-from workflow.project.rows import digest
-from workflow.records import Provenance
-from workflow.tasks import TaskName
 
-GROUNDED = {"grounding-dino", "mm-grounding-dino"}
-OWL = {"owlv2", "owlvit"}
+GROUNDED = ("grounding-dino", "mm-grounding-dino")
+OWL = ("owlv2", "owlvit")
 
 
-class OpenVocabulary:
+class OpenVocabulary(HubFrame):
     """A Grounding DINO, MM Grounding DINO, OWL-ViT or OWLv2 checkpoint as an Annotator.
 
-    Images are scaled as the checkpoint's own processor says, whatever `image_size` is.
+    It gives as many boxes as it has queries at most, 900 in Grounding DINO.
     """
 
-    names: tuple[str, ...] = ()
+    family = "open-vocabulary"
+    auto = "AutoModelForZeroShotObjectDetection"
+    processor = "AutoProcessor"
+    kinds = (*GROUNDED, *OWL)
+    head = hub.DETECTION_HEAD
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
-        folder, content = hub.find("open-vocabulary", spec, checkpoint)
-        self._device = pick_device(options.device)
-        from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
-
-        self._model, self._processor = hub.load_parts(
-            AutoModelForZeroShotObjectDetection, AutoProcessor, spec, folder
-        )
+        super().__init__(spec, checkpoint, options, "detection")
         self._kind: str = self._model.config.model_type
-        if self._kind not in GROUNDED | OWL:
-            known = ", ".join(sorted(GROUNDED | OWL))
-            raise ModelError(
-                f"model {spec!r}: a model of type {self._kind} is not of this family", f"take {known}"
-            )
-        self._model.to(self._device)
-        self.name = spec
-        self.task: TaskName = "detection"
-        self.revision = digest([content, options.identity()])
-        self._threshold = THRESHOLD if options.threshold is None else options.threshold
-        self._options = options
-        self._one_label_a_place = options.one_label_a_place
 
-    def annotate(
-        self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
-    ) -> list[Guesses]:
-        # Any words do, so no class is unknown.
-        asked_for = sentences(self.name, classes, self._options)
-        prompts = {sentence: label for label, some in asked_for.items() for sentence in some}
-        asked = dict(enumerate(prompts.values()))
-        # From here on a class is a number of the project's, so that two prompts of a class are one.
-        meaning = np.array([list(classes).index(label) for label in asked.values()])
-        labels = dict(enumerate(classes))
-        provenance = Provenance("model", self.name, self.revision)
-        found: list[Guesses] = []
-        for image, rows in zip(images, self._predict(images, list(prompts)), strict=True):
-            rows = clip_rows(rows, *image.shape[:2])
+    def _labels(self, classes: Sequence[str]) -> dict[int, str]:
+        # Any words do, so no class is unknown; two prompts of a class are one class.
+        return dict(enumerate(classes))
+
+    def _look(self, inputs: Any, sizes: Sequence[Size], labels: Mapping[int, str]) -> Iterable[Guesses]:
+        classes = list(labels.values())
+        prompts = {
+            sentence: classes.index(label)
+            for label, some in sentences(self.name, classes, self._options).items()
+            for sentence in some
+        }
+        meaning = np.array([*prompts.values()])
+        for rows, size in zip(self._predict(inputs, sizes, list(prompts)), sizes, strict=True):
+            rows = clip_rows(rows, *size)
             rows[:, 5] = meaning[rows[:, 5].astype(int)]
-            rows = best_of_each_place(rows, self._one_label_a_place)
-            found.append(to_guesses(rows, labels, provenance))
-        return found
+            rows = best_of_each_place(rows, self._options.one_label_a_place)
+            self._count_full(len(rows), self._options.max_det)
+            yield to_guesses(rows[: self._options.max_det], labels, self._provenance())
 
-    def close(self) -> None:
-        del self._model
-
-    def _predict(self, images: Sequence[Pixels], prompts: list[str]) -> list[np.ndarray]:
+    def _predict(self, pixels: Any, sizes: Sequence[Size], prompts: list[str]) -> list[np.ndarray]:
         """Rows of x1, y1, x2, y2, score, prompt number for each image: each box's best prompt."""
-        rows: list[list[np.ndarray]] = [[] for _ in images]
-        batches = same_size_batches(self._processor.image_processor, images)
+        rows: list[list[np.ndarray]] = [[] for _ in sizes]
         first = 0
         for part in self._parts(prompts):
-            for numbers, pixels in batches:
-                scores, boxes = self._forward(pixels, part)
-                for number, one_scores, one_boxes in zip(numbers, scores, boxes, strict=True):
-                    found = self._rows(one_scores, one_boxes, images[number].shape)
-                    found[:, 5] += first
-                    rows[number].append(found)
+            scores, boxes = self._forward(pixels, part)
+            for own, one_scores, one_boxes, size in zip(rows, scores, boxes, sizes, strict=True):
+                some = self._rows(one_scores, one_boxes, size)
+                self._count_full(len(some), len(one_scores))
+                some[:, 5] += first
+                own.append(some)
             first += len(part)
-        return [np.concatenate(r) for r in rows]
+        return [np.concatenate(own) for own in rows]
 
     def _parts(self, prompts: list[str]) -> list[list[str]]:
         """As many prompts at a time as the text model can read; OWL reads each by itself."""
@@ -139,8 +118,8 @@ class OpenVocabulary:
     def _full_stop(self) -> int:
         return self._processor.tokenizer.convert_tokens_to_ids(".")
 
-    def _rows(self, scores: np.ndarray, boxes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        height, width = shape[:2]
+    def _rows(self, scores: np.ndarray, boxes: np.ndarray, size: Size) -> np.ndarray:
+        height, width = size
         # OWLv2 pads an image to a square, to the right and below; boxes are shares of that square.
         span = np.array([max(height, width)] * 2 if self._kind == "owlv2" else [width, height])
         centre, half = boxes[:, :2] * span, boxes[:, 2:] * span / 2
@@ -164,12 +143,3 @@ def _by_prompt(scores: np.ndarray, tokens: list[int], full_stop: int, count: int
     starts = [1, *(end + 1 for end in ends[:-1])]
     assert len(ends) == count
     return np.stack([scores[..., a:b].max(axis=-1) for a, b in zip(starts, ends, strict=True)], axis=-1)
-
-
-def fetch(checkpoint: str, folder: Path) -> None:
-    hub.fetch("open-vocabulary", checkpoint)
-
-
-def on_this_machine() -> list[str]:
-    """The checkpoints of this family in the hub's cache."""
-    return list(hub.cached_checkpoints(lambda config: config.get("model_type") in GROUNDED | OWL))

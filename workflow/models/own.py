@@ -18,16 +18,17 @@ from typing import Any
 
 from workflow.errors import ModelError, WorkflowError
 from workflow.models import Guesses, Options, Pixels
-from workflow.models.boxes import known_labels, without_orphans
+from workflow.models.boxes import without_orphans
+from workflow.models.frame import Frame
 from workflow.project.rows import digest, file_digest
-from workflow.records import Annotation, Provenance, RotatedBox
+from workflow.records import Annotation, RotatedBox
 from workflow.shapes import masks
 from workflow.tasks import TASKS
 
 LOCAL = "put a Python file into the project folder and name it, as in own:my_model.py"
 
 
-class Own:
+class Own(Frame):
     """The class `Model` of a Python file as an Annotator.
 
     It is made once, `Model(options)`, and must have `task` and `annotate(images, prior, classes)` as
@@ -42,32 +43,28 @@ class Own:
         self._file = _allowed(spec, checkpoint, options)
         with self._blamed():
             self._model = self._class()(options)
-            self.task = self._model.task
-            own_names = getattr(self._model, "names", ())
-            self._own_names: dict[int, str] = dict(enumerate(map(str, own_names)))
+            task = self._model.task
+            names = dict(enumerate(map(str, getattr(self._model, "names", ()))))
             content = [file_digest(self._file), str(getattr(self._model, "revision", ""))]
-        if self.task not in TASKS:
-            raise self._error(f"has the task {self.task!r}, which is none of {', '.join(TASKS)}")
-        self.revision = digest([content, options.identity()])
-        self._threshold = options.threshold
-        self._class_map = options.class_map
+        if task not in TASKS:
+            raise self._error(f"has the task {task!r}, which is none of {', '.join(TASKS)}")
+        super().__init__(spec, options, task, [content], names)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(self._class_map.get(n, n) for n in self._own_names.values()))
+    @classmethod
+    def fetch(cls, checkpoint: str, folder: Path) -> None:
+        raise ModelError(f"{checkpoint} is not on this machine", LOCAL)
 
     def annotate(
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
     ) -> list[Guesses]:
         meaning = {label: label for label in classes}
         if self._own_names:
-            labels = known_labels(self.name, self._own_names, self._class_map, classes)
-            meaning = {self._own_names[index]: label for index, label in labels.items()}
+            meaning = {self._own_names[index]: label for index, label in self._labels(classes).items()}
         with self._blamed():
-            answers = [tuple(said) for said in self._model.annotate(images, prior, list(meaning))]
+            answers = [tuple(one) for one in self._model.annotate(images, prior, list(meaning))]
         if len(answers) != len(images):
             raise self._error(f"gave {len(answers)} answers for {len(images)} images")
-        return [self._finish(said, image, meaning) for said, image in zip(answers, images, strict=True)]
+        return [self._finish(*one, meaning) for one in zip(answers, images, strict=True)]
 
     def close(self) -> None:
         if hasattr(self._model, "close"):
@@ -85,16 +82,17 @@ class Own:
             raise self._error("defines no class Model")
         return module.__dict__["Model"]
 
-    def _finish(self, said: Guesses, image: Pixels, meaning: dict[str, str]) -> Guesses:
+    def _finish(self, answer: Guesses, image: Pixels, meaning: dict[str, str]) -> Guesses:
         """One image's answer, checked, in the project's words, best first."""
-        provenance = Provenance("model", self.name, self.revision)
         known = {*self._own_names.values(), *meaning}
-        for a in said:
+        for a in answer:
             self._check(a, image, known)
+        # Its own threshold, where the project has none.
+        asked = self._options.threshold
         kept = [
-            replace(_plain(a), label=meaning[a.label], provenance=provenance)
-            for a in sorted(said, key=lambda a: -(a.score or 0.0))
-            if a.label in meaning and (self._threshold is None or (a.score or 0.0) > self._threshold)
+            replace(_plain(a), label=meaning[a.label], provenance=self._provenance())
+            for a in sorted(answer, key=lambda a: -(a.score or 0.0))
+            if a.label in meaning and (asked is None or (a.score or 0.0) > asked)
         ]
         return without_orphans(kept)
 
@@ -163,12 +161,3 @@ def _allowed(spec: str, checkpoint: Path | str, options: Options) -> Path:
     if not options.trust:
         raise ModelError(f"model {spec!r} runs code of {checkpoint.name}", "set preannotate.trust = true")
     return checkpoint
-
-
-def fetch(checkpoint: str, folder: Path) -> None:
-    raise ModelError(f"{checkpoint} is not on this machine", LOCAL)
-
-
-def on_this_machine() -> list[str]:
-    """None: such files lie in the projects' folders."""
-    return []

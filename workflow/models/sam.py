@@ -13,16 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from workflow.models import Guesses, Options, Pixels, hub
-from workflow.models.device import autocast, pick_device, upload
+from workflow.models import Guesses, Options, Pixels
+from workflow.models.device import autocast, upload
+from workflow.models.frame import HubFrame
 from workflow.models.segments import AT_ONCE
-from workflow.project.rows import digest
-from workflow.records import Annotation, Point, Provenance
+from workflow.records import Annotation, Point
 from workflow.shapes import masks
 from workflow.shapes.overlap import as_box
-from workflow.tasks import TaskName
 
-KINDS = {"sam", "sam_hq", "sam2", "sam2_video"}
 # Boxes of an image that are asked for at once.
 PROMPTS = 64
 
@@ -43,44 +41,35 @@ class Embedded:
     padding: dict[str, Any]
 
 
-class Sam:
+class Sam(HubFrame):
     """A promptable segmenter as an Annotator: a mask for each box, rotated box, outline or mask of `prior`.
 
     Label and score are kept. What encloses no area, and what the model sees nothing in, comes to no mask.
-    Images are scaled as the checkpoint's own processor says, whatever `image_size` is.
     """
 
-    names: tuple[str, ...] = ()
+    family = "sam"
+    auto = "AutoModelForMaskGeneration"
+    kinds = ("sam", "sam2", "sam2_video", "sam_hq")
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
-        folder, content = hub.find("sam", spec, checkpoint)
-        hub.check_kind(spec, folder, KINDS)
-        self._device = pick_device(options.device)
-        from transformers import AutoImageProcessor, AutoModelForMaskGeneration
-
-        self._model, self._processor = hub.load_parts(
-            AutoModelForMaskGeneration, AutoImageProcessor, spec, folder, hub.WHOLE
-        )
-        self._model.to(self._device)
-        self.name = spec
-        self.task: TaskName = "instance-segmentation"
-        self.revision = digest([content, options.identity()])
+        super().__init__(spec, checkpoint, options, "instance-segmentation")
+        # The model before it was asked by the usual threshold already.
         self._threshold = options.threshold or 0.0
 
     def annotate(
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
     ) -> list[Guesses]:
-        found: list[Guesses] = [()] * len(images)
-        wanted = [self._wanted(said, classes) for said in prior]
+        guesses: list[Guesses] = [()] * len(images)
+        wanted = [self._wanted(some, classes) for some in prior]
         # An image without boxes costs nothing.
         numbers = [number for number, boxes in enumerate(wanted) if boxes]
         if not numbers:
-            return found
+            return guesses
         embedded = self._embed([images[number] for number in numbers])
         for number, one in zip(numbers, embedded, strict=True):
             boxes = np.array([box for _, box in wanted[number]], dtype=np.float32)
-            found[number] = self._guesses([a for a, _ in wanted[number]], self._draw(one, boxes))
-        return found
+            guesses[number] = self._guesses([a for a, _ in wanted[number]], self._draw(one, boxes))
+        return guesses
 
     def embed(self, image: Pixels) -> Embedded:
         """Look at an upright RGB image (height, width, 3), which takes nearly all the time."""
@@ -111,21 +100,17 @@ class Sam:
         best = outputs.iou_scores[0, 0].argmax()
         return next(self._enlarge(image, outputs.pred_masks[0, :, best, None].float()))
 
-    def close(self) -> None:
-        del self._model
-
-    def _wanted(self, said: Guesses, classes: Sequence[str]) -> list[tuple[Annotation, Box]]:
+    def _wanted(self, prior: Guesses, classes: Sequence[str]) -> list[tuple[Annotation, Box]]:
         return [
             (a, box)
-            for a in said
+            for a in prior
             if a.label in classes and (a.score is None or a.score > self._threshold) and (box := as_box(a))
         ]
 
-    def _guesses(self, asked: list[Annotation], drawn: Iterator[np.ndarray]) -> Guesses:
-        provenance = Provenance("model", self.name, self.revision)
+    def _guesses(self, boxes: list[Annotation], drawn: Iterator[np.ndarray]) -> Guesses:
         return tuple(
-            Annotation(a.label, provenance, mask=masks.encode(mask), score=a.score)
-            for a, mask in zip(asked, drawn, strict=True)
+            Annotation(a.label, self._provenance(), mask=masks.encode(mask), score=a.score)
+            for a, mask in zip(boxes, drawn, strict=True)
             if mask.any()
         )
 
@@ -141,10 +126,10 @@ class Sam:
         inputs = [self._prepare(image) for image in images]
         pixels = upload(torch.cat([one["pixel_values"] for one in inputs]), self._device)
         with torch.inference_mode(), autocast(self._device):
-            said = self._model.get_image_embeddings(pixels)
-        features = {"image_embeddings": said}
+            seen = self._model.get_image_embeddings(pixels)
+        features = {"image_embeddings": seen}
         if self._model.config.model_type == "sam_hq":
-            features = {"image_embeddings": said[0], "intermediate_embeddings": said[1]}
+            features = {"image_embeddings": seen[0], "intermediate_embeddings": seen[1]}
         return [
             self._embedded(image.shape[:2], one, {k: _pick(v, place) for k, v in features.items()})
             for place, (image, one) in enumerate(zip(images, inputs, strict=True))
@@ -189,12 +174,3 @@ def _pick(value: Any, place: int) -> Any:
     if isinstance(value, list | tuple):
         return [level[place : place + 1] for level in value]
     return value[place : place + 1]
-
-
-def fetch(checkpoint: str, folder: Path) -> None:
-    hub.fetch("sam", checkpoint)
-
-
-def on_this_machine() -> list[str]:
-    """The checkpoints of this family in the hub's cache."""
-    return list(hub.cached_checkpoints(lambda config: config.get("model_type") in KINDS))

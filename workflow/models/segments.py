@@ -17,12 +17,11 @@ from workflow.models.boxes import SAME_PLACE
 from workflow.records import Annotation, Provenance
 from workflow.shapes import masks
 from workflow.shapes.overlap import iou
+from workflow.tasks import BACKGROUND
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# What no one painted: pixel value 0 of a semantic mask, and no class of a project.
-BACKGROUND = "background"
 # How many numbers a strip may have: 256 MB.
 AT_ONCE = 2**26
 # Scores are added as whole numbers of this part, so that the sum is the same in whatever order a GPU adds.
@@ -60,23 +59,23 @@ def class_masks(
 
     names = list(dict.fromkeys(labels.values()))
     members = [[index for index, label in labels.items() if label == name] for name in names]
-    said = [_class_map(raster, size, members, shares) for raster, size in zip(rasters, sizes, strict=True)]
-    pixels = torch.cat([painted.flatten() for painted, _ in said]).cpu().numpy()
-    totals = torch.stack([sums for _, sums in said]).cpu().numpy() / UNIT
+    maps = [_class_map(raster, size, members, shares) for raster, size in zip(rasters, sizes, strict=True)]
+    pixels = torch.cat([painted.flatten() for painted, _ in maps]).cpu().numpy()
+    totals = torch.stack([sums for _, sums in maps]).cpu().numpy() / UNIT
     ends = np.cumsum([height * width for height, width in sizes])[:-1]
-    found = []
+    guesses = []
     for flat, size, total in zip(np.split(pixels, ends), sizes, totals, strict=True):
         painted = flat.reshape(size)
         areas = np.bincount(flat, minlength=len(names) + 1)
         scores = {k: float(total[k] / areas[k]) for k in range(1, len(names) + 1) if areas[k]}
-        found.append(
+        guesses.append(
             tuple(
                 Annotation(names[k - 1], provenance, mask=masks.encode(painted == k), score=score)
                 for k, score in sorted(scores.items(), key=lambda one: -one[1])
                 if score > threshold
             )
         )
-    return found
+    return guesses
 
 
 def best_of_each_place(guesses: Sequence[Annotation]) -> Guesses:

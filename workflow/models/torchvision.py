@@ -5,7 +5,7 @@ How a checkpoint is named is in `workflow.models.torchvision_weights`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,13 @@ import numpy as np
 
 from workflow.models import Guesses, Options, Pixels
 from workflow.models import torchvision_weights as weights
-from workflow.models.boxes import THRESHOLD, best_of_each_place, clip_rows, known_labels, to_guesses
+from workflow.models.batches import Batch, same_shape
+from workflow.models.boxes import best_of_each_place, clip_rows, to_guesses
 from workflow.models.device import autocast, pick_device, upload
+from workflow.models.frame import Frame, Size
 from workflow.models.labels import probabilities, to_labels
-from workflow.project.rows import digest
-from workflow.records import Annotation, Provenance
+from workflow.records import Annotation
 from workflow.shapes import masks
-from workflow.tasks import TaskName
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ NO_CLASS = {"__background__", "N/A"}
 PASTED = 8
 
 
-class Torchvision:
+class Torchvision(Frame):
     """One of torchvision's classifiers, box detectors or Mask R-CNNs as an Annotator.
 
     A detector's `image_size` is the longer side that images are scaled to, except for SSD, which has one
@@ -45,114 +45,89 @@ class Torchvision:
             else weights.open_cached(spec, checkpoint)
         )
         self._model = parts.model.to(self._device).eval()
-        self.name = spec
-        self.task: TaskName = weights.task(parts.architecture)
-        self.revision = digest([parts.content, options.identity()])
-        self._own_names = {number: name for number, name in enumerate(parts.names) if name not in NO_CLASS}
-        self._class_map = options.class_map
-        self._one_label_a_place = options.one_label_a_place
+        names = {number: name for number, name in enumerate(parts.names) if name not in NO_CLASS}
+        super().__init__(spec, options, weights.task(parts.architecture), [parts.content], names)
         self._transforms = weights.best(parts.architecture).transforms()
+        if self.task != "classification":
+            _set_up(self._model, self._threshold, options)
+
+    @classmethod
+    def fetch(cls, checkpoint: str, folder: Path) -> None:
+        weights.fetch(checkpoint)
+
+    @classmethod
+    def on_this_machine(cls) -> list[str]:
+        """The models whose weights are in torch's cache."""
+        return [name for name in weights.architectures() if weights.cached_file(name).exists()]
+
+    def _batches(self, images: Sequence[Pixels]) -> list[Batch]:
         if self.task == "classification":
-            self._threshold = options.threshold or 0.0
-        else:
-            self._threshold = THRESHOLD if options.threshold is None else options.threshold
-            _set_up(self._model, self._threshold, options.image_size)
+            return [(list(range(len(images))), images)] if images else []
+        return same_shape(images)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(self._class_map.get(n, n) for n in self._own_names.values()))
-
-    def annotate(
-        self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
-    ) -> list[Guesses]:
+    def _look(self, inputs: Any, sizes: Sequence[Size], labels: Mapping[int, str]) -> Iterable[Guesses]:
         import torch
 
-        labels = known_labels(self.name, self._own_names, self._class_map, classes)
-        provenance = Provenance("model", self.name, self.revision)
         with torch.inference_mode():
             if self.task == "classification":
-                return self._classify(images, labels, provenance) if images else []
-            found: list[Guesses] = [()] * len(images)
-            for numbers in _same_shape(images):
-                guesses = self._detect([images[number] for number in numbers], labels, provenance)
-                for number, said in zip(numbers, guesses, strict=True):
-                    found[number] = said
-            return found
+                return self._classify(inputs, labels)
+            # Not in mixed precision: the boxes would be, too, and a bfloat16 near 800 is up to 2 pixels off.
+            pixels = [upload(self._prepare(image), self._device) for image in inputs]
+            if self.task == "detection":
+                return [self._boxes(one, sizes[0], labels) for one in self._model(pixels)]
+            detections, small = _before_pasting(self._model, pixels)
+            return [self._masks(one, small, sizes[0], labels) for one in detections]
 
-    def close(self) -> None:
-        del self._model
-
-    def _classify(self, images: Sequence[Pixels], labels: Mapping[int, str], by: Provenance) -> list[Guesses]:
+    def _classify(self, images: Sequence[Pixels], labels: Mapping[int, str]) -> list[Guesses]:
         import torch
 
         pixels = torch.stack([self._prepare(image) for image in images])
         with autocast(self._device):
             logits = self._model(upload(pixels, self._device))
         scores = probabilities(logits, exclusive=True)
-        return [to_labels(one, labels, True, self._threshold, by) for one in scores]
-
-    def _detect(self, images: Sequence[Pixels], labels: Mapping[int, str], by: Provenance) -> list[Guesses]:
-        """Guesses of images of one size, so that none is padded to the size of another."""
-        # Not in mixed precision: the boxes would be, too, and a bfloat16 near 800 is up to 2 pixels off.
-        pixels = [upload(self._prepare(image), self._device) for image in images]
-        shape = images[0].shape[:2]
-        if self.task == "detection":
-            return [self._boxes(one, shape, labels, by) for one in self._model(pixels)]
-        detections, small = _before_pasting(self._model, pixels)
-        return [self._masks(one, small, shape, labels, by) for one in detections]
+        return [to_labels(one, labels, True, self._threshold, self._provenance()) for one in scores]
 
     def _prepare(self, image: Pixels) -> Tensor:
         import torch
 
         return self._transforms(torch.from_numpy(image.transpose(2, 0, 1).copy()))
 
-    def _boxes(
-        self, found: Mapping[str, Tensor], shape: tuple[int, ...], labels: Mapping[int, str], by: Provenance
-    ) -> Guesses:
-        rows = self._chosen(found, labels)
-        return to_guesses(clip_rows(rows, *shape)[:, :6], labels, by)
+    def _boxes(self, detections: Mapping[str, Tensor], size: Size, labels: Mapping[int, str]) -> Guesses:
+        rows = self._chosen(detections, labels)
+        return to_guesses(clip_rows(rows, *size)[:, :6], labels, self._provenance())
 
     def _masks(
-        self,
-        found: Mapping[str, Tensor],
-        small: tuple[int, int],
-        shape: tuple[int, ...],
-        labels: Mapping[int, str],
-        by: Provenance,
+        self, detections: Mapping[str, Tensor], small: Size, size: Size, labels: Mapping[int, str]
     ) -> Guesses:
         """Masks over the whole image, where the model is more sure than not; one without a pixel is none."""
-        rows = self._chosen(found, labels)
+        rows = self._chosen(detections, labels)
         guesses: list[Annotation] = []
         for start in range(0, len(rows), PASTED):
             some = rows[start : start + PASTED]
             chosen = some[:, 6].astype(int).tolist()
-            parts = {name: found[name][chosen] for name in ("boxes", "masks")}
-            (pasted,) = self._model.transform.postprocess([parts], [small], [shape])
+            parts = {name: detections[name][chosen] for name in ("boxes", "masks")}
+            (pasted,) = self._model.transform.postprocess([parts], [small], [size])
             bits = (pasted["masks"][:, 0] > 0.5).cpu().numpy()
             guesses += [
-                Annotation(labels[int(row[5])], by, mask=masks.encode(mask), score=float(row[4]))
+                Annotation(
+                    labels[int(row[5])], self._provenance(), mask=masks.encode(mask), score=float(row[4])
+                )
                 for row, mask in zip(some, bits, strict=True)
                 if mask.any()
             ]
         return tuple(guesses)
 
-    def _chosen(self, found: Mapping[str, Tensor], labels: Mapping[int, str]) -> np.ndarray:
+    def _chosen(self, detections: Mapping[str, Tensor], labels: Mapping[int, str]) -> np.ndarray:
         """Rows of x1, y1, x2, y2, score, class, number of the detection: of `labels`, best first."""
         import torch
 
-        numbers = torch.arange(len(found["scores"]), device=found["scores"].device)
-        columns = [found["scores"], found["labels"], numbers]
-        rows = torch.cat([found["boxes"], torch.stack(columns, dim=1)], dim=1).double().cpu().numpy()
+        self._count_full(len(detections["scores"]), self._options.max_det)
+        numbers = torch.arange(len(detections["scores"]), device=detections["scores"].device)
+        columns = [detections["scores"], detections["labels"], numbers]
+        rows = torch.cat([detections["boxes"], torch.stack(columns, dim=1)], dim=1).double().cpu().numpy()
         rows = rows[np.isin(rows[:, 5], list(labels))]
         rows = rows[np.argsort(-rows[:, 4], kind="stable")]
-        return best_of_each_place(rows, across_classes=True) if self._one_label_a_place else rows
-
-
-def _same_shape(images: Sequence[Pixels]) -> Iterator[list[int]]:
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for number, image in enumerate(images):
-        groups.setdefault(image.shape, []).append(number)
-    yield from groups.values()
+        return best_of_each_place(rows, across_classes=True) if self._options.one_label_a_place else rows
 
 
 def _before_pasting(model: Any, pixels: list[Tensor]) -> tuple[list[dict[str, Tensor]], tuple[int, int]]:
@@ -167,16 +142,14 @@ def _before_pasting(model: Any, pixels: list[Tensor]) -> tuple[list[dict[str, Te
     return detections, images.image_sizes[0]
 
 
-def _set_up(model: Any, threshold: float, image_size: int | None) -> None:
-    (model.roi_heads if hasattr(model, "roi_heads") else model).score_thresh = threshold
-    if image_size and model.transform.fixed_size is None:
-        model.transform.min_size, model.transform.max_size = (image_size,), image_size
-
-
-def fetch(checkpoint: str, folder: Path) -> None:
-    weights.fetch(checkpoint)
-
-
-def on_this_machine() -> list[str]:
-    """The models whose weights are in torch's cache."""
-    return [name for name in weights.architectures() if weights.cached_file(name).exists()]
+def _set_up(model: Any, threshold: float, options: Options) -> None:
+    heads = model.roi_heads if hasattr(model, "roi_heads") else model
+    heads.score_thresh, heads.detections_per_img = threshold, options.max_det
+    # As many candidates must get that far: of a level's boxes, or of the first look's.
+    if hasattr(model, "topk_candidates"):
+        model.topk_candidates = max(model.topk_candidates, options.max_det)
+    if hasattr(model, "rpn"):
+        for kept in (model.rpn._pre_nms_top_n, model.rpn._post_nms_top_n):
+            kept["testing"] = max(kept["testing"], options.max_det)
+    if options.image_size and model.transform.fixed_size is None:
+        model.transform.min_size, model.transform.max_size = (options.image_size,), options.image_size

@@ -20,11 +20,12 @@ import numpy as np
 from workflow.errors import ModelError
 from workflow.models import Guesses, Options, Pixels, fetched_folder
 from workflow.models import ultralytics_worker as child
-from workflow.models.boxes import SAME_PLACE, THRESHOLD, known_labels
+from workflow.models.boxes import SAME_PLACE
+from workflow.models.frame import Frame
 from workflow.models.labels import to_labels
 from workflow.models.prompts import sentences
-from workflow.project.rows import digest, file_digest
-from workflow.records import Annotation, Provenance
+from workflow.project.rows import file_digest
+from workflow.records import Annotation
 from workflow.running.worker import Worker
 from workflow.shapes import overlap
 from workflow.tasks import TaskName
@@ -51,7 +52,7 @@ TASKS: dict[str, TaskName] = {
 ENGINES = {".onnx": "onnxruntime", "_openvino_model": "openvino"}
 
 
-class Ultralytics:
+class Ultralytics(Frame):
     """A YOLO checkpoint (.pt), or what was exported from one (.onnx, _openvino_model), as an Annotator.
 
     What it is for is the checkpoint's to say. A point of a pose is an annotation of its own, whose parent
@@ -63,9 +64,6 @@ class Ultralytics:
         if not isinstance(checkpoint, Path):
             raise ModelError(f"model {spec!r}: {checkpoint} is not on this machine", LOCAL)
         _need_engine(checkpoint)
-        self.name = spec
-        self.revision = digest([file_digest(checkpoint), options.identity()])
-        self._options = options
         self._checkpoint = str(checkpoint)
         self._worker = start_worker(options.log)
         try:
@@ -76,8 +74,28 @@ class Ultralytics:
         except BaseException:
             self._worker.close()
             raise
-        self.task = TASKS[opened.task]
-        self._own_names, self._point_names, self._reads = opened.names, opened.points, opened.reads
+        super().__init__(spec, options, TASKS[opened.task], [file_digest(checkpoint)], opened.names)
+        self._point_names, self._reads = opened.points, opened.reads
+
+    @classmethod
+    def fetch(cls, checkpoint: str, folder: Path) -> None:
+        """Fetch one of ultralytics' own, such as yolo11n.pt, into `folder`, or raise ModelError."""
+        if not re.fullmatch(r"[\w.-]+\.pt", checkpoint):
+            what = f"{checkpoint} is not on this machine, and no name of ultralytics' either"
+            raise ModelError(what, LOCAL)
+        print(f"fetching {checkpoint} from ultralytics, once")
+        folder.mkdir(parents=True, exist_ok=True)
+        with start_worker(folder / "fetch.log") as worker:
+            try:
+                worker.call(child.fetch, checkpoint, str(folder))
+            except ModelError:
+                what = f"{checkpoint} is not on this machine, and cannot be fetched from ultralytics"
+                raise ModelError(f"{what} (unknown there, or no network)", LOCAL) from None
+
+    @classmethod
+    def on_this_machine(cls) -> list[str]:
+        """The checkpoints that were fetched by name."""
+        return sorted(p.name for p in fetched_folder().glob("*.pt"))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -90,12 +108,13 @@ class Ultralytics:
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
     ) -> list[Guesses]:
         labels = self._labels(classes)
-        found = self._worker.call(child.predict, list(images), self._arguments(labels))
-        provenance = Provenance("model", self.name, self.revision)
+        answers: list[child.Answer] = self._worker.call(child.predict, list(images), self._arguments(labels))
         if self.task == "classification":
-            threshold = self._options.threshold or 0.0
-            return [to_labels(scores, labels, True, threshold, provenance) for scores in found]
-        return [tuple(self._annotations(some, labels, classes, provenance)) for some in found]
+            rule = (labels, True, self._threshold, self._provenance())
+            return [to_labels(answer.scores, *rule) for answer in answers]
+        for answer in answers:
+            self._count_full(answer.total, answer.limit)
+        return [tuple(self._annotations(answer.objects, labels, classes)) for answer in answers]
 
     def close(self) -> None:
         self._worker.close()
@@ -106,9 +125,9 @@ class Ultralytics:
     def _labels(self, classes: Sequence[str]) -> dict[int, str]:
         """The model's class numbers -> the project's classes; a model that reads is told of them first."""
         if not self._reads:
-            return known_labels(self.name, self._own_names, self._options.class_map, classes)
-        asked = sentences(self.name, classes, self._options)
-        meant = {word: label for label, words in asked.items() for word in words}
+            return super()._labels(classes)
+        prompts = sentences(self.name, classes, self._options)
+        meant = {word: label for label, words in prompts.items() for word in words}
         if not meant.keys() <= set(self._own_names.values()):
             if find_spec("clip") is None:
                 what = (
@@ -120,27 +139,27 @@ class Ultralytics:
 
     def _arguments(self, labels: dict[int, str]) -> dict[str, Any]:
         """ultralytics' predict() arguments."""
-        threshold = self._options.threshold
-        arguments = {"conf": THRESHOLD if threshold is None else threshold, "classes": sorted(labels)}
+        asked = {"conf": self._threshold, "max_det": self._options.max_det, "classes": sorted(labels)}
         # Else it is the size at which the checkpoint was trained.
-        return arguments | ({"imgsz": self._options.image_size} if self._options.image_size else {})
+        return asked | ({"imgsz": self._options.image_size} if self._options.image_size else {})
 
     def _annotations(
-        self, found: list[child.Found], labels: dict[int, str], classes: Sequence[str], provenance: Provenance
+        self, objects: list[child.Object], labels: dict[int, str], classes: Sequence[str]
     ) -> Iterator[Annotation]:
         """One image's guesses, each object's points after it."""
-        found = [one for one in found if one.number in labels]
-        objects = [Annotation(labels[f.number], provenance, score=f.score, **f.geometry) for f in found]
-        for number in self._worth_telling(objects, labels):
-            name = f"{number + 1}" if self.task == "keypoints" else ""
-            yield replace(objects[number], id=name)
-            for point, x, y in found[number].points:
-                label = self._mapped(self._point_names[found[number].number][point])
+        known = [one for one in objects if one.number in labels]
+        provenance = self._provenance()
+        drawn = [Annotation(labels[o.number], provenance, score=o.score, **o.geometry) for o in known]
+        for place in self._first_looks(drawn, labels):
+            name = f"{place + 1}" if self.task == "keypoints" else ""
+            yield replace(drawn[place], id=name)
+            for point, x, y in known[place].points:
+                label = self._mapped(self._point_names[known[place].number][point])
                 if label in classes:
-                    score = found[number].score
+                    score = known[place].score
                     yield Annotation(label, provenance, score=score, keypoints=((x, y),), parent=name)
 
-    def _worth_telling(self, objects: list[Annotation], labels: dict[int, str]) -> Iterable[int]:
+    def _first_looks(self, objects: list[Annotation], labels: dict[int, str]) -> Iterable[int]:
         """Leave out second looks at one place: at what several prompts of a class found, or at any label.
 
         ultralytics' own suppression comes before boxes are cut to the image, and YOLO26 has none.
@@ -163,25 +182,6 @@ def _need_engine(checkpoint: Path) -> None:
     for end, package in ENGINES.items():
         if checkpoint.name.endswith(end) and find_spec(package) is None:
             raise ModelError(f"{checkpoint.name} needs the package {package}", f"pip install {package}")
-
-
-def on_this_machine() -> list[str]:
-    """The checkpoints that were fetched by name."""
-    return sorted(p.name for p in fetched_folder().glob("*.pt"))
-
-
-def fetch(name: str, folder: Path) -> None:
-    """Fetch one of ultralytics' own checkpoints, such as yolo11n.pt, into `folder`, or raise ModelError."""
-    if not re.fullmatch(r"[\w.-]+\.pt", name):
-        raise ModelError(f"{name} is not on this machine, and no name of ultralytics' either", LOCAL)
-    print(f"fetching {name} from ultralytics, once")
-    folder.mkdir(parents=True, exist_ok=True)
-    with start_worker(folder / "fetch.log") as worker:
-        try:
-            worker.call(child.fetch, name, str(folder))
-        except ModelError:
-            what = f"{name} is not on this machine, and cannot be fetched from ultralytics"
-            raise ModelError(f"{what} (unknown there, or no network)", LOCAL) from None
 
 
 def start_worker(log: Path) -> Worker:

@@ -22,6 +22,8 @@ from workflow.shapes import masks
 
 # As ultralytics draws them: below this a point is taken for hidden.
 VISIBLE = 0.5
+# So many objects an exported network gives that needs no suppression (YOLO26), as ultralytics exports it.
+EXPORTED = 300
 # The points of COCO's persons, which ultralytics' own pose checkpoints know by number only.
 COCO_POINTS = (
     *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder"),
@@ -42,8 +44,8 @@ class Opened(NamedTuple):
     reads: bool
 
 
-class Found(NamedTuple):
-    """One guess: its class's number, the geometry as an Annotation takes it, the points as (number, x, y)."""
+class Object(NamedTuple):
+    """One object: its class's number, geometry as an Annotation takes it, points as (number, x, y)."""
 
     number: int
     score: float
@@ -51,10 +53,24 @@ class Found(NamedTuple):
     points: tuple[tuple[int, float, float], ...] = ()
 
 
+class Answer(NamedTuple):
+    """One image's objects, best first, within it; of a classifier the scores (class,).
+
+    `total` is how many the network gave, `limit` how many it can give at most.
+    """
+
+    objects: list[Object]
+    scores: np.ndarray
+    total: int
+    limit: int
+
+
 _model: Any = None
 _device: str = "cpu"
 # The number of images an exported model takes at a time, where that is fixed.
 _batch: int | None = None
+# How many objects an image can have at most by the network itself, where that is fixed.
+_most: int | None = None
 # What ultralytics does not find out by itself: the size of the images for an exported model.
 _own: dict[str, Any] = {}
 
@@ -69,26 +85,29 @@ def fetch(name: str, folder: str) -> None:
 
 def open_model(checkpoint: str, device: str) -> Opened:
     """Load a checkpoint (.pt) or what ultralytics exported from one (.onnx, _openvino_model)."""
-    global _model, _device, _batch, _own
+    global _model, _device, _batch, _most, _own
     from ultralytics import YOLO
 
-    _device, _batch, _own = pick_device(device), None, {}
+    _device, _batch, _most, _own = pick_device(device), None, None, {}
     if checkpoint.endswith(".pt"):
         _model = YOLO(checkpoint, verbose=False)
+        # RT-DETR's queries.
+        _most = getattr(_model.model.model[-1], "num_queries", None)
         return _opened(_model.task, vars(_model.model), type(_model).__name__ in ("YOLOWorld", "YOLOE"))
     from ultralytics.nn.backends.base import BaseBackend
 
     # Read by `ast.literal_eval`, so that none of it runs.
     backend: Any = SimpleNamespace(dynamic=False)
     BaseBackend.apply_metadata(backend, BaseBackend.read_metadata(checkpoint))
-    said = vars(backend)
-    if "task" not in said or "names" not in said:
+    metadata = vars(backend)
+    if "task" not in metadata or "names" not in metadata:
         what = f"{Path(checkpoint).name} does not say its task and its classes"
         raise ModelError(what, "export it by ultralytics: yolo export model=NAME.pt format=onnx")
-    _batch = None if said["dynamic"] else said["batch"]
-    _own = {"imgsz": said["imgsz"]}
-    _model = YOLO(checkpoint, task=said["task"], verbose=False)
-    return _opened(said["task"], said, reads=False)
+    _batch = None if metadata["dynamic"] else metadata["batch"]
+    _most = EXPORTED if metadata.get("end2end") else None
+    _own = {"imgsz": metadata["imgsz"]}
+    _model = YOLO(checkpoint, task=metadata["task"], verbose=False)
+    return _opened(metadata["task"], metadata, reads=False)
 
 
 def find_words(checkpoint: str, words: list[str]) -> dict[int, str]:
@@ -98,11 +117,12 @@ def find_words(checkpoint: str, words: list[str]) -> dict[int, str]:
     return dict(enumerate(words))
 
 
-def predict(images: list[Pixels], arguments: dict[str, Any]) -> list[Any]:
-    """Of each image the guesses, best first, within it; of a classifier the scores (class,)."""
+def predict(images: list[Pixels], arguments: dict[str, Any]) -> list[Answer]:
+    """What the model says of each image."""
     import torch
 
-    found: list[Any] = [None] * len(images)
+    answers: dict[int, Answer] = {}
+    limit = min(arguments["max_det"], _most or arguments["max_det"])
     # One call a shape: in a mixed batch ultralytics' letterboxing would depend on the neighbours.
     for shape in {image.shape for image in images}:
         alike = [number for number, image in enumerate(images) if image.shape == shape]
@@ -115,76 +135,78 @@ def predict(images: list[Pixels], arguments: dict[str, Any]) -> list[Any]:
                 bgr, device=_device, rect=True, retina_masks=True, verbose=False, **(_own | arguments)
             )
             for number, result in zip(part, results, strict=False):
-                found[number] = READERS[_model.task](result)
+                answers[number] = _answer(result, limit)
     if _device == "cpu":
         # ultralytics takes one core less, when it first predicts.
         torch.set_num_threads(os.cpu_count() or 1)
-    return found
+    return [answers[number] for number in range(len(images))]
 
 
-def _opened(task: str, said: dict[str, Any], reads: bool) -> Opened:
-    names = said["names"]
+def _answer(result: Any, limit: int) -> Answer:
+    if _model.task == "classify":
+        return Answer([], result.probs.data.float().cpu().numpy(), 0, limit)
+    return Answer(READERS[_model.task](result), np.empty(0), len(result), limit)
+
+
+def _opened(task: str, checkpoint: dict[str, Any], reads: bool) -> Opened:
+    names = checkpoint["names"]
     names = dict(names) if isinstance(names, dict) else dict(enumerate(names))
-    return Opened(task, names, point_names(names, said) if task == "pose" else {}, reads)
+    return Opened(task, names, point_names(names, checkpoint) if task == "pose" else {}, reads)
 
 
-def point_names(names: dict[int, str], said: dict[str, Any]) -> dict[int, tuple[str, ...]]:
+def point_names(names: dict[int, str], checkpoint: dict[str, Any]) -> dict[int, tuple[str, ...]]:
     """What a checkpoint calls its points, a class; where it does not say, COCO's names or their numbers."""
-    count = said["kpt_shape"][0]
-    own = {int(index): some for index, some in (said.get("kpt_names") or {}).items()}
+    count = checkpoint["kpt_shape"][0]
+    own = {int(index): some for index, some in (checkpoint.get("kpt_names") or {}).items()}
     usual = COCO_POINTS if count == len(COCO_POINTS) else tuple(map(str, range(count)))
     return {index: tuple(own.get(index, usual)) for index in names}
 
 
-def _boxes(result: Any) -> list[Found]:
+def _boxes(result: Any) -> list[Object]:
     rows = clip_rows(result.boxes.data.cpu().numpy(), *result.orig_shape)
-    return [Found(int(row[5]), row[4], {"box": tuple(row[:4])}) for row in rows.tolist()]
+    return [Object(int(row[5]), row[4], {"box": tuple(row[:4])}) for row in rows.tolist()]
 
 
-def _masks(result: Any) -> list[Found]:
-    found = []
+def _masks(result: Any) -> list[Object]:
+    objects = []
     scores = result.boxes.conf.tolist()
     for number in sorted(range(len(scores)), key=lambda n: -scores[n]):
         mask = masks.encode(result.masks.data[number].bool().cpu().numpy())
         if masks.area(mask):
-            found.append(Found(int(result.boxes.cls[number]), scores[number], {"mask": mask}))
-    return found
+            objects.append(Object(int(result.boxes.cls[number]), scores[number], {"mask": mask}))
+    return objects
 
 
-def _rotated_boxes(result: Any) -> list[Found]:
-    found = []
+def _rotated_boxes(result: Any) -> list[Object]:
+    objects = []
     rows = result.obb.data.double().cpu().numpy()
     for cx, cy, width, height, angle, score, index in rows[np.argsort(-rows[:, 5], kind="stable")].tolist():
         if width >= 1 and height >= 1:
             box = RotatedBox(cx, cy, width, height, np.rad2deg(angle).item())
-            found.append(Found(int(index), score, {"rotated_box": box}))
-    return found
+            objects.append(Object(int(index), score, {"rotated_box": box}))
+    return objects
 
 
-def _poses(result: Any) -> list[Found]:
+def _poses(result: Any) -> list[Object]:
     height, width = result.orig_shape
     boxes, points = result.boxes.data.cpu().numpy(), result.keypoints.data.cpu().numpy()
     rows = clip_rows(
         np.hstack([boxes, points.reshape(len(boxes), points[0].size if len(boxes) else 0)]), height, width
     )
-    found = []
+    objects = []
     for row in rows:
         own = row[6:].reshape(points.shape[1:])
         own[:, :2] = np.clip(own[:, :2], 0, (width, height))
         seen = own[:, 2] >= VISIBLE if own.shape[1] == 3 else np.ones(len(own), dtype=bool)
         visible = tuple((int(n), float(own[n, 0]), float(own[n, 1])) for n in np.flatnonzero(seen))
-        found.append(Found(int(row[5]), float(row[4]), {"box": tuple(row[:4].tolist())}, visible))
-    return found
+        objects.append(Object(int(row[5]), float(row[4]), {"box": tuple(row[:4].tolist())}, visible))
+    return objects
 
 
-def _scores(result: Any) -> np.ndarray:
-    return result.probs.data.float().cpu().numpy()
-
-
+# ultralytics' task -> how its objects are read.
 READERS = {
     "detect": _boxes,
     "segment": _masks,
     "obb": _rotated_boxes,
     "pose": _poses,
-    "classify": _scores,
 }

@@ -12,7 +12,7 @@ there is the length of an image's longer side in training.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +21,12 @@ import numpy as np
 
 from workflow.errors import ModelError
 from workflow.models import Guesses, Options, Pixels
-from workflow.models.boxes import known_labels
-from workflow.models.detr import same_size_batches
+from workflow.models.batches import Batch, same_size_batches
 from workflow.models.device import autocast, pick_device, upload
-from workflow.models.segments import BACKGROUND, class_masks, softmax, without_background
-from workflow.project.rows import digest, file_digest, read_json
-from workflow.records import Provenance
-from workflow.tasks import TaskName
+from workflow.models.frame import Frame, Size
+from workflow.models.segments import class_masks, softmax, without_background
+from workflow.project.rows import file_digest, read_json
+from workflow.tasks import BACKGROUND
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +35,7 @@ FILES = ("config.json", "model.safetensors", "names.json")
 LOCAL = f"name a folder with {', '.join(FILES[:-1])} and {FILES[-1]}, as in unet:models/NAME"
 
 
-class Unet:
+class Unet(Frame):
     """A network of segmentation-models-pytorch as an Annotator.
 
     One mask a class, of the pixels where it is the likeliest; its score is their mean probability, and
@@ -54,37 +53,17 @@ class Unet:
             what = f"model {spec!r}: segmentation-models-pytorch is not installed (it is optional)"
             raise ModelError(what, "pip install segmentation-models-pytorch")
         self.device = pick_device(options.device)
-        self.name = spec
-        self.task: TaskName = "semantic-segmentation"
-        self.revision = digest([file_digest(checkpoint), options.identity()])
         self.network, channels = _load(spec, checkpoint)
         self.network.to(self.device)
         names, self._mean, self._std = _read_names(spec, checkpoint / "names.json", channels)
-        self._own_names = without_background(dict(enumerate(names)), options.class_map)
         own_size = read_json(checkpoint / "names.json").get("image_size")
         self._image_size: int | None = options.image_size or own_size
-        self._threshold = options.threshold or 0.0
-        self._class_map = options.class_map
+        classes = without_background(dict(enumerate(names)), options.class_map)
+        super().__init__(spec, options, "semantic-segmentation", [file_digest(checkpoint)], classes)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(self._class_map.get(n, n) for n in self._own_names.values()))
-
-    def annotate(
-        self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
-    ) -> list[Guesses]:
-        labels = known_labels(self.name, self._own_names, self._class_map, classes)
-        provenance = Provenance("model", self.name, self.revision)
-        found: list[Guesses] = [()] * len(images)
-        for numbers, inputs in same_size_batches(self.prepare, images):
-            sizes = [images[number].shape[:2] for number in numbers]
-            seen = [self.seen(*size) for size in sizes]
-            # Without the margin that filled the image up.
-            rasters = [one[:, :h, :w] for one, (h, w) in zip(self._forward(inputs), seen, strict=True)]
-            said = class_masks(rasters, sizes, labels, softmax, self._threshold, provenance)
-            for number, guesses in zip(numbers, said, strict=True):
-                found[number] = guesses
-        return found
+    @classmethod
+    def fetch(cls, checkpoint: str, folder: Path) -> None:
+        raise ModelError(f"{checkpoint} is not on this machine", LOCAL)
 
     def close(self) -> None:
         del self.network
@@ -107,6 +86,15 @@ class Unet:
         pixels = (pixels - torch.tensor(self._mean)[:, None, None]) / torch.tensor(self._std)[:, None, None]
         stride = self.network.encoder.output_stride
         return {"pixel_values": pad(pixels, (0, -width % stride, 0, -height % stride))}
+
+    def _batches(self, images: Sequence[Pixels]) -> list[Batch]:
+        return same_size_batches(self.prepare, images)
+
+    def _look(self, inputs: Any, sizes: Sequence[Size], labels: Mapping[int, str]) -> Iterable[Guesses]:
+        seen = [self.seen(*size) for size in sizes]
+        # Without the margin that filled the image up.
+        rasters = [one[:, :h, :w] for one, (h, w) in zip(self._forward(inputs), seen, strict=True)]
+        return class_masks(rasters, sizes, labels, softmax, self._threshold, self._provenance())
 
     def _forward(self, inputs: Tensor) -> Tensor:
         """Logits (image, class, h, w)."""
@@ -149,20 +137,11 @@ def _load(spec: str, folder: Path) -> tuple[Any, int]:
 
 
 def _read_names(spec: str, file: Path, channels: int) -> tuple[list[str], list[float], list[float]]:
-    found = read_json(file)
+    content = read_json(file)
     keys = ("names", "mean", "std")
-    parts: list[Any] = [found.get(key) if isinstance(found, dict) else None for key in keys]
+    parts: list[Any] = [content.get(key) if isinstance(content, dict) else None for key in keys]
     if [len(part) if isinstance(part, list) else 0 for part in parts] != [channels, 3, 3]:
         what = f"model {spec!r}: {file} needs {channels} names, a mean and a std of three numbers"
         raise ModelError(what, "see docs/models.md")
     names, mean, std = parts
     return ([BACKGROUND, *names] if channels == 1 else names), mean, std
-
-
-def fetch(checkpoint: str, folder: Path) -> None:
-    raise ModelError(f"{checkpoint} is not on this machine", LOCAL)
-
-
-def on_this_machine() -> list[str]:
-    """None: such networks lie in the projects' folders."""
-    return []

@@ -7,19 +7,17 @@ CLIP which of the classes it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workflow.errors import ModelError
-from workflow.models import Guesses, Options, Pixels, hub
-from workflow.models.classifier import same_size_inputs
-from workflow.models.device import autocast, pick_device, upload
+from workflow.models import Guesses, Options, Pixels
+from workflow.models.batches import Batch, same_size_inputs
+from workflow.models.device import autocast, upload
+from workflow.models.frame import HubFrame, Size
 from workflow.models.labels import probabilities, to_labels
 from workflow.models.prompts import sentences
-from workflow.project.rows import digest, read_json
-from workflow.records import Provenance
-from workflow.tasks import TaskName
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,31 +32,20 @@ TEMPLATES = {
 BATCH = 64
 
 
-class ZeroShot:
+class ZeroShot(HubFrame):
     """A SigLIP, SigLIP 2 (fixed size or NaFlex) or CLIP checkpoint as an Annotator.
 
-    Images are scaled as the checkpoint's own processor says; `image_size` is for NaFlex, which then sees as
-    many patches as a square of that size has.
+    `image_size` is for NaFlex, which then sees as many patches as a square of that size has.
     """
 
-    names: tuple[str, ...] = ()
+    family = "zero-shot"
+    auto = "AutoModel"
+    processor = "AutoProcessor"
+    kinds = tuple(TEMPLATES)
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
-        folder, content = hub.find("zero-shot", spec, checkpoint)
-        self._kind = str((read_json(folder / "config.json") or {}).get("model_type"))
-        if self._kind not in TEMPLATES:
-            what = f"model {spec!r}: a model of type {self._kind} is not of this family"
-            raise ModelError(what, f"take {', '.join(TEMPLATES)}")
-        self._device = pick_device(options.device)
-        from transformers import AutoModel, AutoProcessor
-
-        self._model, self._processor = hub.load_parts(AutoModel, AutoProcessor, spec, folder, head=hub.WHOLE)
-        self._model.to(self._device)
-        self.name = spec
-        self.task: TaskName = "classification"
-        self.revision = digest([content, options.identity()])
-        self._options = options
-        self._threshold = options.threshold or 0.0
+        super().__init__(spec, checkpoint, options, "classification")
+        self._kind: str = self._model.config.model_type
         self._exclusive = self._kind == "clip"
         self._scaling = {}
         if self._kind == "siglip2" and options.image_size:
@@ -66,31 +53,30 @@ class ZeroShot:
             self._scaling["max_num_patches"] = side**2
         self._embeddings: dict[tuple[tuple[str, ...], ...], Tensor] = {}
 
-    def annotate(
-        self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
-    ) -> list[Guesses]:
+    def _labels(self, classes: Sequence[str]) -> dict[int, str]:
         # Sorted, so that the order in which a project names its classes moves no score by a rounding error.
-        asked = sentences(self.name, sorted(classes), self._options, [TEMPLATES[self._kind]])
-        if self._exclusive and len(asked) == 1:
+        prompts = self._prompts(sorted(classes))
+        if self._exclusive and len(prompts) == 1:
             what = f"model {self.name!r}: says which class it is, so one alone is always right"
             raise ModelError(what, "name a second class, such as background")
-        labels = dict(enumerate(asked))
-        provenance = Provenance("model", self.name, self.revision)
-        found: list[Guesses] = [()] * len(images)
-        for numbers, inputs in same_size_inputs(self._processor.image_processor, images, **self._scaling):
-            for number, scores in zip(numbers, self._scores(inputs, asked), strict=True):
-                found[number] = to_labels(scores, labels, self._exclusive, self._threshold, provenance)
-        return found
+        return dict(enumerate(prompts))
 
-    def close(self) -> None:
-        del self._model
+    def _batches(self, images: Sequence[Pixels]) -> list[Batch]:
+        return list(same_size_inputs(self._processor.image_processor, images, **self._scaling))
 
-    def _scores(self, inputs: Mapping[str, Tensor], asked: Mapping[str, tuple[str, ...]]) -> Any:
+    def _look(self, inputs: Any, sizes: Sequence[Size], labels: Mapping[int, str]) -> Iterable[Guesses]:
+        for scores in self._scores(inputs, self._prompts(list(labels.values()))):
+            yield to_labels(scores, labels, self._exclusive, self._threshold, self._provenance())
+
+    def _prompts(self, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        return sentences(self.name, classes, self._options, [TEMPLATES[self._kind]])
+
+    def _scores(self, inputs: Mapping[str, Tensor], prompts: Mapping[str, tuple[str, ...]]) -> Any:
         """Scores (image, class) in [0, 1]."""
         import torch
         from torch.nn.functional import normalize
 
-        classes = self._embed(tuple(asked.values()))
+        classes = self._embed(tuple(prompts.values()))
         on_device = {name: upload(values, self._device) for name, values in inputs.items()}
         with torch.inference_mode():
             with autocast(self._device):
@@ -100,18 +86,18 @@ class ZeroShot:
                 logits = logits + self._model.logit_bias
         return probabilities(logits, self._exclusive)
 
-    def _embed(self, asked: tuple[tuple[str, ...], ...]) -> Tensor:
+    def _embed(self, prompts: tuple[tuple[str, ...], ...]) -> Tensor:
         """The mean embedding (class, dimension) of each class's sentences, computed once."""
         import torch
         from torch.nn.functional import normalize
 
-        if asked not in self._embeddings:
-            flat = [sentence for some in asked for sentence in some]
+        if prompts not in self._embeddings:
+            flat = [sentence for some in prompts for sentence in some]
             parts = [self._read(flat[start : start + BATCH]) for start in range(0, len(flat), BATCH)]
-            of_classes = torch.cat(parts).split([len(some) for some in asked])
+            of_classes = torch.cat(parts).split([len(some) for some in prompts])
             means = torch.stack([some.mean(dim=0) for some in of_classes])
-            self._embeddings[asked] = normalize(means, dim=-1)
-        return self._embeddings[asked]
+            self._embeddings[prompts] = normalize(means, dim=-1)
+        return self._embeddings[prompts]
 
     def _read(self, some: Sequence[str]) -> Tensor:
         """The normalised embeddings (sentence, dimension) of some sentences."""
@@ -137,12 +123,3 @@ class ZeroShot:
             if len(tokens) > room:
                 what = f"model {self.name!r}: cannot read {sentence[:40]!r}... ({len(tokens)} tokens)"
                 raise ModelError(what, f"shorten the prompt or template to {room} tokens")
-
-
-def fetch(checkpoint: str, folder: Path) -> None:
-    hub.fetch("zero-shot", checkpoint)
-
-
-def on_this_machine() -> list[str]:
-    """The checkpoints of this family in the hub's cache."""
-    return list(hub.cached_checkpoints(lambda config: config.get("model_type") in TEMPLATES))

@@ -16,6 +16,8 @@ Unit = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Spec = Annotated[str, Field(min_length=1)]
 ImageSize = Annotated[int, Field(ge=32, multiple_of=32)]
+# So many objects an image may have by a model's guesses, unless a project says otherwise.
+MAX_DET = 1000
 # How people see and correct the masks of objects.
 MaskStyle = Literal["brush", "polygon"]
 
@@ -81,8 +83,9 @@ class Preannotate(Section):
     a quarter sure. `class_map` turns the model's names into the project's. A model that reads is asked for
     the `prompts` of a class, by default its name, put into each of the `templates`.
     `one_label_a_place` keeps only the best of overlapping boxes, whatever their classes: where no two
-    objects can share a place, a second guess there is only one more thing to delete. `trust` lets code
-    run that comes with a model.
+    objects can share a place, a second guess there is only one more thing to delete. `max_det` is how many
+    objects of an image are kept at most, the best; where it or the model's own bound is reached, that is
+    said. `trust` lets code run that comes with a model.
     """
 
     model: Spec | Annotated[tuple[Spec, ...], Field(min_length=1)] = "yolo11n.pt"
@@ -93,6 +96,7 @@ class Preannotate(Section):
     prompts: dict[str, tuple[str, ...]] = {}
     templates: tuple[str, ...] = ()
     one_label_a_place: bool = False
+    max_det: Count = MAX_DET
     trust: bool = False
 
     @property

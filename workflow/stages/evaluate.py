@@ -20,6 +20,7 @@ from workflow.labels.ledger.account import cost_model, look, thresholds
 from workflow.metrics import Metrics
 from workflow.project.paths import Project
 from workflow.project.rows import Row, read_catalog, read_json, read_rows, write_json, write_rows
+from workflow.project.settings import MAX_DET
 from workflow.records import SPLITS, Annotation, ImageRecord
 from workflow.running.runner import Outcome, Plan, Runner
 from workflow.services import state_folder
@@ -52,6 +53,8 @@ def plan(project: Project) -> Plan:
     settings["thresholds"] = thresholds(project.settings)
     asked = {"model", "image_size", "class_map", "prompts", "templates", "trust"}
     settings |= project.settings.preannotate.model_dump(include=asked)
+    if project.settings.preannotate.max_det != MAX_DET:
+        settings["max_det"] = project.settings.preannotate.max_det
     inputs: dict[str, Path | str] = {"dataset": dataset.version(project), "run": folder / "run.json"}
     inputs |= {"ledger": project.ledger, "base": train.base_digest(project)}
     for number, spec in enumerate(project.settings.preannotate.models):

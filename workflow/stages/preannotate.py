@@ -20,13 +20,17 @@ from workflow.project.rows import (
     sample_to_row,
     write_rows,
 )
+from workflow.project.settings import MAX_DET
 from workflow.records import Sample
 from workflow.running.progress import progress
 from workflow.running.runner import Outcome, Plan, Runner
 
 
 def plan(project: Project) -> Plan:
-    settings = project.settings.preannotate.model_dump() | project.settings.schema.to_json()
+    asked = project.settings.preannotate
+    settings = asked.model_dump(exclude={"max_det"}) | project.settings.schema.to_json()
+    # As models have it: guesses of before there was such a setting stay what they are.
+    settings |= {} if asked.max_det == MAX_DET else {"max_det": asked.max_det}
     settings |= project.settings.images.limits
     inputs: dict[str, Path | str] = {"catalog": project.catalog}
     for number, spec in enumerate(project.settings.preannotate.models):
@@ -58,6 +62,7 @@ def load(project: Project, device: str, threshold: float | None = None) -> Chain
         prompts=settings.prompts,
         templates=settings.templates,
         one_label_a_place=settings.one_label_a_place,
+        max_det=settings.max_det,
         device=device,
         trust=settings.trust,
     )
@@ -83,8 +88,9 @@ def _preannotate(project: Project, scratch: Path, device: str, batch: int) -> st
     rows = {row["image"]: row for row in read_rows(shard)}
     ordered = [with_ids(rows[r.id], annotator.revision) for r in records if r.id in rows]
     write_rows(predictions_path(project), ordered)
-    found = sum(len(row["annotations"]) for row in ordered)
+    total = sum(len(row["annotations"]) for row in ordered)
     empty = sum(not row["annotations"] for row in ordered)
     missing = f", {len(records) - len(ordered)} unreadable" if len(ordered) < len(records) else ""
     noun = project.settings.schema.task.noun
-    return f"{annotator.name}: {found} {noun} on {len(ordered)} images, none on {empty}{missing}"
+    bounds = "".join(f"; {line}" for line in annotator.shortfalls)
+    return f"{annotator.name}: {total} {noun} on {len(ordered)} images, none on {empty}{missing}{bounds}"

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from workflow.errors import ModelError
 from workflow.models import Guesses, Pixels, classifier
+from workflow.models.batches import by_batch, same_size_inputs
 from workflow.models.device import pick_device, upload
 from workflow.models.labels import probabilities, to_labels
 from workflow.records import Annotation, Provenance
@@ -31,7 +32,7 @@ LEARNING_RATES = {"head": 1e-3, "lora": 5e-4, "full": 5e-5}
 # What normalises over the batch was made for larger steps.
 WITH_BATCH_NORM = {"full": 5e-4}
 TIMM = "timm_wrapper"
-TRUTH = Provenance("model", "training")
+GUESSED = Provenance("model", "training")
 
 
 class Batch(NamedTuple):
@@ -97,16 +98,16 @@ class Classification:
         names = dict(enumerate(self._job.schema.classes))
 
         def ask(images: list[Pixels], truths: list[list[Annotation]]) -> list[Guesses]:
-            nonlocal total
-            found: list[Guesses] = [()] * len(images)
-            for numbers, inputs in classifier.same_size_inputs(self.processor, images):
+            def look(inputs: dict[str, Tensor], numbers: list[int]) -> Iterator[Guesses]:
+                nonlocal total
                 logits = self._logits(inputs)
                 labels = [torch.tensor([self._number(a) for a in truths[n]]) for n in numbers]
                 truth = torch.stack([self._truth(one) for one in labels])
                 total += float(self._mean_loss(logits, upload(truth, self.device))) * len(numbers)
-                for number, scores in zip(numbers, probabilities(logits, self._exclusive), strict=True):
-                    found[number] = to_labels(scores, names, self._exclusive, 0.0, TRUTH)
-            return found
+                for scores in probabilities(logits, self._exclusive):
+                    yield to_labels(scores, names, self._exclusive, 0.0, GUESSED)
+
+            return by_batch(same_size_inputs(self.processor, images), len(images), look)
 
         metrics = data.score(self.selection, ask, self._job.recipe.batch)
         return total / len(self.selection), metrics.score or 0.0
@@ -130,7 +131,7 @@ class Classification:
 
     def _prepared(self, example: Example, rng: np.random.Generator) -> Batch:
         pixels = example["image"].permute(1, 2, 0).contiguous().numpy()
-        ((_, inputs),) = classifier.same_size_inputs(self.processor, [pixels])
+        ((_, inputs),) = same_size_inputs(self.processor, [pixels])
         return Batch(inputs, self._truth(example["labels"])[None])
 
     def _collate(self, some: Sequence[Batch]) -> Batch:
@@ -188,7 +189,7 @@ def _resized(model: Any, processor: Any, side: int, spec: str) -> Any:
 
 
 def _takes(model: Any, processor: Any, side: int) -> bool:
-    ((_, inputs),) = classifier.same_size_inputs(processor, [np.zeros((side, side, 3), np.uint8)])
+    ((_, inputs),) = same_size_inputs(processor, [np.zeros((side, side, 3), np.uint8)])
     try:
         with torch.no_grad():
             model(**inputs)

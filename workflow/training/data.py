@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from workflow.models import Guesses, Pixels
 from workflow.models.device import pick_device
 from workflow.project.rows import atomic
 from workflow.records import Annotation
+from workflow.running.ahead import each_ahead
 from workflow.schema import Schema
 from workflow.shapes import masks
 from workflow.shapes.overlap import as_box, as_mask
@@ -157,23 +158,22 @@ def batches(
         rng = np.random.default_rng([seed, epoch, number])
         return make(vary(samples[number], job.recipe.augment, rng), rng)
 
-    with ThreadPoolExecutor(_threads(job.device)) as pool:
-        waiting: deque[list[Future[Made]]] = deque()
-        try:
-            # Of equal size, since a last batch of one image is noise, and an error to some norms.
-            for numbers in np.array_split(order, steps(samples, job)):
-                waiting.append([pool.submit(one, number) for number in numbers.tolist()])
-                if len(waiting) > AHEAD:
-                    yield [future.result() for future in waiting.popleft()]
-            while waiting:
-                yield [future.result() for future in waiting.popleft()]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    parts = np.array_split(order, steps(samples, job))
+    waiting = AHEAD * len(parts[0])
+    with closing(each_ahead(one, order.tolist(), waiting, _threads(job.device))) as examples:
+        for part in parts:
+            yield list(islice(examples, len(part)))
 
 
 def steps(samples: Samples, job: Job) -> int:
-    """The number of batches an epoch."""
-    return -(-len(samples) // job.recipe.batch)
+    """The number of batches an epoch. They are all but equal in size, and none is of one image.
+
+    A last batch of one is noise, and what normalises over a batch cannot do with it: where batches of the
+    size that was asked for would leave one, there are fewer, larger ones.
+    """
+    count = len(samples)
+    number = -(-count // job.recipe.batch)
+    return min(number, max(1, count // 2)) if job.recipe.batch > 1 else number
 
 
 def score(

@@ -17,6 +17,7 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from workflow.models import Guesses, Pixels, detr, hub
+from workflow.models.batches import by_batch, same_size_batches
 from workflow.models.boxes import clip_rows, to_guesses
 from workflow.models.device import pick_device, upload
 from workflow.records import Annotation, Provenance
@@ -41,7 +42,7 @@ HEAD = (
     "enc_bbox_head",
     "denoising_class_embed",
 )
-TRUTH = Provenance("model", "training")
+GUESSED = Provenance("model", "training")
 
 
 class Target(NamedTuple):
@@ -112,15 +113,16 @@ class Detection:
         names = self.model.config.id2label
 
         def ask(images: list[Pixels], truths: list[list[Annotation]]) -> list[Guesses]:
-            def outputs(inputs: Tensor, numbers: Sequence[int]) -> Any:
+            def look(inputs: Tensor, numbers: list[int]) -> Iterator[Guesses]:
                 labels = [self._labels(truths[number], images[number]) for number in numbers]
-                found = self.model(pixel_values=upload(inputs, self.device), labels=self._upload(labels))
-                losses.append((found.loss, len(numbers)))
-                return found
+                outputs = self.model(pixel_values=upload(inputs, self.device), labels=self._upload(labels))
+                losses.append((outputs.loss, len(numbers)))
+                sizes = [(images[number].shape[0], images[number].shape[1]) for number in numbers]
+                rows = detr.to_rows(outputs, self.processor, sizes, THRESHOLD)
+                for one, size in zip(rows, sizes, strict=True):
+                    yield to_guesses(clip_rows(one, *size), names, GUESSED)
 
-            found = detr.find_rows(outputs, self.processor, images, THRESHOLD)
-            clipped = [clip_rows(rows, *image.shape[:2]) for rows, image in zip(found, images, strict=True)]
-            return [to_guesses(rows, names, TRUTH) for rows in clipped]
+            return by_batch(same_size_batches(self.processor, images), len(images), look)
 
         metrics = data.score(self.selection, ask, self._job.recipe.batch)
         loss = sum(float(value) * count for value, count in losses) / len(self.selection)

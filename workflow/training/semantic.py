@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from workflow.errors import ModelError
-from workflow.models import Guesses, Pixels, hub, semantic
+from workflow.models import Guesses, Pixels, hub
+from workflow.models.batches import by_batch, same_size_batches
 from workflow.models.device import pick_device, upload
-from workflow.models.segments import without_background
+from workflow.models.segments import class_masks, softmax, without_background
 from workflow.records import Annotation, Provenance
 from workflow.tasks import BACKGROUND
 from workflow.training import Job, Report, Trained, data, lora
@@ -30,7 +31,7 @@ from workflow.training.sheet import preview_sheet
 
 # SegFormer's publishers take 6e-5 for the encoder and ten times that for the head, on large sets.
 LEARNING_RATES = {"head": 1e-3, "lora": 5e-4, "full": 2e-4}
-TRUTH = Provenance("model", "training")
+GUESSED = Provenance("model", "training")
 Pair = tuple[Tensor, Tensor]
 
 
@@ -81,14 +82,15 @@ class Segmentation:
         names = without_background(self.model.config.id2label, {})
 
         def ask(images: list[Pixels], truths: list[list[Annotation]]) -> list[Guesses]:
-            def outputs(inputs: Tensor, numbers: Sequence[int]) -> Any:
+            def look(inputs: Tensor, numbers: list[int]) -> list[Guesses]:
                 masks = [self._mask(truths[number], images[number], inputs) for number in numbers]
                 labels = upload(torch.stack(masks), self.device)
-                found = self.model(pixel_values=upload(inputs, self.device), labels=labels)
-                losses.append((found.loss, len(numbers)))
-                return found
+                outputs = self.model(pixel_values=upload(inputs, self.device), labels=labels)
+                losses.append((outputs.loss, len(numbers)))
+                sizes = [images[number].shape[:2] for number in numbers]
+                return class_masks(outputs.logits.float(), sizes, names, softmax, 0.0, GUESSED)
 
-            return semantic.find_masks(outputs, self.processor, images, names, 0.0, TRUTH)
+            return by_batch(same_size_batches(self.processor, images), len(images), look)
 
         metrics = data.score(self.selection, ask, self._job.recipe.batch)
         loss = sum(float(value) * count for value, count in losses) / len(self.selection)

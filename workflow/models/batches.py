@@ -1,0 +1,74 @@
+"""Images as a network takes them: in batches of one size, so that none is padded to its neighbours' size.
+
+Padding would make what a model guesses of an image depend on the others that happen to be beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from workflow.models import Pixels
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+T = TypeVar("T")
+# The numbers of some images, and what a network takes of them.
+Batch = tuple[list[int], Any]
+
+
+def same_shape(images: Sequence[Pixels]) -> list[Batch]:
+    """The images in groups of one (height, width), with their numbers."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for number, image in enumerate(images):
+        groups.setdefault(image.shape, []).append(number)
+    return [(numbers, [images[number] for number in numbers]) for numbers in groups.values()]
+
+
+def same_size_batches(processor: Any, images: Sequence[Pixels]) -> list[Batch]:
+    """Pixel values (n, 3, h, w) of images that come out of the processor at one size, with their numbers."""
+    import torch
+
+    groups: dict[tuple[int, ...], list[tuple[int, Any]]] = {}
+    for number, image in enumerate(images):
+        # torch warns of memory that it may not write to.
+        writable = np.require(image, requirements="W")
+        inputs = processor(images=[writable], input_data_format="channels_last", return_tensors="pt")
+        pixels = inputs["pixel_values"]
+        groups.setdefault(tuple(pixels.shape), []).append((number, pixels))
+    return [
+        ([number for number, _ in group], torch.cat([pixels for _, pixels in group]))
+        for group in groups.values()
+    ]
+
+
+def same_size_inputs(
+    processor: Any, images: Sequence[Pixels], **arguments: Any
+) -> list[tuple[list[int], dict[str, Tensor]]]:
+    """As `same_size_batches`, with all that the processor gives beside the pixel values, by name."""
+    import torch
+    from PIL import Image
+
+    groups: dict[tuple[int, ...], list[tuple[int, dict[str, Tensor]]]] = {}
+    for number, image in enumerate(images):
+        # As a picture, since an array of three rows or columns could be taken for one of three channels.
+        inputs = dict(processor(images=[Image.fromarray(image)], return_tensors="pt", **arguments))
+        groups.setdefault(tuple(inputs["pixel_values"].shape), []).append((number, inputs))
+    return [
+        (
+            [number for number, _ in group],
+            {name: torch.cat([inputs[name] for _, inputs in group]) for name in group[0][1]},
+        )
+        for group in groups.values()
+    ]
+
+
+def by_batch(batches: Iterable[Batch], count: int, look: Callable[[Any, list[int]], Iterable[T]]) -> list[T]:
+    """What `look` makes of a batch and its images' numbers, in the order of all `count` images."""
+    results: dict[int, T] = {}
+    for numbers, inputs in batches:
+        results |= dict(zip(numbers, look(inputs, numbers), strict=True))
+    return [results[number] for number in range(count)]

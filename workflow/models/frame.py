@@ -1,0 +1,157 @@
+"""What annotators share, so that a family's file holds only what its network does.
+
+A family is a subclass of `Frame`, or of `HubFrame` where its checkpoints lie as the hub's do. It opens a
+checkpoint, and says in `_look` what the network guesses of some images of one size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from workflow.models import Guesses, Options, Pixels, hub
+from workflow.models.batches import Batch, by_batch, same_size_batches
+from workflow.models.boxes import known_labels, usual_threshold
+from workflow.models.device import pick_device
+from workflow.project.rows import digest
+from workflow.records import Provenance
+from workflow.tasks import TaskName
+
+Size = tuple[int, int]
+
+
+class Frame:
+    """An `Annotator` but for its network.
+
+    `content` says what the checkpoint holds, by digests, a commit or whatever else decides it. `own_names`
+    are the network's classes by their numbers, empty for one that finds what it is told.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        options: Options,
+        task: TaskName,
+        content: Sequence[Any],
+        own_names: Mapping[int, str] | None = None,
+    ) -> None:
+        self.name = spec
+        self.task = task
+        self.revision = digest([*content, options.identity()])
+        self._options = options
+        self._own_names = dict(own_names or {})
+        self._threshold = usual_threshold(task) if options.threshold is None else options.threshold
+        # Images with as many guesses as the model can give or is allowed to, by that number.
+        self._full: dict[int, int] = {}
+
+    @classmethod
+    def fetch(cls, checkpoint: str, folder: Path) -> None:
+        """Have a checkpoint that is named, not on this machine, fetched into `folder` or a cache, or raise
+        ModelError."""
+        raise NotImplementedError
+
+    @classmethod
+    def on_this_machine(cls) -> list[str]:
+        """The checkpoints of this family that can be loaded by their names."""
+        return []
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        mapped = [self._options.class_map.get(name, name) for name in self._own_names.values()]
+        return tuple(dict.fromkeys(mapped))
+
+    @property
+    def shortfalls(self) -> tuple[str, ...]:
+        return tuple(
+            f"{self.name} gave {limit} guesses, the most it can, on {count} images: there may be more objects"
+            for limit, count in self._full.items()
+        )
+
+    def annotate(
+        self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
+    ) -> list[Guesses]:
+        labels = self._labels(classes)
+
+        def look(inputs: Any, numbers: list[int]) -> Iterable[Guesses]:
+            sizes = [(images[number].shape[0], images[number].shape[1]) for number in numbers]
+            return self._look(inputs, sizes, labels)
+
+        return by_batch(self._batches(images), len(images), look)
+
+    def close(self) -> None:
+        self.__dict__.pop("_model", None)
+
+    def _labels(self, classes: Sequence[str]) -> dict[int, str]:
+        """The network's class numbers that mean a class of the project. ModelError where none does."""
+        return known_labels(self.name, self._own_names, self._options.class_map, classes)
+
+    def _batches(self, images: Sequence[Pixels]) -> list[Batch]:
+        """The images as the network takes them."""
+        raise NotImplementedError
+
+    def _look(self, inputs: Any, sizes: Sequence[Size], labels: Mapping[int, str]) -> Iterable[Guesses]:
+        """The guesses of each image of one batch; `sizes` are the images' own (height, width)."""
+        raise NotImplementedError
+
+    def _provenance(self) -> Provenance:
+        return Provenance("model", self.name, self.revision)
+
+    def _count_full(self, guesses: int, limit: int) -> None:
+        """Note an image on which the network gave `guesses`, where `limit` is the most it can."""
+        if guesses >= limit:
+            self._full[limit] = self._full.get(limit, 0) + 1
+
+
+class HubFrame(Frame):
+    """A `Frame` round a model of transformers (Apache-2.0), in evaluation mode on its device.
+
+    `family` is its name in `MODELS`; `auto` and `processor` are the classes of transformers that open it,
+    `kinds` the types of model that are of this family, by their configs' `model_type` (all that `auto` opens
+    where none is named), and `head` the weights without which it would guess at random. Images are scaled as
+    the checkpoint's own processor says, whatever `image_size` is.
+    """
+
+    family: ClassVar[str]
+    auto: ClassVar[str]
+    processor: ClassVar[str] = "AutoImageProcessor"
+    kinds: ClassVar[tuple[str, ...]] = ()
+    head: ClassVar[Sequence[str]] = hub.WHOLE
+
+    def __init__(
+        self, spec: str, checkpoint: Path | str, options: Options, task: TaskName, *content: Any
+    ) -> None:
+        folder, commit = hub.find(self.family, spec, checkpoint)
+        hub.check_kind(spec, folder, self.kinds)
+        self._device = pick_device(options.device)
+        self._model, self._processor = self._open(spec, folder)
+        self._model.to(self._device)
+        super().__init__(spec, options, task, [commit, *content], self._classes(options))
+
+    @classmethod
+    def fetch(cls, checkpoint: str, folder: Path) -> None:
+        hub.fetch(cls.family, checkpoint)
+
+    @classmethod
+    def on_this_machine(cls) -> list[str]:
+        return list(hub.cached_checkpoints(cls._takes))
+
+    @classmethod
+    def _takes(cls, config: Mapping[str, Any]) -> bool:
+        """Whether a checkpoint of this config is of this family."""
+        return config.get("model_type") in cls.kinds
+
+    @classmethod
+    def _open(cls, spec: str, folder: Path) -> tuple[Any, Any]:
+        """Model and processor of a checkpoint in `folder`."""
+        import transformers
+
+        auto, processor = (getattr(transformers, name) for name in (cls.auto, cls.processor))
+        return hub.load_parts(auto, processor, spec, folder, cls.head)
+
+    def _classes(self, options: Options) -> Mapping[int, str]:
+        """The network's classes by their numbers; none for one that finds what it is told."""
+        return {}
+
+    def _batches(self, images: Sequence[Pixels]) -> list[Batch]:
+        return same_size_batches(getattr(self._processor, "image_processor", self._processor), images)
