@@ -6,15 +6,16 @@ wrong with a source is said at once, before anything is written, and all that ca
 
 from __future__ import annotations
 
+import os
 import re
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
+from workflow.commands.import_images import copy_images
 from workflow.commands.import_source import Entry, read_source, resolve
 from workflow.errors import FormatError
 from workflow.formats.page import Losses, Options
@@ -24,9 +25,7 @@ from workflow.project.paths import Project
 from workflow.project.rowfile import RowFile
 from workflow.project.rows import (
     Row,
-    atomic,
     digest,
-    file_digest,
     read_catalog,
     read_rows,
     relation_to_row,
@@ -34,7 +33,6 @@ from workflow.project.rows import (
     write_rows_if_changed,
 )
 from workflow.records import ImageRecord, Provenance, Sample
-from workflow.running.progress import progress
 from workflow.running.runner import Outcome
 from workflow.stages import catalog
 
@@ -76,10 +74,11 @@ def run(
     copied = 0
     if not dry_run:
         lock_schema(project)
-        copied = _copy(project, entries, losses)
+        copied = copy_images(project, entries, losses)
         catalog.run(project)
         entries = _readable(entries, read_catalog(project.catalog), losses)
-    revision = source.name if labels else digest([e.rows() for e in entries])
+    name_there = os.fsencode(source.name).decode(errors="backslashreplace")
+    revision = name_there if labels else digest([e.rows() for e in entries])
     provenance = replace(provenance, revision=revision, at=datetime.now(UTC).isoformat(timespec="seconds"))
     samples = {e.id: _sample(e, title, labels, provenance) for e in entries}
     path = project.labels if labels else project.data / "predictions" / f"{title}.jsonl"
@@ -102,30 +101,6 @@ def parse_class_map(pairs: Sequence[str]) -> dict[str, str]:
 def _title(name: str, source: Path) -> str:
     """What imported predictions are called: their file, and the annotator."""
     return "import-" + re.sub(r"[^a-z0-9]+", "-", f"{name} {source.stem}".lower()).strip("-")
-
-
-def _copy(project: Project, entries: Sequence[Entry], losses: Losses) -> int:
-    """Put the images that are not there yet into the project, under names that are free; how many."""
-    there = set()
-    if project.catalog.exists():
-        there = {r.id for r in read_catalog(project.catalog) if project.image_path(r.path).exists()}
-    copied = 0
-    with progress("copying images", len(entries)) as advance:
-        for entry in entries:
-            advance()
-            path = entry.image.path
-            if entry.id in there or path.is_relative_to(project.images):
-                continue
-            name = PurePosixPath(entry.image.name)
-            target = project.images / name
-            if target.exists() and file_digest(target) != entry.id:
-                losses.add("images renamed, as another has their name", str(name))
-                target = target.with_stem(f"{target.stem}-{entry.id}")
-            if not target.exists():
-                with atomic(target) as file, path.open("rb") as original:
-                    shutil.copyfileobj(original, file)
-                copied += 1
-    return copied
 
 
 def _readable(entries: list[Entry], catalogued: list[ImageRecord], losses: Losses) -> list[Entry]:

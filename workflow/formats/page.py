@@ -114,7 +114,8 @@ class Losses(Counter[str]):
             places = list(self.places[reason])
             more = f" and {len(places) - most} more" if len(places) > most else ""
             where = f": {', '.join(places[:most])}{more}" if places else ""
-            lines.append(f"{count} {reason}{where}")
+            # Names that are not UTF-8 can be shown only so.
+            lines.append(f"{count} {reason}{where}".encode(errors="backslashreplace").decode())
         return lines
 
 

@@ -239,6 +239,15 @@ def images_below(folder: Path) -> list[Path]:
     )
 
 
+def usual_suffix(path: Path) -> str:
+    """The suffix that files of an image's format have."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        name = image.format or ""
+    return {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "JPEG2000": ".jp2"}.get(name, f".{name.lower()}")
+
+
 def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Each folder below `folder` with its files; also behind links, each of those folders once."""
     behind = {folder.resolve()}
