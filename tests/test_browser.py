@@ -23,6 +23,7 @@ from tests.browser import CANVAS, IMAGE, REGIONS, canvas_box, wait_until
 from tests.conftest import copy_project
 from tests.samples import pushed_tasks
 from workflow import services
+from workflow.colours import WHO
 from workflow.commands import reviewer
 from workflow.images.decode import from_file
 from workflow.labelstudio.client import Client
@@ -32,7 +33,6 @@ from workflow.labelstudio.tool import LabelStudio
 from workflow.project.paths import Project
 from workflow.project.rows import read_catalog, read_rows, read_samples, write_rows
 from workflow.records import ImageRecord
-from workflow.shown.app import COLOURS
 from workflow.stages import catalog, dataset, evaluate, preannotate, pull, push, train
 
 pytest.importorskip("playwright.sync_api")
@@ -232,7 +232,7 @@ def test_the_app_shows_the_samples_with_their_boxes(page, evaluated: Loop, state
     page.get_by_text(f"{count} samples").wait_for()
     for run in ("eval_base", "eval_tuned"):
         page.get_by_text(run, exact=True).last.wait_for()
-    truth = np.array(ImageColor.getrgb(COLOURS[0]))
+    truth = np.array(ImageColor.getrgb(WHO[0]))
 
     def tiles() -> np.ndarray:
         shot = page.screenshot(clip={"x": 300, "y": 150, "width": 480, "height": 700})

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "workflow"
 ARCHITECTURE = Path(__file__).parents[1] / "docs" / "architecture.md"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # The rooms every room may import from.
-GROUND = {"errors", "records", "tasks", "schema"}
+GROUND = {"errors", "records", "tasks", "schema", "colours"}
 
 
 def _table() -> dict[str, set[str]]:

@@ -219,7 +219,7 @@ def test_of_overlapping_layers_the_later_one_counts() -> None:
 def test_more_classes_than_a_picture_holds_are_refused() -> None:
     with pytest.raises(FormatError) as error:
         parquet.features(Schema.of("semantic-segmentation", [str(n) for n in range(256)]))
-    assert str(error.value) == "256 classes do not fit a picture of 8 bits -> 255 are the most"
+    assert str(error.value) == "256 classes do not fit a picture of 8 bits -> 254 are the most"
 
 
 @pytest.mark.parametrize(

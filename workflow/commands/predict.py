@@ -13,6 +13,7 @@ import orjson
 from PIL import Image, ImageDraw, ImageFont
 
 from workflow import models
+from workflow.colours import ON_PICTURES
 from workflow.errors import ImageError, ModelError, StageError
 from workflow.images import decode
 from workflow.models import Annotator, Guesses, Options, Pixels
@@ -25,7 +26,6 @@ from workflow.shapes.overlap import as_box
 BATCH = 8
 # What tells our drawings from pictures of somebody's own.
 _DRAWN = b"drawn by workflow predict"
-COLOURS = ("#e69f00", "#0072b2", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
 
 Found = list[tuple[Path, Guesses]]
 
@@ -140,7 +140,7 @@ def draw(found: Found, folder: Path) -> None:
     if own := [path for path in targets if path.exists() and not _is_drawn(path)]:
         raise StageError(f"{own[0]} is a picture of yours", "--save to another folder")
     labels = sorted({a.label for _, guesses in found for a in guesses})
-    colours = {label: COLOURS[number % len(COLOURS)] for number, label in enumerate(labels)}
+    colours = {label: ON_PICTURES[number % len(ON_PICTURES)] for number, label in enumerate(labels)}
     for (path, guesses), target in zip(found, targets, strict=True):
         _draw(path, guesses, colours).save(target, quality=92, comment=_DRAWN)
 

@@ -18,16 +18,19 @@ from workflow.errors import FormatError
 from workflow.records import Annotation, ImageRecord, Provenance
 from workflow.schema import Schema
 from workflow.shapes import masks
+from workflow.shapes.paint import layers, paint
+from workflow.tasks import MOST_PAINTED
 
 Columns = dict[str, Any]
-MOST_CLASSES = 255
 
 
 def features(schema: Schema) -> Columns:
     from datasets import Image, Value
 
-    if len(schema.classes) > MOST_CLASSES:
-        raise FormatError(f"{len(schema.classes)} classes do not fit a picture of 8 bits", "255 are the most")
+    if len(schema.classes) > MOST_PAINTED:
+        raise FormatError(
+            f"{len(schema.classes)} classes do not fit a picture of 8 bits", f"{MOST_PAINTED} are the most"
+        )
     return {"label": Image(), "person": Value("string")}
 
 
@@ -40,20 +43,17 @@ def pack(
     """The columns; `person` names everyone who painted here."""
     from PIL import Image
 
-    painted = np.zeros((record.height, record.width), dtype=np.uint8)
     for annotation in annotations:
-        assert annotation.mask is not None
-        pixels, value = masks.decode(annotation.mask), index(annotation.label, schema.classes) + 1
-        if pixels.shape != painted.shape:
-            what = f"mask {annotation.label!r} of {pixels.shape[1]}x{pixels.shape[0]}"
-            raise FormatError(f"{what} is none of a {record.width}x{record.height} image")
-        twice = pixels & (painted != 0) & (painted != value)
-        tally.lost["pixels painted twice (the later layer counts)"] += int(twice.sum())
-        tally.lost["masks without pixels"] += not pixels.any()
-        painted[pixels] = value
-    tally.take(np.count_nonzero(np.bincount(painted.ravel())[1:]))
+        index(annotation.label, schema.classes)
+    try:
+        painting = paint(annotations, schema.classes, record.height, record.width)
+    except ValueError as error:
+        raise FormatError(str(error)) from None
+    tally.lost["pixels painted twice (the later layer counts)"] += painting.twice
+    tally.lost["masks without pixels"] += painting.empty
+    tally.take(sum(1 for _ in layers(painting.pixels, schema.classes)))
     file = io.BytesIO()
-    Image.fromarray(painted).save(file, "PNG")
+    Image.fromarray(painting.pixels).save(file, "PNG")
     persons = dict.fromkeys(a.provenance.name for a in annotations)
     return {"label": {"bytes": file.getvalue(), "path": f"{record.id}.png"}, "person": ", ".join(persons)}
 
@@ -62,10 +62,8 @@ def unpack(row: Columns, schema: Schema) -> list[Annotation]:
     """One mask for each class that occurs, in the order of the classes."""
     from PIL import Image
 
-    painted = np.asarray(Image.open(io.BytesIO(row["label"]["bytes"])))
+    pixels = np.asarray(Image.open(io.BytesIO(row["label"]["bytes"])))
     person = Provenance("person", row["person"])
     return [
-        Annotation(schema.classes[value - 1], person, mask=masks.encode(painted == value))
-        for value in np.unique(painted).tolist()
-        if value
+        Annotation(label, person, mask=masks.encode(layer)) for label, layer in layers(pixels, schema.classes)
     ]

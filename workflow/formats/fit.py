@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from workflow.formats.page import Page, clip
+from workflow.formats.page import Page
 from workflow.records import Annotation
 from workflow.shapes import masks, overlap
+from workflow.shapes.clip import clip
+from workflow.shapes.paint import layers, paint
 from workflow.tasks import Task
 
 
@@ -51,22 +51,20 @@ def _without_orphans(fitted: list[Annotation], page: Page, task: Task) -> list[A
 def _layers(page: Page, classes: Sequence[str]) -> list[Annotation]:
     if not page.annotations:
         return []
-    painted = np.zeros((page.height, page.width), dtype=np.int32)
-    order = list(dict.fromkeys(a.label for a in page.annotations))
+    names = sorted(
+        dict.fromkeys(a.label for a in page.annotations),
+        key=lambda label: classes.index(label) if label in classes else -1,
+    )
+    drawn = [a for a in page.annotations if a.geometry in ("mask", "polygons")]
     for annotation in page.annotations:
-        if annotation.geometry not in ("mask", "polygons"):
+        if annotation not in drawn:
             page.drop(f"{_name(annotation)}, which semantic-segmentation has none of")
-            continue
-        pixels = masks.decode(overlap.as_mask(annotation, page.height, page.width))
-        value = order.index(annotation.label) + 1
-        twice = int((pixels & (painted != 0) & (painted != value)).sum())
-        page.lose("pixels painted twice (the later layer counts)", twice)
-        painted[pixels] = value
+    painting = paint(drawn, names, page.height, page.width)
+    page.lose("pixels painted twice (the later layer counts)", painting.twice)
     scores = {a.label: a.score for a in page.annotations}
     return [
-        Annotation(label, page.reading.provenance, mask=masks.encode(there), score=scores[label])
-        for label in sorted(order, key=lambda label: classes.index(label) if label in classes else -1)
-        if (there := painted == order.index(label) + 1).any()
+        Annotation(label, page.reading.provenance, mask=masks.encode(pixels), score=scores[label])
+        for label, pixels in layers(painting.pixels, names)
     ]
 
 

@@ -18,11 +18,10 @@ from workflow.formats.files import image_sets
 from workflow.formats.mask_values import Values, lose_void
 from workflow.formats.page import Page, Picture, Reading, Writing
 from workflow.formats.pictures import copy_images
-from workflow.shapes import masks
-from workflow.tasks import BACKGROUND
+from workflow.shapes.paint import paint
+from workflow.tasks import BACKGROUND, MOST_PAINTED
 
 Colour = tuple[int, int, int]
-MOST_CLASSES = 255
 LABELMAP = "labelmap.txt"
 # Where masks lie, and where the images do beside them.
 FOLDERS = ("masks", "SegmentationClass")
@@ -133,9 +132,10 @@ def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
     """
     from PIL import Image
 
-    if len(writing.schema.classes) > MOST_CLASSES:
+    if len(writing.schema.classes) > MOST_PAINTED:
         raise FormatError(
-            f"{len(writing.schema.classes)} classes do not fit a PNG of 8 bits", "255 are the most"
+            f"{len(writing.schema.classes)} classes do not fit a PNG of 8 bits",
+            f"{MOST_PAINTED} are the most",
         )
     names = copy_images(pictures, target, lambda picture: "images")
     for picture, name in zip(pictures, names, strict=True):
@@ -151,12 +151,8 @@ def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
 
 def _paint(picture: Picture, writing: Writing) -> Any:
     width, height = picture.size
-    painted = np.zeros((height, width), dtype=np.uint8)
-    for annotation in picture.annotations:
-        assert annotation.mask is not None
-        pixels, value = masks.decode(annotation.mask), writing.schema.classes.index(annotation.label) + 1
-        twice = int((pixels & (painted != 0) & (painted != value)).sum())
-        writing.losses.add("pixels painted twice (the later layer counts)", picture.record.path, twice)
-        writing.losses.add("masks without pixels", picture.record.path, not pixels.any())
-        painted[pixels] = value
-    return painted
+    painting = paint(picture.annotations, writing.schema.classes, height, width)
+    where = picture.record.path
+    writing.losses.add("pixels painted twice (the later layer counts)", where, painting.twice)
+    writing.losses.add("masks without pixels", where, painting.empty)
+    return painting.pixels

@@ -23,12 +23,11 @@ from workflow.project.settings import MaskStyle
 from workflow.records import Annotation, ImageRecord, Point, Provenance, Relation, Split
 from workflow.schema import Schema
 from workflow.shapes import masks
-from workflow.shapes.geometry import clip_boxes, clip_polygon, polygon_area
+from workflow.shapes.clip import clip
+from workflow.shapes.geometry import polygon_area
 from workflow.tasks import TASKS, TaskName
 
 ALL: tuple[TaskName, ...] = tuple(task.name for task in TASKS.values())
-# Pixels by which arithmetic may leave an image: what is cut off there is no loss.
-SNAP = 1e-6
 # What others call the sides of a split.
 SPLITS: dict[str, Split] = {
     "train": "train",
@@ -284,39 +283,6 @@ class Writing:
     losses: Losses = field(default_factory=Losses)
     notes: list[str] = field(default_factory=list)
     categories: Mapping[str, int] = field(default_factory=dict)
-
-
-def clip(annotation: Annotation, width: int, height: int, lose: Callable[[str], None]) -> Annotation | None:
-    """The part of an annotation within an image; a rotated box stays whole, as cut off it would be none."""
-    if annotation.box is not None:
-        x1, y1, x2, y2 = clip_boxes([annotation.box], width, height)[0].tolist()
-        if x2 <= x1 or y2 <= y1:
-            lose("boxes outside the image")
-            return None
-        _tell_cut(np.abs(np.subtract(annotation.box, (x1, y1, x2, y2))).max(), "boxes", lose)
-        return replace(annotation, box=(x1, y1, x2, y2))
-    if annotation.polygons is not None and not annotation.within(width, height):
-        parts = [clip_polygon(part, width, height) for part in annotation.polygons]
-        parts = [part for part in parts if len(part) > 2 and polygon_area(part) > 0]
-        if not parts:
-            lose("outlines outside the image")
-            return None
-        points = np.array([p for part in annotation.polygons for p in part])
-        _tell_cut(np.abs(points - np.clip(points, 0, (width, height))).max(), "outlines", lose)
-        return replace(annotation, polygons=tuple(tuple(map(tuple, part.tolist())) for part in parts))
-    if annotation.keypoints is not None:
-        points = np.array(annotation.keypoints)
-        cut = np.clip(points, 0, (width, height))
-        if np.abs(points - cut).max() > SNAP:
-            lose("points outside the image")
-            return None
-        return replace(annotation, keypoints=tuple(map(tuple, cut.tolist())))
-    return annotation
-
-
-def _tell_cut(by: float, what: str, lose: Callable[[str], None]) -> None:
-    if by > SNAP:
-        lose(f"{what} clipped to the image")
 
 
 def poses(picture: Picture, writing: Writing) -> Iterator[tuple[Annotation, dict[str, Annotation]]]:

@@ -21,7 +21,8 @@ from workflow.errors import FormatError
 from workflow.project.rows import Row, digest
 from workflow.records import Annotation, ImageRecord
 from workflow.schema import Schema
-from workflow.shapes import masks, overlap
+from workflow.shapes import overlap
+from workflow.shapes.move import moved
 
 PREFIX = "probe-"
 # A probe that shares more than this with a guess might be taken for a poor one of the same object.
@@ -63,7 +64,7 @@ def plant(
         source = shapes[chosen]
         whole = [source] + [a for a in guesses if source.id and a.parent == source.id and a.keypoints]
         for dx, dy in _steps(whole, record, rng):
-            shape, *points = (_moved(a, dx, dy) for a in whole)
+            shape, *points = (moved(a, dx, dy) for a in whole)
             free = overlap.iou([shape], shapes).max() < APART
             if free and all(a.within(record.width, record.height) for a in (shape, *points)):
                 scores = [a.score for a in shapes]
@@ -111,21 +112,6 @@ def _steps(
 def _extent(a: Annotation) -> tuple[float, ...] | None:
     points = np.asarray(a.keypoints) if a.keypoints else None
     return overlap.as_box(a) if points is None else (*points.min(axis=0), *points.max(axis=0))
-
-
-def _moved(a: Annotation, dx: int, dy: int) -> Annotation:
-    if a.box is not None:
-        x1, y1, x2, y2 = a.box
-        return replace(a, box=(x1 + dx, y1 + dy, x2 + dx, y2 + dy))
-    if a.rotated_box is not None:
-        turned = a.rotated_box
-        return replace(a, rotated_box=replace(turned, cx=turned.cx + dx, cy=turned.cy + dy))
-    if a.mask is not None:
-        # Nothing wraps round: the moves keep the mask's box within the image.
-        return replace(a, mask=masks.encode(np.roll(masks.decode(a.mask), (dy, dx), (0, 1))))
-    if a.polygons is not None:
-        return replace(a, polygons=tuple(tuple((x + dx, y + dy) for x, y in part) for part in a.polygons))
-    return replace(a, keypoints=tuple((x + dx, y + dy) for x, y in a.keypoints or ()))
 
 
 def _named(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import quoteattr
 
+from workflow.colours import IN_LISTS
 from workflow.labelstudio.regions.write import CONTROL, OBJECT
 from workflow.project.settings import MaskStyle
 from workflow.schema import Schema
@@ -16,12 +17,6 @@ from workflow.tasks import Task
 
 POINTS = "keypoint"
 
-# Okabe and Ito's, told apart by colour-blind people too (jfly.uni-koeln.de/color), without the yellow,
-# gray and black that vanish on paper and in lists; then four more, before they repeat.
-COLOURS = (
-    *("#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"),
-    *("#6A3D9A", "#8C510A", "#66A61E", "#B2182B"),
-)
 HOTKEYS = "1234567890qwertyuopasdfghjklzxcvbnm"
 
 TAGS = {
@@ -110,7 +105,8 @@ def _label(name: str, number: int, keys: Mapping[str, str], choice: bool, stored
     key += f" alias={quoteattr(stored[name])}" if name in stored else ""
     if choice:
         return f"    <Choice value={quoteattr(name)}{key}/>"
-    return f'    <Label value={quoteattr(name)} background="{COLOURS[number % len(COLOURS)]}"{key}/>'
+    colour = IN_LISTS[number % len(IN_LISTS)].upper()
+    return f'    <Label value={quoteattr(name)} background="{colour}"{key}/>'
 
 
 def _hotkeys(names: Sequence[str]) -> dict[str, str]:

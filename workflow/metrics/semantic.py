@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from workflow.metrics.common import Column, Confusion, Headline, Labels, Sizes, check, mean_of, share, tupled
 from workflow.records import Annotation
 from workflow.schema import Schema
-from workflow.shapes import masks
 from workflow.shapes.matching import Errors
+from workflow.shapes.paint import paint
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,9 @@ class SemanticMetrics:
         if size is None:
             return Errors(0, 0, 0)
         table = count_pixels(
-            paint(truth, self.classes, *size), paint(predicted, self.classes, *size), self.classes
+            paint(truth, self.classes, *size).pixels,
+            paint(predicted, self.classes, *size).pixels,
+            self.classes,
         )
         wrong = int(table.sum() - table.trace())
         missed, false = int(table[1:, 0].sum()), int(table[0, 1:].sum())
@@ -105,7 +107,9 @@ def semantic_metrics(schema: Schema, images: Sizes, truth: Labels, predicted: La
     classes = schema.classes
     table = np.zeros((len(classes) + 1, len(classes) + 1), dtype=np.int64)
     for image, (width, height) in images.items():
-        true, told = (paint(side.get(image, ()), classes, height, width) for side in (truth, predicted))
+        true, told = (
+            paint(side.get(image, ()), classes, height, width).pixels for side in (truth, predicted)
+        )
         table += count_pixels(true, told, classes)
     truths, found, hits = (values.tolist() for values in (table.sum(1), table.sum(0), table.diagonal()))
     per_class = {
@@ -129,17 +133,6 @@ def semantic_metrics(schema: Schema, images: Sizes, truth: Labels, predicted: La
         per_class=per_class,
         confusion=tupled(np.roll(table, -1, axis=(0, 1)).tolist()),
     )
-
-
-def paint(
-    annotations: Sequence[Annotation], classes: Sequence[str], height: int, width: int
-) -> NDArray[np.uint16]:
-    """Pixels (height, width) of class numbers: 0 is what nobody painted; of two masks the later counts."""
-    pixels = np.zeros((height, width), dtype=np.uint16)
-    for a in annotations:
-        if a.mask is not None:
-            pixels[masks.decode(a.mask)] = classes.index(a.label) + 1
-    return pixels
 
 
 def count_pixels(true: NDArray, told: NDArray, classes: Sequence[str]) -> NDArray[np.int64]:

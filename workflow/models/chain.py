@@ -21,7 +21,8 @@ from workflow.models.boxes import usual_threshold, without_orphans
 from workflow.project.rows import digest
 from workflow.records import Annotation, Provenance
 from workflow.shapes import masks
-from workflow.shapes.overlap import as_box, as_mask
+from workflow.shapes.overlap import as_box
+from workflow.shapes.paint import layers, paint
 from workflow.tasks import TASKS, TaskName
 
 
@@ -170,15 +171,10 @@ def _cut(image: Pixels, box: tuple[float, float, float, float]) -> Pixels:
 
 def _one_a_class(guesses: Guesses, height: int, width: int) -> Iterable[Annotation]:
     """A mask a class, at its best score; what objects of two classes share is the better one's."""
-    painted = np.full((height, width), -1)
-    labels = list(dict.fromkeys(a.label for a in guesses))
-    for a in reversed(guesses):
-        painted[masks.decode(as_mask(a, height, width))] = labels.index(a.label)
-    for number, label in enumerate(labels):
-        if (painted == number).any():
-            best = next(a for a in guesses if a.label == label)
-            mask = masks.encode(painted == number)
-            yield Annotation(label, best.provenance, mask=mask, score=best.score)
+    names = list(dict.fromkeys(a.label for a in guesses))
+    for label, pixels in layers(paint(reversed(guesses), names, height, width).pixels, names):
+        best = next(a for a in guesses if a.label == label)
+        yield Annotation(label, best.provenance, mask=masks.encode(pixels), score=best.score)
 
 
 def _boxes(guesses: Guesses, height: int, width: int) -> Iterable[Annotation]:

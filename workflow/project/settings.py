@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from workflow.records import Split
 from workflow.schema import Schema
-from workflow.tasks import BACKGROUND, TaskName
+from workflow.tasks import BACKGROUND, MOST_PAINTED, TaskName
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Unit = Annotated[float, Field(ge=0, le=1)]
@@ -304,4 +304,7 @@ class Settings(Section):
             raise ValueError(f"keypoints: {sorted(shared)[0]!r} is a class too")
         if self.schema.task.kind == "pixels" and BACKGROUND in self.classes:
             raise ValueError(f"classes: {BACKGROUND!r} is what nobody painted, and no class")
+        if self.schema.task.kind == "pixels" and len(self.classes) > MOST_PAINTED:
+            most = f"{MOST_PAINTED} are the most that fit a painted picture"
+            raise ValueError(f"classes: names {len(self.classes)}, and {most}")
         return self

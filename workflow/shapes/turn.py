@@ -13,6 +13,7 @@ import numpy as np
 
 from workflow.records import Annotation, Point, RotatedBox
 from workflow.shapes import masks
+from workflow.shapes.move import with_points
 
 # Orientation -> where a point goes that lies at x, y of a stored image of `w` x `h` pixels.
 MOVES: dict[int, Callable[[float, float, int, int], Point]] = {
@@ -38,13 +39,6 @@ def upright(annotation: Annotation, orientation: int, width: int, height: int) -
     def move(point: Point) -> Point:
         return MOVES[orientation](*point, width, height)
 
-    if annotation.box is not None:
-        (x1, y1), (x2, y2) = move(annotation.box[:2]), move(annotation.box[2:])
-        return replace(annotation, box=(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)))
-    if annotation.polygons is not None:
-        return replace(annotation, polygons=tuple(tuple(map(move, part)) for part in annotation.polygons))
-    if annotation.keypoints is not None:
-        return replace(annotation, keypoints=tuple(map(move, annotation.keypoints)))
     if annotation.mask is not None:
         return replace(annotation, mask=masks.encode(TURNS[orientation](masks.decode(annotation.mask))))
     if (turned := annotation.rotated_box) is not None:
@@ -53,4 +47,4 @@ def upright(annotation: Annotation, orientation: int, width: int, height: int) -
         ax, ay = move((turned.cx + math.cos(angle), turned.cy + math.sin(angle)))
         box = RotatedBox(cx, cy, turned.width, turned.height, math.degrees(math.atan2(ay - cy, ax - cx)))
         return replace(annotation, rotated_box=box)
-    return annotation
+    return with_points(annotation, move)

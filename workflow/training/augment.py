@@ -17,13 +17,14 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from workflow.errors import ModelError
+from workflow.shapes.paint import VOID
 from workflow.training import Augment, Recipe
 
 Example = dict[str, Any]
 
 # What no image has anything to say of: gray where it was moved away or cut out, no class in a mask.
 GRAY = 114
-IGNORE = 255
+IGNORE = VOID
 # A box of which less is left in view is none any more.
 IN_VIEW = 0.1
 # Hues turn by this share of what saturation changes by.

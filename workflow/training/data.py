@@ -30,6 +30,7 @@ from workflow.running.ahead import each_ahead
 from workflow.schema import Schema
 from workflow.shapes import masks
 from workflow.shapes.overlap import as_box, as_mask
+from workflow.shapes.paint import paint
 from workflow.training import Job, Trained
 from workflow.training.augment import Example, vary
 from workflow.training.loop import Fitted
@@ -119,10 +120,8 @@ def to_example(name: str, pixels: Pixels, annotations: Sequence[Annotation], sch
         "labels": torch.tensor([schema.classes.index(a.label) for a in annotations], dtype=torch.int64),
     }
     if schema.task.kind == "pixels":
-        painted = np.zeros(size, dtype=np.uint8)
-        for a in annotations:
-            painted[masks.decode(as_mask(a, *size))] = schema.classes.index(a.label) + 1
-        example["mask"] = tv_tensors.Mask(torch.from_numpy(painted))
+        painting = paint(annotations, schema.classes, *size)
+        example["mask"] = tv_tensors.Mask(torch.from_numpy(painting.pixels))
     elif "mask" in schema.task.geometry:
         pixels_of = [masks.decode(as_mask(a, *size)) for a in annotations]
         example["masks"] = tv_tensors.Mask(torch.from_numpy(np.array(pixels_of).reshape(-1, *size)))

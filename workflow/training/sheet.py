@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from workflow.colours import ON_PICTURES
 from workflow.project.rows import atomic
 from workflow.training import Job
 from workflow.training.augment import IGNORE, Example, vary
@@ -16,8 +17,6 @@ from workflow.training.data import Samples, splits
 
 ROWS, COLUMNS = 3, 4
 TILE, GAP = 360, 8
-# Okabe and Ito's colours, which the colour-blind can tell apart too.
-COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
 
 
 def preview_sheet(job: Job, path: Path) -> None:
@@ -51,12 +50,12 @@ def draw(example: Example, classes: Sequence[str]) -> Image.Image:
     if "mask" in example:
         present = [k for k in np.unique(example["mask"].numpy()).tolist() if 0 < k < IGNORE]
         for k in present:
-            _shade(tile, example["mask"].numpy() == k, COLOURS[(k - 1) % len(COLOURS)])
+            _shade(tile, example["mask"].numpy() == k, ON_PICTURES[(k - 1) % len(ON_PICTURES)])
         texts = [(0.0, 22.0 * line, k - 1) for line, k in enumerate(present)]
     elif "boxes" in example:
         rows = zip(example["boxes"].tolist(), example["labels"].tolist(), strict=True)
         for (x1, y1, x2, y2), label in rows:
-            colour = COLOURS[label % len(COLOURS)]
+            colour = ON_PICTURES[label % len(ON_PICTURES)]
             corners = (x1 * scale, y1 * scale, x2 * scale - 1, y2 * scale - 1)
             ImageDraw.Draw(tile).rectangle(corners, outline=colour, width=3)
             texts.append((x1 * scale, max(0.0, y1 * scale - 20), label))
@@ -84,7 +83,7 @@ def _write(tile: Image.Image, texts: Sequence[tuple[float, float, int]], classes
     pen, font = ImageDraw.Draw(tile), _font()
     for x, y, label in texts:
         corner = (x + pen.textlength(classes[label], font) + 8, y + 20)
-        pen.rectangle((x, y, *corner), fill=COLOURS[label % len(COLOURS)])
+        pen.rectangle((x, y, *corner), fill=ON_PICTURES[label % len(ON_PICTURES)])
         pen.text((x + 4, y + 1), classes[label], "white", font, stroke_width=1, stroke_fill="#00000080")
 
 

@@ -24,6 +24,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
+from workflow.colours import WHO
 from workflow.errors import ServiceError
 from workflow.metrics import Labels, measure
 from workflow.records import ImageRecord
@@ -39,8 +40,6 @@ WORKSPACE = "evaluation"
 BATCH = 1000
 # What `publish` makes of the same labels; another number rebuilds what an older workflow built.
 LAYOUT = 3
-# Okabe and Ito's, in the order of the fields: by chance, the App draws two models in two blues.
-COLOURS = ("#009e73", "#e69f00", "#0072b2", "#cc79a7", "#56b4e9", "#d55e00")
 KINDS: dict[str, type[Kind]] = {"labels": WholeImages, "objects": Objects, "pixels": Pixels}
 
 
@@ -170,7 +169,8 @@ def _build(fo: Any, dataset: Any, rows: Sequence[ImageRecord], shown: Shown, roo
     # Else the App leaves painted classes unseen until someone ticks them.
     paths = list(dataset.get_field_schema(embedded_doc_type=fo.Label))
     dataset.app_config.active_fields = fo.ActiveFields(paths=paths)
-    dataset.app_config.color_scheme = kind.colours(fo, dict(zip(shown.fields, COLOURS, strict=False)))
+    # By chance, the App draws two models in two blues.
+    dataset.app_config.color_scheme = kind.colours(fo, dict(zip(shown.fields, WHO, strict=False)))
 
 
 def _sample(dataset: Any, row: ImageRecord, root: Path, shown: Shown, kind: Kind) -> dict[str, Any]:

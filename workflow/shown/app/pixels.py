@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workflow.metrics.semantic import count_pixels, paint
+from workflow.colours import ON_LAYERS
+from workflow.metrics.semantic import count_pixels
 from workflow.records import ImageRecord
+from workflow.shapes.paint import paint
 from workflow.shown.app.kind import TRUTH, Document, Shown, extra_metrics
 from workflow.tasks import BACKGROUND
-
-# Okabe and Ito's, a class each, repeated where there are more.
-PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
 
 
 class Pixels:
@@ -46,9 +45,11 @@ class Pixels:
         from bson import ObjectId
 
         sample: Document = {}
-        painted: dict[str, NDArray[np.uint16]] = {}
+        painted: dict[str, NDArray[np.uint8]] = {}
         for field in self._shown.fields:
-            pixels = paint(self._shown.of(field, row), self._shown.schema.classes, row.height, row.width)
+            pixels = paint(
+                self._shown.of(field, row), self._shown.schema.classes, row.height, row.width
+            ).pixels
             painted[field] = pixels
             path = self._files / field / f"{row.id}.png"
             _write_png(path, pixels)
@@ -80,7 +81,7 @@ class Pixels:
 
     def colours(self, fo: Any, by_field: Mapping[str, str]) -> Any:
         numbers = range(1, len(self._names))
-        targets = [{"intTarget": n, "color": PALETTE[(n - 1) % len(PALETTE)]} for n in numbers]
+        targets = [{"intTarget": n, "color": ON_LAYERS[(n - 1) % len(ON_LAYERS)]} for n in numbers]
         return fo.ColorScheme(color_by="value", default_mask_targets_colors=targets)
 
     def _mark(self, field: str, painted: Mapping[str, NDArray], sample: Mapping[str, Document]) -> Document:
@@ -97,7 +98,7 @@ class Pixels:
         return {f"eval_{field}_{name}": value for name, value in zip(names, found, strict=True)}
 
 
-def _write_png(path: Any, pixels: NDArray[np.uint16]) -> None:
+def _write_png(path: Any, pixels: NDArray[np.uint8]) -> None:
     from PIL import Image
 
     small = pixels.astype(np.uint8) if pixels.max() < 256 else pixels

@@ -13,11 +13,11 @@ import numpy as np
 
 from workflow.metrics import Metrics
 from workflow.metrics.keypoints import points_of
-from workflow.metrics.semantic import paint
 from workflow.records import Annotation
 from workflow.shapes import masks
 from workflow.shapes.matching import match, objects
 from workflow.shapes.overlap import as_box, outlines
+from workflow.shapes.paint import paint
 from workflow.shown.figures.canvas import Canvas, Window
 from workflow.shown.figures.colours import TRUTH, WRONG
 from workflow.tasks import TASKS
@@ -143,7 +143,7 @@ def _draw_classes(
     size: tuple[int, int],
 ) -> None:
     """What the model painted, what of all is wrong, and the edges people painted."""
-    true, told = (paint(side, classes, *size) for side in (truth, shown))
+    true, told = (paint(side, classes, *size).pixels for side in (truth, shown))
     canvas.fill((told > 0) & (told == true), colour, 0.35)
     canvas.fill(told != true, WRONG, 0.6)
     for a in truth:
