@@ -7,10 +7,12 @@ from pathlib import Path
 
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.project_interface import interface_of
+from workflow.labelstudio.push import conflict
 from workflow.labelstudio.push.addresses import copies_of
 from workflow.project.paths import Project
 from workflow.project.rows import digest, read_json, write_json
 from workflow.records import Json
+from workflow.review import Whose
 
 # Label Studio's words for the order in which its label stream serves tasks.
 SAMPLING = {"catalog": "Sequential sampling", "uncertain": "Uncertainty sampling"}
@@ -38,32 +40,57 @@ def find_project(project: Project, client: Client) -> int | None:
     return ours["id"] if ours else None
 
 
-def ensure_project(project: Project, client: Client, served: str | None) -> int:
-    """Find or create our project, with today's label config, order and image folder; its number."""
+def ensure_project(
+    project: Project, client: Client, served: str | None, whose: Whose = ""
+) -> tuple[int, list[str]]:
+    """Find or create our project, with today's interface, order and image folder.
+
+    Its number, and in words what somebody had changed there. LabelStudioError where that would be lost, and
+    nobody says `whose` counts.
+    """
     known = remote(project)
     if known.get("url") != client.url:
         known = {"url": client.url, "key": digest([project.name, client.url, time.time_ns()])}
         # The key is on disk before the project exists, so that a killed run finds what it made.
         write_json(remote_path(project), known)
     number = find_project(project, client)
-    settings = project.settings
-    # The server keeps no space around it.
-    wanted = {"label_config": interface_of(project).config.strip(), "sampling": SAMPLING[settings.push.order]}
+    settings = wanted_settings(project)
+    lines: list[str] = []
     if number is None:
         description = f"Made by workflow for the project {project.name}, key {known['key']}"
         with RequestMark(project, 0):
-            number = client.create_project(settings.title, description, wanted)["id"]
+            number = client.create_project(project.settings.title, description, settings)["id"]
+        kept: dict[str, str] = {}
     else:
-        there = client.project(number) or {}
-        if changed := {key: value for key, value in wanted.items() if there.get(key) != value}:
-            client.patch(f"api/projects/{number}/", changed)
-    if known.get("project") != number:
-        write_json(remote_path(project), known | {"project": number})
+        changes = conflict.compare(settings, client.project(number) or {}, known, whose)
+        conflict.refuse(changes, number)
+        if changes.send:
+            client.patch(f"api/projects/{number}/", changes.send)
+        lines, kept = changes.lines(), changes.kept
+    sent = {key: value for key, value in settings.items() if key not in kept}
+    now = known | {"project": number, "sent": known.get("sent", {}) | sent, "kept": kept}
+    if now != known:
+        write_json(remote_path(project), now)
     if served is not None:
         client.serve_folder(number, served, project.name)
         if project.copies.exists():
             client.serve_folder(number, copies_of(served), copies_of(project.name))
-    return number
+    return number, lines
+
+
+def wanted_settings(project: Project) -> dict[str, str]:
+    """What we set of a project on the server: its labeling interface, and the order of its tasks."""
+    # The server keeps no space around it.
+    config = interface_of(project).config.strip()
+    return {"label_config": config, "sampling": SAMPLING[project.settings.push.order]}
+
+
+def forget_empty(project: Project, client: Client, number: int) -> None:
+    """Take back a project that was created and got no task, so that no empty one is left behind."""
+    counts = client.project(number)
+    if counts and not counts.get("task_number") and not counts.get("num_tasks_with_annotations"):
+        client.delete(f"api/projects/{number}/")
+        write_json(remote_path(project), {k: v for k, v in remote(project).items() if k in ("url", "key")})
 
 
 class RequestMark:

@@ -13,6 +13,10 @@ from workflow.records import ImageRecord
 STORAGES = {"s3": ("s3", "AWS S3"), "gs": ("gcs", "Google Cloud Storage")}
 
 
+class NoStorage(LabelStudioError):
+    """The project cannot show images of a bucket until a person adds it there."""
+
+
 def address(folder: str, record: ImageRecord, template: str | None) -> str:
     """The address of an image by its path below the image folder, which is served as `folder` by default.
 
@@ -31,19 +35,19 @@ def copies_of(folder: str) -> str:
 
 
 def check_storage(client: Client, project: int, template: str | None) -> None:
-    """LabelStudioError where images lie in a bucket that the project has no storage for.
+    """NoStorage where images lie in a bucket that the project has no storage for.
 
     The keys to a bucket are the server's affair: a person gives them to it once, and never to us.
     """
-    found = _bucket(template or "")
-    if found is None:
+    place = _bucket(template or "")
+    if place is None:
         return
-    scheme, bucket = found
+    scheme, bucket = place
     kind, title = STORAGES[scheme]
-    there = client.get(f"api/storages/{kind}/", project=project) or []
-    if not any(storage.get("bucket") == bucket for storage in there):
+    storages = client.get(f"api/storages/{kind}/", project=project) or []
+    if not any(storage.get("bucket") == bucket for storage in storages):
         page = f"{client.url}/projects/{project}/settings/storage"
-        raise LabelStudioError(
+        raise NoStorage(
             f"project {project} has no storage for {scheme}://{bucket}, so it cannot show the images",
             f"at {page} add a source storage ({title}, bucket {bucket}; do not sync it), then workflow push",
         )

@@ -14,16 +14,17 @@ from workflow.errors import LostAnswer
 from workflow.labels import order
 from workflow.labels.blind import blindness
 from workflow.labelstudio.client import Client, chunks
-from workflow.labelstudio.project import RequestMark
+from workflow.labelstudio.project import RequestMark, remote, remote_path
 from workflow.labelstudio.project_interface import interface_of
 from workflow.labelstudio.push import difference as compared
+from workflow.labelstudio.push import moves
 from workflow.labelstudio.push.addresses import address
-from workflow.labelstudio.push.difference import Difference, ServerTask, Tasks, data_of
+from workflow.labelstudio.push.difference import LASTING, Difference, ServerTask, Tasks, data_of
 from workflow.labelstudio.push.prediction import as_prediction
 from workflow.labelstudio.pushed import PushedGuesses, version_of_row
 from workflow.project.paths import Project
 from workflow.project.rowfile import RowFile
-from workflow.project.rows import Row, read_catalog, sample_from_row, write_rows_if_changed
+from workflow.project.rows import Row, read_catalog, sample_from_row, write_json, write_rows_if_changed
 from workflow.records import ImageRecord, Json, Sample
 from workflow.running.ahead import ahead
 from workflow.running.progress import progress
@@ -48,6 +49,10 @@ class Upload:
         self.versions = self._versions()
         self.tasks: Tasks = {}
         self.difference = Difference()
+        # By what our addresses differ from another folder's.
+        self.place = self.settings.image_url or project.name
+        # What is told of images whose address changes.
+        self.moves: list[str] = []
 
     def _versions(self) -> dict[str, str]:
         """The version to push of each image; images pushed without a guess are not in it.
@@ -146,20 +151,22 @@ class Upload:
         return [replace(first, versions=versions), *ranked[1:]]
 
     def _data(self, record: ImageRecord) -> Json:
-        url = address(self.project.name, record, self.settings.image_url)
-        data = {self.interface.data_key: url, "image_id": record.id}
+        data = {self.interface.data_key: address(self.project.name, record, self.settings.image_url), "image_id": record.id}
         data |= {"file": record.path, "split": record.split}
         # How early people should see it, as of its creation: a column to sort by in the data manager.
         return data | ({"priority": round(1 - self.scores[record.id], 4)} if self.scores else {})
 
     def _move(self, records: list[ImageRecord]) -> None:
-        """Tell tasks where their image is now; only that, and one by one, as there is no other way."""
+        """Tell tasks where their image is now, and in which split: nothing else of them."""
+        keys = (self.interface.data_key, *LASTING)
+        now = [data_of(self._data(record), self.interface.data_key) for record in records]
+        tasks = [min(self.tasks[record.id], key=lambda task: task.worth) for record in records]
+        unchanged = remote(self.project).get("address") == self.place
+        self.moves = self.moves or moves.notes(tasks, now, unchanged)
         with progress("moving images", len(records), "tasks") as advance:
-            for record in records:
-                number = self._number(record.id)
-                data = (self.client.get(f"api/tasks/{number}/") or {}).get("data", {})
-                self.client.patch(f"api/tasks/{number}/", {"data": data | self._data(record)})
-                advance()
+            for change, numbers in moves.changes(tasks, now, keys).items():
+                moves.apply(self.client, self.number, change, numbers)
+            advance(len(records))
 
     def _number(self, image: str) -> int:
         return min(self.tasks[image], key=lambda task: task.worth).number
@@ -252,3 +259,6 @@ class Upload:
                 row["saw_nothing"] = self.latest
             rows.append(row)
         write_rows_if_changed(self.project.pushed, rows)
+        known = remote(self.project)
+        if known.get("address") != self.place:
+            write_json(remote_path(self.project), known | {"address": self.place})

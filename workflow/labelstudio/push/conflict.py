@@ -1,0 +1,104 @@
+"""What somebody changed in a project's settings on the server since we last set them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+from workflow.errors import LabelStudioError
+from workflow.project.rows import digest
+from workflow.records import Json
+from workflow.review import Whose
+
+# What Label Studio calls a setting -> what people call it.
+WORDS = {"label_config": "labeling interface", "sampling": "order of tasks"}
+
+
+@dataclass(frozen=True)
+class Changes:
+    """`send` are the settings to be sent, `conflicts` those that somebody else changed, in words each.
+
+    `kept` names, for the next push, what was left as it is there.
+    """
+
+    send: dict[str, str]
+    conflicts: dict[str, list[str]]
+    kept: dict[str, str]
+
+    def lines(self) -> list[str]:
+        return [
+            f"{WORDS[key]}, changed in Label Studio: {what}"
+            for key, differences in self.conflicts.items()
+            for what in differences
+        ]
+
+
+def compare(wanted: Mapping[str, str], server: Json, known: Json, whose: Whose) -> Changes:
+    """Settings that differ from the `server`'s: ours to be sent, or changed there by somebody.
+
+    `known` says what we last `sent`, and what of theirs was `kept` beside ours. Where it does not, as an
+    older version wrote it, only labels that would go are somebody's change.
+    """
+    changes = Changes({}, {}, {})
+    for key, ours in wanted.items():
+        theirs, sent = str(server.get(key) or ""), known.get("sent", {}).get(key)
+        if theirs == ours:
+            continue
+        if whose != "ours" and known.get("kept", {}).get(key) == digest([theirs, ours]):
+            changes.kept[key] = digest([theirs, ours])
+        elif not _by_somebody(key, theirs, ours, sent):
+            changes.send[key] = ours
+        else:
+            changes.conflicts[key] = list(differences(key, theirs, ours))
+            if whose == "ours":
+                changes.send[key] = ours
+            elif whose == "theirs":
+                changes.kept[key] = digest([theirs, ours])
+    return changes
+
+
+def refuse(changes: Changes, number: int) -> None:
+    """LabelStudioError where somebody else's change would be lost, and nobody said whose counts."""
+    undecided = [key for key in changes.conflicts if key not in changes.send and key not in changes.kept]
+    if not undecided:
+        return
+    what = "; ".join(f"{WORDS[key]}: {', '.join(changes.conflicts[key])}" for key in undecided)
+    raise LabelStudioError(
+        f"project {number} was changed in Label Studio ({what})",
+        "workflow push --keep-theirs leaves it as it is there, --ours puts the project's back",
+    )
+
+
+def differences(key: str, theirs: str, ours: str) -> Iterator[str]:
+    """In words: the labels that only one of two interfaces has, or that it is something else."""
+    if key != "label_config":
+        yield f"{theirs!r} there, {ours!r} here"
+        return
+    there, here = labels_of(theirs), labels_of(ours)
+    if there is None or here is None or there == here:
+        yield "other than the project's, with the same labels" if there == here else "no XML there"
+        return
+    for words, names in (("only there", there - here), ("only here", here - there)):
+        yield from (f"label {label!r} of {control!r} is {words}" for control, label in sorted(names))
+
+
+def labels_of(config: str) -> set[tuple[str, str]] | None:
+    """The labels of an interface, each with its control's name; None where it is no XML."""
+    try:
+        root = ElementTree.fromstring(config)
+    except ElementTree.ParseError:
+        return None
+    labels = set()
+    for control in root.iter():
+        for label in control.iter():
+            if label.tag in ("Label", "Choice") and "name" in control.attrib:
+                labels.add((control.get("name", ""), label.get("value", "")))
+    return labels
+
+
+def _by_somebody(key: str, theirs: str, ours: str, sent: str | None) -> bool:
+    if sent is not None:
+        return theirs != sent
+    there, here = labels_of(theirs), labels_of(ours)
+    return key == "label_config" and (there is None or bool(there - (here or set())))
