@@ -17,7 +17,7 @@ from workflow.images.decode import SUFFIXES
 from workflow.images.finder import images_below
 from workflow.project.paths import Project, load_project
 from workflow.project.rows import read_catalog, read_rows, read_samples, sample_to_row, write_rows
-from workflow.project.settings import MaskStyle
+from workflow.project.settings import MaskStyle, Pull
 from workflow.records import SPLITS, Annotation, ImageRecord, Kind, Provenance, Sample
 from workflow.schema import Schema
 from workflow.stages import catalog
@@ -59,6 +59,7 @@ def look_up(
     keypoints: Sequence[str] = (),
     kind: Kind = "import",
     options: Options | None = None,
+    policy: Pull | None = None,
 ) -> tuple[dict[str, Page], Reading]:
     """The pages of a source whose images have those names and sizes, and what was lost and wrong."""
 
@@ -72,7 +73,9 @@ def look_up(
 
     schema = Schema.of(task, classes, keypoints)
     reading = Reading(
-        schema, Provenance(kind, name), look, pair, SUFFIXES, images_below, options or Options()
+        *(schema, Provenance(kind, name), look, pair, SUFFIXES, images_below),
+        options=options or Options(),
+        policy=policy or Pull(),
     )
     return {page.name: page for page in FORMATS[name].load().read(source, reading)}, reading
 

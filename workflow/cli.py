@@ -211,6 +211,10 @@ def import_(
     mask_suffix: Annotated[
         str, typer.Option(metavar="TEXT", help="Masks: what follows the image's name, as _mask.")
     ] = "",
+    image_key: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="Label Studio: which of a task's images; NAME=KEY for an <Image>."),
+    ] = None,
     lossy: Annotated[bool, typer.Option("--lossy", help="Even if most labels cannot be carried.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be; write nothing.")] = False,
 ) -> None:
@@ -224,7 +228,14 @@ def import_(
 
     found = _project(project)
     names = stage.parse_class_map(class_map or [])
-    options = stage.Options(match == "name", background, tuple(void or ()), mask_suffix, lossy=lossy)
+    options = stage.Options(
+        by_name=match == "name",
+        background=background,
+        void=tuple(void or ()),
+        mask_suffix=mask_suffix,
+        lossy=lossy,
+        image_keys=tuple(image_key or ()),
+    )
     result = stage.run(found, format, source, images, target, names, dry_run, options)
     _show(result.outcome)
     for line in result.lines:

@@ -86,6 +86,10 @@ def run(
     did = _summary(project, [s for image, s in samples.items() if image not in left], len(left))
     by = f"import {name}" if labels else ""
     changed = dry_run or _write(project, path, _rows(project, samples, left, labels), by)
+    if labels:
+        losses.add("images on which people disagree (see disagreements.jsonl)", count=_disputed(entries))
+        if not dry_run:
+            _write_disagreements(project, [entry for entry in entries if entry.id not in left])
     did = f"would be {did}" if dry_run else f"{did}, {copied} images copied; in {path}"
     outcome = Outcome("import", time.perf_counter() - start, did, skipped=not changed)
     return Result(outcome, losses.lines() + _unused(project, entries))
@@ -166,6 +170,21 @@ def _write(project: Project, path: Path, rows: list[Row], by: str) -> bool:
     for row in kept:
         file.put(row["image"], row)
     return history.save(project, file, by)
+
+
+def _disputed(entries: Sequence[Entry]) -> int:
+    return sum(entry.disagreement is not None for entry in entries)
+
+
+def _write_disagreements(project: Project, entries: Sequence[Entry]) -> None:
+    """List where the people of the source differ, as pull does, in place of what was said of those images."""
+    files = {record.id: record.path for record in read_catalog(project.catalog)}
+    rows = RowFile(project.disagreements)
+    for entry in entries:
+        about = {"image": entry.id, "file": files[entry.id]}
+        rows.put(entry.id, *([about | entry.disagreement] if entry.disagreement else []))
+    if rows.changed():
+        rows.write()
 
 
 def _without_time(row: Row) -> str:

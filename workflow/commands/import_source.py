@@ -18,6 +18,7 @@ from workflow.formats.page import Losses, Options, Page, Reading, format_for, sp
 from workflow.images.decode import SUFFIXES
 from workflow.images.finder import Finder, Measured, images_below
 from workflow.images.orientation import QUARTER
+from workflow.labels.duplicates import collapse
 from workflow.project.paths import Project
 from workflow.project.rows import Row, annotation_to_row, file_digest
 from workflow.records import Annotation, Provenance, Relation, Split
@@ -39,6 +40,7 @@ class Entry:
     annotations: list[Annotation]
     split: Split | None = None
     relations: list[Relation] = field(default_factory=list)
+    disagreement: Row | None = None
 
     def rows(self) -> list[Row]:
         return [annotation_to_row(a) for a in self.annotations]
@@ -61,7 +63,7 @@ def read_source(
     finder = Finder(_folders(source, images), project.images, options.by_name)
     schema = project.settings.schema
     ways = (finder.look, finder.pair, SUFFIXES, images_below)
-    reading = Reading(schema, provenance, *ways, options)
+    reading = Reading(schema, provenance, *ways, options, policy=project.settings.pull)
     pages = _pages(name, source, reading)
     entries = _entries(pages, finder, reading)
     _tell_names(finder, reading.losses)
@@ -159,7 +161,11 @@ def _entries(pages: Sequence[Page], finder: Finder, reading: Reading) -> list[En
                 page.lose("images left out, as none of their labels can be carried")
                 continue
             relations = _relations(page, annotations)
-            entry = Entry(image, file_digest(image.path), annotations, page.split, relations)
+            singles, between, doubled = collapse(annotations, relations)
+            # Without them the labels still say all there is to see.
+            reading.losses.add("labels told twice in the same place (one is kept)", page.name, doubled)
+            entry = Entry(image, file_digest(image.path), list(singles), page.split, list(between))
+            entry.disagreement = page.disagreement
             known = entries.setdefault(entry.id, entry)
             if known is not entry and known.rows() != entry.rows():
                 counts = "first" if known.annotations else "labeled one"

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from workflow.errors import FormatError
-from workflow.project.settings import MaskStyle
+from workflow.project.settings import MaskStyle, Pull
 from workflow.records import Annotation, ImageRecord, Point, Provenance, Relation, Split
 from workflow.schema import Schema
 from workflow.shapes import masks
@@ -123,7 +123,8 @@ class Page:
     """One image as a foreign source has it: annotations in pixels of `width` x `height`.
 
     `states_size` where the source says that size, and so which way up its pixels are; `lost` where
-    something of it could not be carried. `relations` lead from one annotation's id to another's.
+    something of it could not be carried. `relations` lead from one annotation's id to another's;
+    `disagreement` is where its people differ, as in disagreements.jsonl.
     """
 
     name: str
@@ -135,6 +136,7 @@ class Page:
     annotations: list[Annotation] = field(default_factory=list)
     lost: bool = False
     relations: list[Relation] = field(default_factory=list)
+    disagreement: dict[str, Any] | None = None
     # Whether the image is of another size, whichever way up it lies.
     misfit: bool = False
 
@@ -202,7 +204,8 @@ class Options:
     `by_name` takes images by their names alone. Of masks: the values, or names in a label map, that are
     `void`; the value of the `background`, or "none" where 0 is the first class; and what follows an image's
     name in its mask's. `class_map` leads from the source's classes to the project's, or to "" for none.
-    `lossy` imports although most of the labels cannot be carried.
+    `lossy` imports although most of the labels cannot be carried. `image_keys` say which of a task's images
+    is meant: KEY, or NAME=KEY for the `<Image>` of that name.
     """
 
     by_name: bool = False
@@ -211,6 +214,7 @@ class Options:
     mask_suffix: str = ""
     class_map: Mapping[str, str] = field(default_factory=dict)
     lossy: bool = False
+    image_keys: tuple[str, ...] = ()
 
 
 @dataclass
@@ -219,7 +223,8 @@ class Reading:
 
     `look` finds an image by the names a source may give it, and says its own name and upright size;
     `pair` finds it by what its path may be without the suffix; `below` lists the images below a folder.
-    `suffixes` are those of images, in lower case. So many annotations were `dropped`.
+    `suffixes` are those of images, in lower case. So many annotations were `dropped`. `policy` says whose
+    word counts of several people's.
     """
 
     schema: Schema
@@ -230,6 +235,7 @@ class Reading:
     below: Callable[[Path], list[Path]]
     options: Options = Options()
     dropped: int = 0
+    policy: Pull = Pull()
     losses: Losses = field(default_factory=Losses)
     problems: list[str] = field(default_factory=list)
 

@@ -55,9 +55,7 @@ def notes(tasks: Sequence[ServerTask], now: Sequence[tuple[str, ...]], unchanged
     (old, *_), (new, *_) = moved[0]
     lines = [f"{len(moved)} images have another address: {old} is now {new}"]
     if unchanged and all(old[1] == new[1] for old, new in moved):
-        what = (
-            "another folder pushes to this project too, with other addresses, and each rewrites the other's"
-        )
+        what = "another folder pushes to this project too, and each rewrites the other's addresses"
         lines.append(f"{what} -> push from one folder, or set one push.image_url in both")
     return lines
 

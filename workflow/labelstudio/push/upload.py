@@ -151,7 +151,10 @@ class Upload:
         return [replace(first, versions=versions), *ranked[1:]]
 
     def _data(self, record: ImageRecord) -> Json:
-        data = {self.interface.data_key: address(self.project.name, record, self.settings.image_url), "image_id": record.id}
+        data = {
+            self.interface.data_key: address(self.project.name, record, self.settings.image_url),
+            "image_id": record.id,
+        }
         data |= {"file": record.path, "split": record.split}
         # How early people should see it, as of its creation: a column to sort by in the data manager.
         return data | ({"priority": round(1 - self.scores[record.id], 4)} if self.scores else {})
