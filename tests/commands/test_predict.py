@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
@@ -122,3 +123,16 @@ def test_the_document_holds_the_table() -> None:
     document = (REPOSITORY / "docs" / "models.md").read_text()
     assert models.as_markdown() in document
     assert models.trainers_as_markdown() in document
+
+
+def test_deep_gray_pictures_are_given_at_one_depth(tmp_path: Path) -> None:
+    """Two scans, alike but for one pixel that needs a 13th bit, are equally bright to the model."""
+    paths = [tmp_path / "a.png", tmp_path / "b.png", tmp_path / "c.png"]
+    for path, brightest in zip(paths, (4095, 4096), strict=False):
+        values = np.full((8, 8), 2000, np.uint16)
+        values[0, 0] = brightest
+        Image.fromarray(values).save(path)
+    Image.new("L", (8, 8), 77).save(paths[2])
+    ((good, pixels),) = predict._decoded(paths, problems := [])
+    assert (good, problems) == (paths, [])
+    assert [int(image[1, 1, 0]) for image in pixels] == [31, 31, 77]

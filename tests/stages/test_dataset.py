@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.images.awkward import CASES, COPIED, upright
 from tests.samples import draw_objects, draw_project, truth_of
 from workflow.dataset import parquet
 from workflow.errors import StageError
+from workflow.images import decode
 from workflow.project.paths import Project, load_project
 from workflow.project.rows import (
     annotation_to_row,
@@ -291,3 +293,38 @@ def test_the_card_says_who_labeled(
     lines = card.split("Where the labels come from:\n\n")[1].split("\n\n")[0]
     assert lines == "\n".join(f"- {line}" for line in told)
     assert dataset.run(project).skipped
+
+
+def test_what_is_shown_as_a_copy_is_in_the_dataset_as_people_saw_it(tmp_path: Path) -> None:
+    """`datasets` turns by Pillow's rule, and cannot scale deep gray: it is given the pixels of the copy."""
+    (tmp_path / "project.toml").write_text(
+        'name = "pets"\ntitle = "Pets"\ntask = "classification"\nclasses = ["cat"]\n'
+        "[split]\nvalidation = 0\ntest = 0\n"
+    )
+    folder = tmp_path / "data" / "images"
+    folder.mkdir(parents=True)
+    (folder / "a.webp").write_bytes(CASES["exif6.webp"][0])
+    (folder / "b.jpg").write_bytes(CASES["exif6.jpg"][0])
+    (folder / "c.png").write_bytes(COPIED["deep.png"])
+    project = load_project(tmp_path)
+    catalog.run(project)
+    _labeled(project, [Annotation("cat", ME)])
+    dataset.run(project)
+    records = {r.path: r for r in read_catalog(project.catalog)}
+    assert [bool(records[name].png) for name in ("a.webp", "b.jpg", "c.png")] == [True, False, True]
+    rows = {row["file"]: row for row in _load(project, tmp_path / "cache")}
+    assert {name: row["image"].size for name, row in rows.items()} == {
+        "a.webp": (60, 40),
+        "b.jpg": (40, 60),
+        "c.png": (60, 40),
+    }
+    assert (np.asarray(rows["a.webp"]["image"]) == upright(1)).all()
+    assert (
+        np.asarray(rows["c.png"]["image"]) == decode.from_file(project.shown_path(records["c.png"]))
+    ).all()
+    before = dataset.version(project)
+    (tmp_path / "project.toml").write_text((tmp_path / "project.toml").read_text() + "[images]\ndepth = 16\n")
+    project = load_project(tmp_path)
+    catalog.run(project)
+    dataset.run(project)
+    assert dataset.version(project) != before

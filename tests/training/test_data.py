@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from PIL import Image
 
 from tests.training_jobs import CLASSES, PERSON, make_job, shapes, write_dataset
 from workflow.dataset import parquet
-from workflow.errors import ModelError
+from workflow.errors import ImageError, ModelError
 from workflow.records import Annotation, ImageRecord
 from workflow.schema import Schema
 from workflow.training import PRESETS, Job, data
@@ -45,6 +46,19 @@ def test_rows_come_in_any_order_as_they_were_written(tmp_path: Path) -> None:
         assert torch.equal(example["image"], torch.tensor(pixels).permute(2, 0, 1))
         assert example["boxes"].tolist() == [list(a.box or ()) for a in annotations]
         assert example["labels"].tolist() == [CLASSES.index(a.label) for a in annotations]
+
+
+def test_the_limits_on_images_hold(tmp_path: Path) -> None:
+    job = dataclasses.replace(_job(tmp_path, 1), max_megapixels=0.001)
+    samples = data.Samples(job, "train")
+    for read in (samples.__getitem__, samples.picture):
+        with pytest.raises(
+            ImageError, match="0.00307 megapixels, more than 0.001 -> raise images.max_megapixels"
+        ):
+            read(0)
+    samples = data.Samples(dataclasses.replace(job, max_megapixels=1, memory=1e-6), "train")
+    with pytest.raises(ImageError, match="of memory to decode, more than 1e-06 GB -> raise images.memory"):
+        samples.picture(0)
 
 
 def test_an_epoch_sees_each_image_once_in_batches_of_a_size(tmp_path: Path) -> None:

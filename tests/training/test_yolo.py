@@ -18,13 +18,13 @@ from tests.tiny.ultralytics import PRINTED, save
 from tests.training_jobs import make_job
 from workflow import metrics, models
 from workflow.dataset import parquet
-from workflow.errors import ModelError
+from workflow.errors import ImageError, ModelError
 from workflow.models import Options
 from workflow.records import Annotation, ImageRecord, Point, Provenance, RotatedBox, Split
 from workflow.schema import Schema
 from workflow.shapes import masks
 from workflow.tasks import TaskName
-from workflow.training import PRESETS, Augment, Job, yolo
+from workflow.training import PRESETS, Augment, Job, yolo, yolo_data
 from workflow.training.yolo_data import Exported, export, flipped
 
 ME = Provenance("person", "me")
@@ -147,6 +147,52 @@ def test_an_object_told_twice_is_counted(tmp_path: Path) -> None:
     made = export(job)
     assert (made.objects["train"], dict(made.lost)) == (2, {"objects labeled twice": 1})
     assert made.selected_on == "train"
+
+
+@pytest.mark.parametrize("task", ["detection", "classification"])
+def test_images_of_sizes_that_ultralytics_refuses_are_scaled_or_named(
+    tmp_path: Path, task: TaskName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yolo_data, "MOST_PIXELS", 150_000)
+    job = _job(tmp_path, task, PRINTED, validation=0)
+    sizes = {
+        "narrow": (1, 20_000),
+        "small": (7, 12),
+        "usual": (10, 12),
+        "vast": (400, 400),
+        "hair": (1, 110_000),
+    }
+    rows = []
+    for name, (width, height) in sizes.items():
+        buffer = io.BytesIO()
+        Image.new("L", (width, height), 99).save(buffer, "PNG", compress_level=1)
+        box = (0.0, height / 4, width / 2, height / 2) if task == "detection" else None
+        labels = [Annotation(CLASSES[0], Provenance("person", "ann"), box=box)]
+        record = ImageRecord(name, f"{name}.png", width, height, "train")
+        rows.append(parquet.to_row(record, buffer.getvalue(), labels, job.schema))
+    parquet.write(job.dataset / "data" / "train.parquet", rows, parquet.features(job.schema))
+    made = export(job)
+    folder = job.scratch / "data"
+    shown = {}
+    for path in folder.rglob("*.png"):
+        with Image.open(path) as image:
+            shown[path.stem] = image.size
+    assert shown == {"narrow": (10, 200_000), "small": (14, 24), "usual": (10, 12), "vast": (387, 387)}
+    assert made.images == {"train": 4, "validation": 0}
+    assert dict(made.lost) == {"image of 1 x 110000 pixels: hair.png": 1}
+    if task == "detection":
+        assert made.objects["train"] == 4
+        assert {path.stem for path in folder.rglob("labels/train/*.txt")} == set(shown)
+        assert {path.read_text() for path in folder.rglob("labels/train/*.txt")} == {
+            "0 0.25 0.375 0.5 0.25\n"
+        }
+
+
+def test_the_limits_on_images_hold_in_training(tmp_path: Path) -> None:
+    job = _job(tmp_path, "detection", PRINTED, validation=0)
+    assert export(dataclasses.replace(job, max_megapixels=0.1)).images["train"] == 8
+    with pytest.raises(ImageError, match="megapixels, more than 1e-05 -> raise images.max_megapixels"):
+        export(dataclasses.replace(job, max_megapixels=1e-5))
 
 
 @pytest.mark.parametrize(

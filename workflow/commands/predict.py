@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 from workflow import models
 from workflow.colours import ON_PICTURES
 from workflow.errors import ImageError, ModelError, StageError
-from workflow.images import decode
+from workflow.images import copies, decode
+from workflow.images.depth import Levels
 from workflow.models import Annotator, Guesses, Options, Pixels
 from workflow.models.chain import load_chain
 from workflow.records import Annotation
@@ -84,17 +86,28 @@ def _classes(annotator: Annotator, wanted: Sequence[str]) -> Sequence[str]:
 
 def _decoded(paths: Sequence[Path], problems: list[str]) -> Iterator[tuple[list[Path], list[Pixels]]]:
     """Batches of the readable pictures; a line goes to `problems` for each of the others."""
+    levels = _levels(paths)
     for start in range(0, len(paths), BATCH):
         good: list[Path] = []
         pixels: list[Pixels] = []
         for path in paths[start : start + BATCH]:
             try:
-                pixels.append(decode.from_file(path))
+                pixels.append(decode.from_file(path, levels=levels.get(str(path))))
                 good.append(path)
             except ImageError as error:
                 problems.append(str(error))
         if good:
             yield good, pixels
+
+
+def _levels(paths: Sequence[Path]) -> dict[str, Levels]:
+    """Black and white of the pictures of deep gray: the same for all that do not state their own depth."""
+    looks = {}
+    for path in filter(decode.is_deep, paths):
+        with suppress(ImageError):
+            looks[str(path)] = decode.look(path)
+    grays = {path: look.gray for path, look in looks.items() if look.gray}
+    return copies.levels_of(grays, {path: look.levels for path, look in looks.items() if look.levels}, None)
 
 
 def as_json(found: Found) -> str:
@@ -141,8 +154,10 @@ def draw(found: Found, folder: Path) -> None:
         raise StageError(f"{own[0]} is a picture of yours", "--save to another folder")
     labels = sorted({a.label for _, guesses in found for a in guesses})
     colours = {label: ON_PICTURES[number % len(ON_PICTURES)] for number, label in enumerate(labels)}
+    levels = _levels([path for path, _ in found])
     for (path, guesses), target in zip(found, targets, strict=True):
-        _draw(path, guesses, colours).save(target, quality=92, comment=_DRAWN)
+        picture = _draw(path, guesses, colours, levels.get(str(path)))
+        picture.save(target, quality=92, comment=_DRAWN)
 
 
 def _targets(found: Found, folder: Path) -> list[Path]:
@@ -165,8 +180,8 @@ def _is_drawn(path: Path) -> bool:
         return False
 
 
-def _draw(path: Path, guesses: Guesses, colours: dict[str, str]) -> Image.Image:
-    picture = Image.fromarray(decode.from_file(path))
+def _draw(path: Path, guesses: Guesses, colours: dict[str, str], levels: Levels | None) -> Image.Image:
+    picture = Image.fromarray(decode.from_file(path, levels=levels))
     size = max(12, round(max(picture.size) / 50))
     for a in guesses:
         if a.mask is not None:

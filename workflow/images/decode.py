@@ -109,6 +109,16 @@ def look(path: Path, max_megapixels: float = 200.0, memory: float | None = None)
     return _in_file(path, max_megapixels, memory, _look)
 
 
+def is_deep(path: Path) -> bool:
+    """Whether a file is gray of more than 8 bits, by its header; False for what is no image."""
+    try:
+        with Image.open(path) as image:
+            return depth.is_deep(image)
+    except Exception:
+        # Pillow raises OSError, SyntaxError, ValueError and more; decoding says what is wrong.
+        return False
+
+
 def _in_file(
     path: Path, max_megapixels: float, gigabytes: float | None, use: Callable[[_Opened], Made]
 ) -> Made:
@@ -212,7 +222,7 @@ def _loaded(opened: _Opened) -> Image.Image:
 def _refuse_bomb(name: str, image: Image.Image, max_megapixels: float) -> None:
     megapixels = image.width * image.height / 1e6
     if megapixels > max_megapixels:
-        what = f"{name}: {megapixels:.0f} megapixels, more than {max_megapixels:g}"
+        what = f"{name}: {megapixels:.3g} megapixels, more than {max_megapixels:g}"
         raise ImageError(what, "too-large", "raise images.max_megapixels if that is meant")
     if image.width < 1 or image.height < 1:
         raise ImageError(f"{name}: has no pixels", "no-pixels")

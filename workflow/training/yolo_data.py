@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -29,6 +30,9 @@ KINDS: dict[str, Kind] = {
     "oriented-detection": "obb",
     "keypoints": "pose",
 }
+# ultralytics passes over images of fewer pixels a side, Pillow warns there of more pixels in all, and OpenCV
+# reads no longer side.
+LEAST_SIDE, MOST_PIXELS, MOST_SIDE = 10, 89_478_485, 2**20
 # Split -> what ultralytics calls it.
 SPLITS = {"train": "train", "validation": "val"}
 
@@ -59,10 +63,17 @@ def export(job: Job) -> Exported:
     for split in SPLITS:
         made.images[split] = made.objects[split] = 0
         for row, annotations in parquet.read(job.dataset, split, job.schema):
+            name = parquet.image_of(row)
+            content = _png(row, name, job)
+            if content is None:
+                made.lost[f"image of {row['width']} x {row['height']} pixels: {row['file']}"] += 1
+                continue
             if classifies:
-                _put_in_class_folder(row, annotations, folder / SPLITS[split], job.schema.classes)
+                place = folder / SPLITS[split] / _class_folder_of(annotations, job.schema.classes)
             else:
-                made.objects[split] += _put_beside_labels(row, annotations, folder, split, job, made.lost)
+                place = folder / "images" / split
+                made.objects[split] += _put_labels(row, annotations, folder, split, job, made.lost)
+            write_bytes(place / f"{name}.png", content)
             made.images[split] += 1
     if not made.images["train"]:
         raise ModelError("the dataset has no training images", "label more images, then workflow pull")
@@ -92,7 +103,7 @@ def _mirrored(name: str) -> str:
     return name
 
 
-def _put_beside_labels(
+def _put_labels(
     row: dict[str, Any],
     annotations: list[Annotation],
     folder: Path,
@@ -100,7 +111,7 @@ def _put_beside_labels(
     job: Job,
     lost: Counter[str],
 ) -> int:
-    """Write an image and its label file; the objects in it."""
+    """Write an image's label file; the objects in it."""
     size = (row["width"], row["height"])
     text, losses = to_lines(
         annotations, *size, job.schema.classes, KINDS[job.schema.task.name], job.schema.keypoints
@@ -109,26 +120,37 @@ def _put_beside_labels(
     # ultralytics drops lines that are there already.
     lines = list(dict.fromkeys(told))
     lost.update(losses + Counter({"objects labeled twice": len(told) - len(lines)}))
-    _write_png(row, folder / "images" / split)
     write_bytes(folder / "labels" / split / f"{parquet.image_of(row)}.txt", "".join(lines).encode())
     return len(lines)
 
 
-def _put_in_class_folder(
-    row: dict[str, Any], annotations: list[Annotation], folder: Path, classes: Sequence[str]
-) -> None:
+def _class_folder_of(annotations: list[Annotation], classes: Sequence[str]) -> str:
     (label,) = annotations
-    _write_png(row, folder / class_folder(classes.index(label.label)))
+    return class_folder(classes.index(label.label))
 
 
-def _write_png(row: dict[str, Any], folder: Path) -> None:
+def _png(row: dict[str, Any], name: str, job: Job) -> bytes | None:
+    """An image as a PNG of a size that ultralytics takes; None where no scale gives one.
+
+    Labels are shares of the width and height, so they hold at every scale.
+    """
     from PIL import Image
 
+    picture = Image.fromarray(decode.from_bytes(row["image"]["bytes"], name, job.max_megapixels, job.memory))
+    width, height = picture.size
+    if width * height > MOST_PIXELS:
+        share = math.sqrt(MOST_PIXELS / (width * height))
+        picture = picture.resize(
+            (max(1, int(width * share)), max(1, int(height * share))), Image.Resampling.BOX
+        )
+    if (times := math.ceil(LEAST_SIDE / min(picture.size))) > 1:
+        if max(picture.size) * times > MOST_SIDE:
+            return None
+        larger = (picture.width * times, picture.height * times)
+        picture = picture.resize(larger, Image.Resampling.NEAREST)
     buffer = io.BytesIO()
-    name = parquet.image_of(row)
-    pixels = decode.from_bytes(row["image"]["bytes"], name)
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
-    write_bytes(folder / f"{name}.png", buffer.getvalue())
+    picture.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 def _make_class_folders(folder: Path, classes: Sequence[str], made: Exported) -> None:
