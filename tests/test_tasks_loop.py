@@ -151,6 +151,8 @@ def _check_ledger(project: Project) -> None:
 
 def _check_dataset(project: Project) -> None:
     settings = project.settings
+    (origin,) = dataset.labels(project)
+    assert "labeled in Label Studio by the simulated reviewer, a program that knows the truth" in origin
     truth = _truth(project)
     rows = {
         row["file"]: annotations

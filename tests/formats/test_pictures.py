@@ -33,6 +33,7 @@ def _picture(path: str, file: Path = Path("none"), *annotations: Annotation, spl
         (["e/cafe\u0301.png", "f/caf\u00e9.png"], ["e-cafe\u0301.png", "f-caf\u00e9.png"]),
         # What folders and a name make together may be a name already.
         (["a-b.png", "a/b.png", "c/b.png"], ["a-b.png", "b-id-a~b.png.png", "c-b.png"]),
+        (["a.JFIF", "b.jpe", "c.JPG"], ["a.jpg", "b.jpg", "c.JPG"]),
         ([f"{n}/{'x' * 236}.png" for n in (1, 2)], [f"id-{n}~{'x' * 35}.png" for n in (1, 2)]),
     ],
 )
@@ -68,3 +69,13 @@ def test_the_map_says_whose_each_is(name: str, task: TaskName, images: list[str]
     assert [row["file"] for row in rows] == images
     assert [(row["image"], row["id"]) for row in rows] == [(p.record.path, p.record.id) for p in pictures]
     assert [(tmp_path / "out" / row["file"]).read_text() for row in rows] == [p.record.path for p in pictures]
+
+
+def test_images_that_readers_pass_over_are_told(tmp_path: Path) -> None:
+    pictures = []
+    for name in ("a.gif", "b.GIF", "c.jfif", "d.png"):
+        (tmp_path / name).write_text(name)
+        pictures.append(_picture(name, tmp_path / name))
+    writing = Writing("pets", Schema.of("detection", ("cat",)))
+    FORMATS["voc"].load().write(tmp_path / "out", pictures, writing)
+    assert writing.notes == ["2 images are .gif, which some readers pass over"]

@@ -50,4 +50,4 @@ def write(
     for folder in names.values():
         for label in writing.schema.classes:
             (target / folder / label).mkdir(parents=True)
-    copy_images(labeled, target, lambda p: f"{names[p.record.split]}/{p.annotations[0].label}")
+    copy_images(labeled, target, writing, lambda p: f"{names[p.record.split]}/{p.annotations[0].label}")

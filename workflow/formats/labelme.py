@@ -137,7 +137,7 @@ def _pixels(page: Page, shape: _Shape) -> Any:
 
 def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
     """The images, each with its JSON file."""
-    names = copy_images(pictures, target, lambda picture: "")
+    names = copy_images(pictures, target, writing, lambda picture: "")
     for picture, name in zip(pictures, names, strict=True):
         flags = {}
         if writing.schema.task.kind == "labels":

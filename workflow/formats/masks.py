@@ -137,7 +137,7 @@ def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
             f"{len(writing.schema.classes)} classes do not fit a PNG of 8 bits",
             f"{MOST_PAINTED} are the most",
         )
-    names = copy_images(pictures, target, lambda picture: "images")
+    names = copy_images(pictures, target, writing, lambda picture: "images")
     for picture, name in zip(pictures, names, strict=True):
         path = (target / "masks" / name).with_suffix(".png")
         path.parent.mkdir(parents=True, exist_ok=True)

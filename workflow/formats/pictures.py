@@ -14,17 +14,24 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
-from workflow.formats.page import Picture
+from workflow.formats.page import Picture, Writing
 
 NAMES = "names.csv"
+# Suffixes that readers pass over, of files that they read under another.
+SUFFIXES = {".jpe": ".jpg", ".jfif": ".jpg"}
+# What ultralytics, torchvision and supervision look for.
+READ_BY_ALL = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 # Bytes of a name, which leave room for a longer suffix: file systems take 255.
 LONGEST = 240
 
 
-def copy_images(pictures: Sequence[Picture], target: Path, folder_of: Callable[[Picture], str]) -> list[str]:
+def copy_images(
+    pictures: Sequence[Picture], target: Path, writing: Writing, folder_of: Callable[[Picture], str]
+) -> list[str]:
     """Copy each image, as it is, to `target`/FOLDER/NAME; the names, none like another, also without suffix.
 
-    `target`/names.csv has a line an image: where it is now, the project's path of it, and its id.
+    `target`/names.csv has a line an image: where it is now, the project's path of it, and its id. Those whose
+    kind some readers pass over are told.
     """
     names = flat_names(pictures)
     text = io.StringIO(newline="")
@@ -36,6 +43,9 @@ def copy_images(pictures: Sequence[Picture], target: Path, folder_of: Callable[[
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(picture.path, path)
         table.writerow([place, picture.record.path, picture.record.id])
+    if strange := sorted({PurePosixPath(name).suffix.lower() for name in names} - READ_BY_ALL):
+        count = sum(name.lower().endswith(tuple(strange)) for name in names)
+        writing.notes.append(f"{count} images are {', '.join(strange)}, which some readers pass over")
     put(target / NAMES, text.getvalue().encode("utf-8", "surrogateescape"))
     return names
 
@@ -51,7 +61,7 @@ def flat_names(pictures: Sequence[Picture]) -> list[str]:
 
     Names that differ only in suffix, case or the way they spell an accent are the same.
     """
-    paths = [PurePosixPath(picture.record.path) for picture in pictures]
+    paths = [_usual(PurePosixPath(picture.record.path)) for picture in pictures]
     alike = Counter(_key(path.name) for path in paths)
     taken: set[str] = {_key(path.name) for path in paths if alike[_key(path.name)] == 1}
     names = []
@@ -64,6 +74,10 @@ def flat_names(pictures: Sequence[Picture]) -> list[str]:
         names.append(next(fitting, f"{picture.record.id}{path.suffix}"))
         taken.add(_key(names[-1]))
     return names
+
+
+def _usual(path: PurePosixPath) -> PurePosixPath:
+    return path.with_suffix(SUFFIXES.get(path.suffix.lower(), path.suffix))
 
 
 def _key(name: str) -> str:

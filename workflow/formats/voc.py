@@ -107,7 +107,7 @@ def _number(element: Any, path: str) -> float:
 
 def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
     """Annotations/, JPEGImages/ and ImageSets/Main/ as VOC2012 has them."""
-    names = copy_images(pictures, target, lambda picture: "JPEGImages")
+    names = copy_images(pictures, target, writing, lambda picture: "JPEGImages")
     sets: dict[str, list[str]] = {}
     for picture, name in zip(pictures, names, strict=True):
         stem = Path(name).stem

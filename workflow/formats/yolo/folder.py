@@ -166,7 +166,7 @@ def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
         for missing, folder in lent.items():
             (target / missing).symlink_to(folder)
         return
-    names = copy_images(pictures, target, lambda picture: f"images/{FOLDERS[picture.record.split]}")
+    names = copy_images(pictures, target, writing, lambda picture: f"images/{FOLDERS[picture.record.split]}")
     for picture, name in zip(pictures, names, strict=True):
         path = target / "labels" / FOLDERS[picture.record.split] / name
         put(path.with_suffix(".txt"), _lines(picture, writing).encode())
