@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow.errors import FormatError
-from workflow.labelstudio.regions import from_result, local_file_url, to_result, url_of
+from workflow.labelstudio.regions import from_result, local_file_url, to_result
 from workflow.labelstudio.regions.write import label_to_path, path_to_label
 from workflow.records import Annotation, Mask, Provenance, RotatedBox
 
@@ -133,4 +133,3 @@ def test_a_taxonomy_path_is_read_as_people_write_it() -> None:
 
 def test_addresses_are_quoted() -> None:
     assert local_file_url("p", "a b/ü#1.jpg") == "/data/local-files/?d=p/a%20b/%C3%BC%231.jpg"
-    assert url_of("https://x.example/{path}?v=1", "a b.jpg") == "https://x.example/a%20b.jpg?v=1"

@@ -17,7 +17,6 @@ from workflow.labelstudio.regions import (
     acceptable,
     controls,
     fit,
-    from_json_min,
     from_result,
     to_result,
 )
@@ -306,34 +305,6 @@ def test_another_control_is_counted() -> None:
     box = {"type": "rectanglelabels", "from_name": "faces", "value": BOX | {"rectanglelabels": ["me"]}}
     assert from_result([box], 9, 9, ME, controls=CONTROLS).lost == {"rectanglelabels of another control": 1}
     assert len(from_result([box], 9, 9, ME).annotations) == 1
-
-
-def test_json_min_names_regions_by_their_control() -> None:
-    item = {
-        "image": "a.jpg",
-        "id": 1,
-        "weather": "sunny",
-        "kind": [{"taxonomy": [["animal", "cat"]]}],
-        "bbox": [BOX | {"rectanglelabels": ["cat"], "original_width": 100, "original_height": 100}],
-        "shape": [BOX],
-        "name": [BOX | {"labels": ["dog"]}],
-        "annotator": 1,
-    }
-    controls = EVERYTHING | {"choices": "weather"}
-    reading = from_json_min(item, 100, 100, ME, controls=controls)
-    assert [(a.label, a.box) for a in reading.annotations] == [
-        ("sunny", None),
-        ("animal/cat", None),
-        ("cat", (10, 10, 30, 30)),
-        ("dog", (10, 10, 30, 30)),
-    ]
-    assert reading.lost == {}
-    assert from_json_min(item | {"weather": {"choices": ["sunny", "hot"]}}, 9, 9, ME).lost == {
-        "choices region": 1,
-        "taxonomy region": 1,
-        "rectangle region": 1,
-        "labels region": 1,
-    }
 
 
 def _disk(radius: float, hole: float = 0) -> Annotation:

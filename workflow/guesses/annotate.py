@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 
 from workflow.errors import ImageError
 from workflow.images import decode as images
 from workflow.images import memory
 from workflow.models import Annotator, Guesses, Pixels
 from workflow.project.paths import Project
-from workflow.project.rows import Row, digest, sample_from_row, sample_to_row
+from workflow.project.rows import digest
 from workflow.records import Annotation, ImageRecord, Sample
 from workflow.running.ahead import each_ahead
 
@@ -25,8 +26,7 @@ def guess(project: Project, annotator: Annotator, records: Sequence[ImageRecord]
     """What the annotator says of images, as `preannotate` would write it; broken ones are left out."""
     for part, answers in annotate_all(annotator, project, records, project.settings.labels):
         for record, guesses in zip(part, answers, strict=True):
-            sample = Sample(record.id, "predicted", to_push(project, guesses))
-            yield sample_from_row(with_ids(sample_to_row(sample), annotator.revision))
+            yield with_ids(Sample(record.id, "predicted", to_push(project, guesses)), annotator.revision)
 
 
 def to_push(project: Project, guesses: Guesses) -> Guesses:
@@ -99,14 +99,12 @@ def _in_place(project: Project, guesses: Guesses) -> Guesses:
     return tuple(a for a in guesses if id(a) in kept)
 
 
-def with_ids(row: Row, revision: str) -> Row:
+def with_ids(sample: Sample, revision: str) -> Sample:
     """Name every region, the same on every run, so that the ledger can follow it."""
-    renamed = {}
-    for number, annotation in enumerate(row["annotations"]):
-        name = digest([row["image"], revision, number])[:10]
-        renamed[annotation.get("id")] = name
-        annotation["id"] = name
-    for annotation in row["annotations"]:
-        if "parent" in annotation:
-            annotation["parent"] = renamed[annotation["parent"]]
-    return row
+    names = [digest([sample.image, revision, number])[:10] for number in range(len(sample.annotations))]
+    renamed = {a.id: name for a, name in zip(sample.annotations, names, strict=True)}
+    named = (
+        replace(a, id=name, parent=a.parent and renamed[a.parent])
+        for a, name in zip(sample.annotations, names, strict=True)
+    )
+    return replace(sample, annotations=tuple(named))

@@ -57,16 +57,16 @@ class Verdict:
 class Place:
     """What people said of one place in an image: a region each at most."""
 
-    said: dict[str, Annotation] = field(default_factory=dict)
+    by_person: dict[str, Annotation] = field(default_factory=dict)
 
     def winner(self) -> tuple[str, int]:
         """The label most people gave it, the first by name among equals, and how many."""
-        votes = Counter(a.label for a in self.said.values())
+        votes = Counter(a.label for a in self.by_person.values())
         return min(votes.items(), key=lambda item: (-item[1], item[0]))
 
     def best(self, label: str) -> tuple[str, Annotation]:
         """Of the regions with that label, the one that overlaps the others most, and whose it is."""
-        own = {person: a for person, a in self.said.items() if a.label == label}
+        own = {person: a for person, a in self.by_person.items() if a.label == label}
         shared = overlap.iou(list(own.values()), list(own.values())).sum(axis=1)
         return list(own.items())[int(np.argmax(shared))]
 
@@ -105,9 +105,9 @@ def disagreements(opinions: Sequence[Opinion], policy: Pull, single: bool = Fals
     for place in _places(submitted, policy.agreement_iou, single):
         if _settled(place, len(submitted), strict, single) is None:
             people: dict[str, list[str]] = defaultdict(list)
-            for person, annotation in place.said.items():
+            for person, annotation in place.by_person.items():
                 people[annotation.label].append(person)
-            box = next((overlap.as_box(a) for a in place.said.values() if a.geometry), None)
+            box = next((overlap.as_box(a) for a in place.by_person.values() if a.geometry), None)
             what = "label" if len(people) > 1 else "presence"
             rows.append({"what": what, "labels": dict(people)} | ({"box": list(box)} if box else {}))
     skipped = sorted(o.person for o in opinions if o.skipped)
@@ -129,7 +129,7 @@ def _agreed(opinions: Sequence[Opinion], policy: Pull, single: bool) -> Verdict:
         if settled:
             person, annotation = place.best(settled)
             regions.append((person, annotation))
-            twins |= {(who, a.id): f"{person}/{annotation.id}" for who, a in place.said.items() if a.id}
+            twins |= {(who, a.id): f"{person}/{annotation.id}" for who, a in place.by_person.items() if a.id}
     # A point whose person's own box lost against another's belongs to that one.
     names = Names(regions, twins)
     return _verdict(names.of(regions), names, submitted, lambda n: _enough(n, len(submitted), policy))
@@ -145,7 +145,7 @@ def _settled(place: Place, people: int, policy: Pull, single: bool) -> str | Non
     if _enough(votes, people, policy):
         return label
     # Of an image's one label nobody says that it is not there: they say another.
-    return "" if not single and _enough(people - len(place.said), people, policy) else None
+    return "" if not single and _enough(people - len(place.by_person), people, policy) else None
 
 
 def _places(opinions: Sequence[Opinion], iou: float, single: bool) -> list[Place]:
@@ -154,33 +154,33 @@ def _places(opinions: Sequence[Opinion], iou: float, single: bool) -> list[Place
     for opinion in sorted(opinions, key=lambda o: o.person):
         for a in (a for a in opinion.annotations if not a.geometry):
             name = "" if single else a.label
-            there = next((p for p in places if _name(p, single) == name and not _drawn(p)), None)
-            if there is None or opinion.person in there.said:
-                places.append(there := Place())
-            there.said[opinion.person] = a
+            place = next((p for p in places if _name(p, single) == name and not _drawn(p)), None)
+            if place is None or opinion.person in place.by_person:
+                places.append(place := Place())
+            place.by_person[opinion.person] = a
         _join(places, opinion.person, [a for a in opinion.annotations if a.geometry], iou)
     return places
 
 
 def _name(place: Place, single: bool) -> str:
-    return "" if single else next(iter(place.said.values())).label
+    return "" if single else next(iter(place.by_person.values())).label
 
 
 def _drawn(place: Place) -> bool:
-    return any(a.geometry for a in place.said.values())
+    return any(a.geometry for a in place.by_person.values())
 
 
 def _join(places: list[Place], person: str, drawn: list[Annotation], iou: float) -> None:
     """Put a person's regions where the others have theirs, each at most once, or in new places."""
     from scipy.optimize import linear_sum_assignment
 
-    there = [place for place in places if _drawn(place)]
+    drawn_before = [place for place in places if _drawn(place)]
     taken = set()
-    if there and drawn:
-        shared = np.array([_shared(place, drawn) for place in there])
+    if drawn_before and drawn:
+        shared = np.array([_shared(place, drawn) for place in drawn_before])
         for row, column in zip(*linear_sum_assignment(-shared), strict=True):
             if shared[row, column] >= iou:
-                there[row].said[person] = drawn[column]
+                drawn_before[row].by_person[person] = drawn[column]
                 taken.add(column)
     places += [Place({person: a}) for n, a in enumerate(drawn) if n not in taken]
 
@@ -189,7 +189,7 @@ def _shared(place: Place, drawn: Sequence[Annotation]) -> np.ndarray:
     """How well each region fits the place: its mean IoU with what is there; none for another point's name."""
     label = place.winner()[0]
     apart = [a.keypoints is not None and a.label != label for a in drawn]
-    return np.where(apart, 0.0, overlap.iou(list(place.said.values()), drawn).mean(axis=0))
+    return np.where(apart, 0.0, overlap.iou(list(place.by_person.values()), drawn).mean(axis=0))
 
 
 class Names:

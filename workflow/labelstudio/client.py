@@ -69,11 +69,11 @@ class Client:
     def find_project(self, key: str) -> Json | None:
         """The project whose description carries `key`, the name we gave it before it existed."""
         page = 1
-        while found := self.get("api/projects/", page=page, page_size=100):
-            for project in found["results"]:
+        while answer := self.get("api/projects/", page=page, page_size=100):
+            for project in answer["results"]:
                 if key in (project.get("description") or ""):
                     return project
-            if not found.get("next"):
+            if not answer.get("next"):
                 break
             page += 1
         return None

@@ -129,11 +129,11 @@ def read_interface(
     images: set[str] = set()
     for group in WANTED[schema.task.name]:
         ours = [e for e in elements if e.tag in CONTROLS and e.tag.lower() in group]
-        found = [e for e in ours if not e.attributes.get("smartOnly")]
-        if len(found) != 1:
-            problems.append(_none_or_several(schema.task.name, group, found))
+        ours = [e for e in ours if not e.attributes.get("smartOnly")]
+        if len(ours) != 1:
+            problems.append(_none_or_several(schema.task.name, group, ours))
             continue
-        (control,) = found
+        (control,) = ours
         kind = control.tag.lower()
         controls[kind] = control.attributes.get("name", "")
         images.add(control.attributes.get("toName", ""))
@@ -213,17 +213,18 @@ def _misplaced(elements: Sequence[Element]) -> list[Problem]:
         if element.tag in NEEDS_OBJECT and to is None:
             problems.append((element.line, f'<{element.tag}> has no toName="...", the name of an <Image>'))
         elif element.tag in NEEDS_OBJECT and not set(str(to).split(",")) <= objects:
-            there = ", ".join(sorted(objects)) or "none"
-            problems.append((element.line, f"toName={to!r} is no object; there is {there}"))
+            known = ", ".join(sorted(objects)) or "none"
+            problems.append((element.line, f"toName={to!r} is no object; there is {known}"))
     return problems
 
 
-def _none_or_several(task: str, group: Sequence[str], found: Sequence[Element]) -> Problem:
+def _none_or_several(task: str, group: Sequence[str], controls: Sequence[Element]) -> Problem:
     wanted = " or ".join(f"<{t}>" for t in TAGS if t.lower() in group)
-    if not found:
+    if not controls:
         return 1, f"{task} needs a control {wanted}"
-    lines = ", ".join(str(e.line) for e in found)
-    return found[-1].line, f"{task} needs one control {wanted}, and there are {len(found)}: lines {lines}"
+    lines = ", ".join(str(e.line) for e in controls)
+    what = f"{task} needs one control {wanted}, and there are {len(controls)}: lines {lines}"
+    return controls[-1].line, what
 
 
 def _labels(control: Element, names: Sequence[str], what: str) -> tuple[list[Problem], dict[str, str]]:
@@ -231,12 +232,12 @@ def _labels(control: Element, names: Sequence[str], what: str) -> tuple[list[Pro
     problems: list[Problem] = []
     if "$" in control.attributes.get("value", ""):
         return [(control.line, "labels that come with each task cannot be checked: list them here")], {}
-    found = list(_paths(control)) if control.tag == "Taxonomy" else _flat(control)
-    if not found:
+    labels = list(_paths(control)) if control.tag == "Taxonomy" else _flat(control)
+    if not labels:
         problems.append((control.line, f"<{control.tag}> has no labels"))
-    values = Counter(value for _, value, _ in found)
+    values = Counter(value for _, value, _ in labels)
     stored = {}
-    for line, value, alias in found:
+    for line, value, alias in labels:
         if values[value] > 1:
             problems.append((line, f"the label {value!r} is there {values[value]} times"))
         elif value not in names:

@@ -126,8 +126,8 @@ def let_land(project: Project, client: Client) -> None:
         return
     while (left := mark["until"] - time.time()) > 0:
         if "reaches" in mark:
-            there = client.project(mark["project"]) or {}
-            if there.get(mark["counted"], 0) >= mark["reaches"]:
+            counts = client.project(mark["project"]) or {}
+            if counts.get(mark["counted"], 0) >= mark["reaches"]:
                 break
         time.sleep(min(left, 1))
     mark_path(project).unlink(missing_ok=True)

@@ -72,7 +72,7 @@ def load(project: Project, device: str, threshold: float | None = None) -> Chain
 
 def _preannotate(project: Project, scratch: Path, device: str, batch: int) -> str:
     records = read_catalog(project.catalog)
-    shard = scratch / "shard.jsonl"
+    shard = scratch / "guesses.jsonl"
     done = {row["image"] for row in cached_rows(shard, sample_shape(annotation_from_row))}
     todo = [r for r in records if r.id not in done]
     annotator = load(project, device)
@@ -81,12 +81,13 @@ def _preannotate(project: Project, scratch: Path, device: str, batch: int) -> st
             for part, guesses in annotate_all(annotator, project, todo, project.settings.labels, batch):
                 pairs = zip(part, guesses, strict=True)
                 samples = [Sample(r.id, "predicted", to_push(project, g)) for r, g in pairs]
-                append_rows(file, map(sample_to_row, samples))
+                named = [with_ids(sample, annotator.revision) for sample in samples]
+                append_rows(file, map(sample_to_row, named))
                 advance(len(part))
     finally:
         annotator.close()
     rows = {row["image"]: row for row in read_rows(shard)}
-    ordered = [with_ids(rows[r.id], annotator.revision) for r in records if r.id in rows]
+    ordered = [rows[r.id] for r in records if r.id in rows]
     write_rows(predictions_path(project), ordered)
     total = sum(len(row["annotations"]) for row in ordered)
     empty = sum(not row["annotations"] for row in ordered)

@@ -27,12 +27,12 @@ def look(project: Project) -> Account | None:
     if not rows:
         return None
     settings = project.settings
-    found = figures(rows, settings.labels)
-    known = [name for name in found.rounds if name != UNKNOWN] or [UNKNOWN]
+    by_round = figures(rows, settings.labels)
+    known = [name for name in by_round.rounds if name != UNKNOWN] or [UNKNOWN]
     latest = [row for row in rows if version(row) == known[-1]]
     drawn = not settings.schema.task.points
     suggestions = suggest(latest, cost_model(settings.review), thresholds(settings)) if drawn else []
-    return Account(found, known[-1], suggestions)
+    return Account(by_round, known[-1], suggestions)
 
 
 def thresholds(settings: Settings) -> dict[str, float | None]:

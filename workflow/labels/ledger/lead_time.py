@@ -67,7 +67,7 @@ class LeadTime:
         from scipy.stats import bootstrap
 
         statistic = STATISTICS[name]
-        found = bootstrap(
+        interval = bootstrap(
             (self.blind, self.guessed),
             lambda blind, guessed, axis: statistic(blind, axis=axis) - statistic(guessed, axis=axis),
             n_resamples=RESAMPLES,
@@ -78,17 +78,17 @@ class LeadTime:
             method="percentile",
             rng=np.random.default_rng(0),
         ).confidence_interval
-        return float(found.low), float(found.high)
+        return float(interval.low), float(interval.high)
 
     def to_json(self) -> dict[str, Any]:
-        told: dict[str, Any] = {"images": len(self.guessed), "blind": len(self.blind)}
-        told |= {"control": self.control, "p": self.p}
+        figures: dict[str, Any] = {"images": len(self.guessed), "blind": len(self.blind)}
+        figures |= {"control": self.control, "p": self.p}
         for name in STATISTICS:
             guessed, blind = self.of(name)
             low, high = self.intervals.get(name, (None, None))
             side = {"guessed": guessed, "blind": blind, "saved": self.saved(name), "low": low, "high": high}
-            told[name] = side
-        return told
+            figures[name] = side
+        return figures
 
 
 def lead_time(rows: Iterable[Row]) -> LeadTime:

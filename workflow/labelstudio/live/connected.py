@@ -56,11 +56,11 @@ def _connect_backend(
         "basic_auth_user": credentials.user,
         "basic_auth_pass": credentials.password,
     }
-    there = _backends(client, number)
-    for double in there[1:]:
+    ours = _backends(client, number)
+    for double in ours[1:]:
         client.delete(f"api/ml/{double['id']}")
-    if there:
-        client.patch(f"api/ml/{there[0]['id']}", body)
+    if ours:
+        client.patch(f"api/ml/{ours[0]['id']}", body)
     else:
         client.post("api/ml/", body)
 
@@ -96,5 +96,5 @@ def _backends(client: Client, number: int) -> list[Json]:
 
 def _webhooks(client: Client, number: int, url: str = "") -> list[Json]:
     """Those with our secret, of whichever port we had, and what calls `url` without one."""
-    there = client.get("api/webhooks/", project=number) or []
-    return [w for w in there if SECRET in (w["headers"] or {}) or w["url"] == url]
+    webhooks = client.get("api/webhooks/", project=number) or []
+    return [w for w in webhooks if SECRET in (w["headers"] or {}) or w["url"] == url]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from workflow.labelstudio.config import PROMPTS, controls, label_config
-from workflow.labelstudio.regions.read import EVERYTHING, Reading, from_json_min, from_result, submitted
+from workflow.labelstudio.regions.read import EVERYTHING, Reading, from_result, submitted
 from workflow.labelstudio.regions.write import CONTROLS, PART, acceptable, fit, to_result
 
 __all__ = [
@@ -21,21 +21,14 @@ __all__ = [
     "acceptable",
     "controls",
     "fit",
-    "from_json_min",
     "from_result",
     "label_config",
     "local_file_url",
     "submitted",
     "to_result",
-    "url_of",
 ]
 
 
 def local_file_url(folder: str, path: str) -> str:
     """The address under which Label Studio serves a file of a local storage."""
     return f"/data/local-files/?d={quote(folder)}/{quote(path)}"
-
-
-def url_of(template: str, path: str) -> str:
-    """`path` put, quoted, into a template such as https://images.example/{path}."""
-    return template.replace("{path}", quote(path))

@@ -8,7 +8,7 @@ behind. All else that is not carried exactly is counted in `Reading.lost`, by re
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -139,10 +139,10 @@ def _read(reading: Reading, region: Region, width: int, height: int, provenance:
         if read is None:
             reading.lose(f"{kind} region without a shape")
             return
-        what, found = read.__name__, read(value, width, height, reading.lose)
-        if found is None:
+        what, shape = read.__name__, read(value, width, height, reading.lose)
+        if shape is None:
             return
-        geometry = found
+        geometry = shape
     labels = _labels(reading, kind, value)
     if not labels:
         reading.lose(f"{what} without a label")
@@ -162,12 +162,12 @@ def _score(reading: Reading, score: Any) -> float | None:
 
 
 def _labels(reading: Reading, kind: str, value: Region) -> list[str]:
-    found = value.get(kind)
-    found = found if isinstance(found, list) else []
+    values = value.get(kind)
+    values = values if isinstance(values, list) else []
     if kind == "taxonomy":
-        found = [path_to_label(map(str, path)) if isinstance(path, list) else path for path in found]
-    labels = [label for label in found if isinstance(label, str) and label]
-    if labels and len(labels) < len(found):
+        values = [path_to_label(map(str, path)) if isinstance(path, list) else path for path in values]
+    labels = [label for label in values if isinstance(label, str) and label]
+    if labels and len(labels) < len(values):
         reading.lose("label that is no text")
     return labels
 
@@ -185,34 +185,3 @@ def _join_parts(annotations: Iterable[Annotation]) -> list[Annotation]:
         else:
             joined[(a.id, a.label) if a.id and (a.id, a.label) not in joined else number] = a
     return list(joined.values())
-
-
-def from_json_min(
-    item: Mapping[str, Any],
-    width: int,
-    height: int,
-    provenance: Provenance,
-    *,
-    controls: Mapping[str, str] = ANY_BOX,
-) -> Reading:
-    """Read one item of a JSON_MIN export, which names a control's regions by the control.
-
-    JSON_MIN has no scores, and ids only beside keypoints. A single choice is bare text there, and can
-    be told from the task's own data only by its control's name, so `controls` must say it.
-    """
-    return from_result(list(_regions(item, controls)), width, height, provenance, controls=controls)
-
-
-def _regions(item: Mapping[str, Any], controls: Mapping[str, str]) -> Iterator[Region]:
-    named = {name: kind for kind, name in controls.items() if name}
-    for name, content in item.items():
-        values = content if isinstance(content, list) else [content]
-        for value in values:
-            if isinstance(value, str) and named.get(name) == "choices":
-                value = {"choices": [value]}
-            if not isinstance(value, dict):
-                continue
-            kind = next((k for k in EVERYTHING if k in value), named.get(name, shapes.bare(value)))
-            if kind:
-                ids = {key: value[key] for key in ("id", "parentID") if value.get(key)}
-                yield {"type": kind, "from_name": name, "value": value} | ids

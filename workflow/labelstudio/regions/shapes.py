@@ -48,10 +48,10 @@ def ellipse(value: Value, width: int, height: int, lose: Lose) -> Geometry | Non
     cx, cy, rx, ry = (n * side / 100 for n, side in zip(numbers, (width, height) * 2, strict=True))
     turn = (_numbers(value, "rotation") or [0.0])[0]
     upright = (cx - rx, cy - ry, cx + rx, cy + ry)
-    found = _box(upright, (cx, cy, 2 * rx, 2 * ry, turn), (width, height), lose)
-    if found is not None:
+    around = _box(upright, (cx, cy, 2 * rx, 2 * ry, turn), (width, height), lose)
+    if around is not None:
         lose("ellipse read as the box round it")
-    return found
+    return around
 
 
 def _box(
@@ -138,30 +138,24 @@ def guess(value: Value) -> Callable[..., Geometry | None] | None:
     return next((read for key, read in keys.items() if key in value), None)
 
 
-def bare(value: Value) -> str:
-    """The type of a control that draws this shape without a label; "" where it is none."""
-    read = guess(value)
-    return {box: "rectangle", None: ""}.get(read) or (read.__name__ if read else "")
-
-
 def _numbers(value: Value, *keys: str) -> list[float] | None:
-    found = [value.get(key) for key in keys]
-    if not all(isinstance(n, int | float) and math.isfinite(n) for n in found):
+    numbers = [value.get(key) for key in keys]
+    if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
         return None
-    return [float(n) for n in found if n is not None]
+    return [float(n) for n in numbers if n is not None]
 
 
 def _points(points: Any, width: int, height: int) -> Floats | None:
     """Points in percent (n, 2) as pixels; None where they are none."""
     try:
-        found = np.asarray(points, dtype=float).reshape(-1, 2) * (width / 100, height / 100)
+        pixels = np.asarray(points, dtype=float).reshape(-1, 2) * (width / 100, height / 100)
     except (TypeError, ValueError):
         return None
-    if not np.isfinite(found).all():
+    if not np.isfinite(pixels).all():
         return None
     for edge in ((0.0, 0.0), (float(width), float(height))):
-        found = np.where(abs(found - edge) < SNAP, edge, found)
-    return found
+        pixels = np.where(abs(pixels - edge) < SNAP, edge, pixels)
+    return pixels
 
 
 def _snap(value: float, limit: int) -> float:
