@@ -216,6 +216,12 @@ def import_(
         typer.Option(metavar="KEY", help="Label Studio: which of a task's images; NAME=KEY for an <Image>."),
     ] = None,
     lossy: Annotated[bool, typer.Option("--lossy", help="Even if most labels cannot be carried.")] = False,
+    gt: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="COCO results: the file of their images and classes.")
+    ] = None,
+    columns: Annotated[
+        str, typer.Option(metavar="ORDER", help="YOLO: where the score stands, last or second.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be; write nothing.")] = False,
 ) -> None:
     """Import labels that another tool wrote, with their images.
@@ -235,6 +241,8 @@ def import_(
         mask_suffix=mask_suffix,
         lossy=lossy,
         image_keys=tuple(image_key or ()),
+        gt=gt,
+        columns=stage.parse_columns(columns),
     )
     result = stage.run(found, format, source, images, target, names, dry_run, options)
     _show(result.outcome)

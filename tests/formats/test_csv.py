@@ -62,7 +62,7 @@ def test_predictions_have_scores(tmp_path: Path) -> None:
         ("image,label\na.png,cat,dog\n", "2: has not 2 columns, or no image"),
         ("image,label\n,cat\n", "2: has not 2 columns, or no image"),
         ("image,cat\na.png,maybe\n", "2: 'maybe' is neither 0 nor 1"),
-        ("image,label,score\na.png,cat,high\n", "2: could not convert string to float: 'high'"),
+        ("image,label,score\na.png,cat,high\n", "2: score is 'high', not a number"),
         ("image,label,score\na.png,cat,7\n", "2: score 7.0 is not in [0, 1]"),
     ],
 )

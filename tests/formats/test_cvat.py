@@ -108,15 +108,15 @@ def test_what_cannot_be_carried_is_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
-        ('<box label="cat" xtl="a" ytl="1" xbr="2" ybr="2"/>', "malformed (ValueError("),
-        ('<box xtl="1" ytl="1" xbr="2" ybr="2"/>', "malformed (KeyError('label'))"),
+        ('<box label="cat" xtl="a" ytl="1" xbr="2" ybr="2"/>', "xtl of <box> is 'a', not a number"),
+        ('<box xtl="1" ytl="1" xbr="2" ybr="2"/>', "<box> has no label"),
         (
             '<mask label="cat" rle="1, 9" left="5" top="3" width="3" height="2"/>',
-            "malformed (ValueError('the runs of a mask do not add up to 3x2'))",
+            "the runs of a mask do not add up to 3x2",
         ),
         (
             '<mask label="cat" rle="0, 6" left="39" top="3" width="3" height="2"/>',
-            "malformed (ValueError('a mask leaves its image'))",
+            "a mask leaves its image",
         ),
     ],
 )

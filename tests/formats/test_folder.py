@@ -152,10 +152,10 @@ def test_broken_lines_are_named_and_bad_boxes_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "line"),
     [
-        ("detection", "0 0.5 0.5 0.5 0.5"),
+        ("detection", "0 0.5 0.75 0.9 0.5"),
         ("instance-segmentation", "0 0.1 0.1 0.9 0.1 0.9 0.9"),
         ("oriented-detection", "0 0.1 0.1 0.9 0.1 0.9 0.9 0.1 0.9"),
-        ("keypoints", "0 0.5 0.5 0.5 0.5 0.4 0.4 2"),
+        ("keypoints", "0 0.5 0.75 0.9 0.5 0.4 0.6 2"),
     ],
 )
 def test_predictions_have_their_score_at_the_end(task: TaskName, line: str, tmp_path: Path) -> None:

@@ -102,6 +102,21 @@ def parse_class_map(pairs: Sequence[str]) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs)
 
 
+def parse_columns(said: str) -> Literal["", "last", "second"]:
+    """Where the score stands, as the command line has it: a word, or a whole line's columns by name.
+
+    FormatError where that says neither last nor second.
+    """
+    words = re.split(r"[\s,]+", said.strip().lower())
+    places = [place for place, word in enumerate(words) if word in ("score", "conf", "confidence")]
+    if not said or words == ["last"] or (len(places) == 1 and 1 < places[0] == len(words) - 1):
+        return "last" if said else ""
+    if words == ["second"] or places == [1] and len(words) > 2:
+        return "second"
+    what = f"--columns {said!r} does not say where the score stands"
+    raise FormatError(what, "--columns last, --columns second, or --columns 'class score cx cy w h'")
+
+
 def _title(name: str, source: Path) -> str:
     """What imported predictions are called: their file, and the annotator."""
     return "import-" + re.sub(r"[^a-z0-9]+", "-", f"{name} {source.stem}".lower()).strip("-")

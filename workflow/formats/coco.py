@@ -8,7 +8,7 @@ not kept: 1 (hidden) and 2 (seen) are both a point, 0 is none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from workflow.shapes import masks, overlap
 from workflow.shapes.geometry import polygon_area, xyxy_to_xywh
 
 Json = dict[str, Any]
+# How many broken rows are told.
+MOST = 20
 ROBOFLOW = "_annotations.coco.json"
 
 
@@ -33,11 +35,12 @@ class _Category(doors.Record):
     id: doors.Id
     name: doors.Name
     keypoints: tuple[doors.Name, ...] | None = None
+    supercategory: Any = None
 
 
 class _Image(doors.Record):
     id: doors.Id
-    file_name: doors.Name
+    file_name: doors.Text
     width: doors.Pixels | None = None
     height: doors.Pixels | None = None
 
@@ -71,6 +74,7 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
     """A page for each entry of `images`, also where it has no annotations: COCO's files say all there is.
 
     Of a folder, all its files of instances (or keypoints), and Roboflow's, which lie with a split's images.
+    A list of results takes its images and categories from the file `options.gt`.
     """
     for path in files(source, reading.schema):
         yield from _read_file(path, source if source.is_dir() else source.parent, reading)
@@ -124,33 +128,71 @@ def _load(
 
     FormatError where there are none, or two of one id; a broken annotation is a problem of `reading`.
     """
-    content = doors.load_json(source)
-    if isinstance(content, list):
-        raise FormatError(
-            f"{source}: COCO results name neither images nor classes",
-            "put them as annotations into the file of their images and categories",
-        )
-    if not isinstance(content, dict):
-        raise FormatError(f"{source}: is {doors.shown(content)}, not an object with images and categories")
+    content, annotations, place = _content(source, reading.options.gt)
+    heads = str(source if place == "annotations" else reading.options.gt)
     for key in ("images", "categories"):
         if not isinstance(content.get(key), list):
-            raise FormatError(f"{source}: has no {key}")
-    categories = _rows(_Category, content["categories"], f"{source}: categories")
-    images = _rows(_Image, content["images"], f"{source}: images")
-    doors.refuse_twice([one.id for one in categories], "categories", str(source))
-    doors.refuse_twice([one.id for one in images], "images", str(source))
+            raise FormatError(f"{heads}: has no {key}")
+    categories = _rows(_Category, content["categories"], f"{heads}: categories")
+    images = _rows(_Image, content["images"], f"{heads}: images")
+    doors.refuse_twice([one.id for one in categories], "categories", heads)
+    doors.refuse_twice([one.id for one in images], "images", heads)
+    doors.refuse_twice([one.file_name for one in images], "images", heads, "the file name")
     objects = []
-    for number, row in enumerate(doors.objects(content.get("annotations") or [], f"{source}: annotations")):
-        where = f"{source}: annotations[{number}]"
+    for number, row in enumerate(annotations):
+        where = f"{source}: {place}[{number}]"
         try:
             objects.append((where, doors.take(_Object, row, where)))
         except FormatError as error:
             reading.problems.append(error.problem)
+    used = {one.category_id for _, one in objects}
+    doors.refuse_twice(_class_names(categories, used), "categories", heads, "the name")
     return {one.id: one for one in categories}, {one.id: one for one in images}, objects
 
 
+def _content(source: Path, gt: Path | None) -> tuple[Json, list[Any], str]:
+    """What has the images and categories; the annotations, or a file's results; what these are called."""
+    content = doors.load_json(source)
+    results = isinstance(content, list)
+    if results and gt is None:
+        what = f"{source}: COCO results name neither images nor classes"
+        raise FormatError(what, "--gt FILE, the one that has the images and categories")
+    if gt is not None and not results:
+        raise FormatError(f"{source}: is no list of results, and has images of its own", "leave --gt out")
+    heads = content if gt is None else doors.load_json(gt.expanduser())
+    if not isinstance(heads, dict):
+        what = f"{gt or source}: is {doors.shown(heads)}, not an object with images and categories"
+        raise FormatError(what)
+    if "_via_img_metadata" in heads:
+        raise FormatError(
+            f"{source}: is a project of VIA", "export its annotations as COCO, by VIA's own menu"
+        )
+    if results:
+        return heads, content, ""
+    return heads, doors.objects(heads.get("annotations") or [], f"{source}: annotations"), "annotations"
+
+
+def _class_names(categories: Sequence[_Category], used: Collection[doors.Id]) -> list[str]:
+    """The names of categories; that which Roboflow puts above others, and may call like one, is no class."""
+    above = {one.supercategory for one in categories if isinstance(one.supercategory, str)}
+    return [
+        one.name if one.id in used or one.name not in above else f"{one.name} (above others)"
+        for one in categories
+    ]
+
+
 def _rows(model: type[Any], rows: list[Any], where: str) -> list[Any]:
-    return [doors.take(model, row, f"{where}[{number}]") for number, row in enumerate(rows)]
+    """All rows of a list. FormatError with every one that is broken, a line each."""
+    problems: list[str] = []
+    taken = []
+    for number, row in enumerate(rows):
+        try:
+            taken.append(doors.take(model, row, f"{where}[{number}]"))
+        except FormatError as error:
+            problems.append(error.problem)
+    if problems:
+        raise FormatError("\n".join(problems[:MOST]), "mend the source")
+    return taken
 
 
 def _read(page: Page, one: _Object, category: _Category) -> None:
@@ -178,7 +220,7 @@ def _segment(page: Page, label: str, segmentation: Any, score: float | None) -> 
         if runs.size != (page.height, page.width):
             page.drop("masks of another size than their image")
         elif not page.lose_misfit():
-            page.mask(label, masks.decode(_mask(runs)), score=score)
+            page.mask(label, _pixels(runs), score=score)
     else:
         flats = doors.take(_Outlines, {"segmentation": segmentation}, "outlines").segmentation
         if any(len(flat) % 2 for flat in flats):
@@ -186,17 +228,13 @@ def _segment(page: Page, label: str, segmentation: Any, score: float | None) -> 
         page.polygons(label, [list(zip(flat[::2], flat[1::2], strict=True)) for flat in flats], score=score)
 
 
-def _mask(runs: _Runs) -> Mask:
-    from faster_coco_eval.core import mask as library
-
+def _pixels(runs: _Runs) -> masks.Bits:
     height, width = runs.size
     if isinstance(runs.counts, str):
-        return Mask(height, width, runs.counts)
-    lengths = list(doors.take(_Lengths, {"counts": runs.counts}, "segmentation").counts)
-    if sum(lengths) != height * width:
-        raise ValueError(f"the runs of a mask do not add up to {width}x{height}")
-    packed = library.frPyObjects({"size": [height, width], "counts": lengths}, height, width)
-    return Mask(height, width, packed["counts"].decode())
+        return masks.decode(Mask(height, width, runs.counts))
+    return masks.from_runs(
+        doors.take(_Lengths, {"counts": runs.counts}, "segmentation").counts, height, width
+    )
 
 
 def _points(page: Page, flat: Sequence[float], names: Sequence[str], parent: str) -> None:

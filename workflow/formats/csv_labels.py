@@ -26,10 +26,20 @@ IMAGE = ("image", "file", "filename", "file_name", "image_name", "path")
 SPLIT = ("split", "subset")
 LABEL = ("label", "class", "category", "class_name")
 
+# Headers of tables that say something else, and what to do with these.
+OTHERS = {
+    ("ImageID", "LabelName", "XMin"): ("OpenImages' boxes", "convert them to COCO, by FiftyOne for example"),
+    ("filename", "region_shape_attributes"): ("VIA's regions", "export them as COCO, by VIA's own menu"),
+    ("ImageId", "PredictionString"): ("ImageNet's boxes", "import the XML files beside them as voc"),
+}
+
 
 def read(source: Path, reading: Reading) -> Iterator[Page]:
     """A page for each image named. FormatError where the header names no image or no label."""
     header, rows = _table(source)
+    for columns, (what, fix) in OTHERS.items():
+        if set(columns) <= set(header):
+            raise FormatError(f"{source}:1: these are {what}, no labels of whole images", fix)
     image = next((name for name in header if name.lower() in IMAGE), None)
     label = next((name for name in header if name.lower() in LABEL), None)
     if image is None:
@@ -58,8 +68,7 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
                 _take(page, row[label], row.get("score"))
             else:
                 for other in others:
-                    if _one_or_zero(row[other]):
-                        page.label(other)
+                    _take(page, other if _one_or_zero(row[other]) else "", None)
         except ValueError as error:
             reading.problems.append(f"{source}:{number}: {error}")
     yield from filter(None, pages.values())
@@ -69,7 +78,8 @@ def _table(source: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     text = doors.read_text(source)
     # What stands in quotes separates nothing.
     first = re.sub(r'"[^"]*"', "", text.split("\n", 1)[0])
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+    sign = max(",;\t", key=first.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=sign, skipinitialspace=True, strict=True)
     try:
         header = [name.strip() for name in reader.fieldnames or ()]
         reader.fieldnames = header
@@ -86,7 +96,7 @@ def _take(page: Page, label: str, score: str | None) -> None:
     if any(a.label == label for a in page.annotations):
         page.lose("labels given twice")
     else:
-        page.label(label, float(score) if score else None)
+        page.label(label, doors.number(score, "score") if score else None)
 
 
 def _one_or_zero(cell: str) -> bool:

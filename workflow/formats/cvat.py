@@ -26,9 +26,9 @@ NO_GROUP = (None, "", "0")
 
 
 class _Image(doors.Record):
-    name: doors.Name
-    width: doors.Pixels
-    height: doors.Pixels
+    name: doors.Text
+    width: doors.Pixels = 0
+    height: doors.Pixels = 0
 
 
 def read(source: Path, reading: Reading) -> Iterator[Page]:
@@ -48,14 +48,29 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
                 yield page
         except FormatError as error:
             reading.problems.append(error.problem)
-        except (KeyError, ValueError, OverflowError) as error:
-            reading.problems.append(f"{where}: malformed ({error!r})")
+        except ValueError as error:
+            reading.problems.append(f"{where}: {error}")
+
+
+def _said(element: Any, key: str) -> str:
+    """An attribute that must be there."""
+    if not element.get(key):
+        raise ValueError(f"<{element.tag}> has no {key}")
+    return element.get(key)
+
+
+def _numbers(shape: Any, *keys: str) -> list[float]:
+    return [doors.number(_said(shape, key), f"{key} of <{shape.tag}>") for key in keys]
+
+
+def _order(shape: Any) -> int:
+    return doors.whole(shape.get("z_order") or "0", f"z_order of <{shape.tag}>")
 
 
 def _read(page: Page, image: Any) -> None:
     parts: dict[tuple[str, str], list[Any]] = {}
-    for number, shape in enumerate(sorted(image, key=lambda s: int(s.get("z_order") or 0))):
-        label, group = shape.attrib["label"], shape.get("group_id")
+    for number, shape in enumerate(sorted(image, key=_order)):
+        label, group = _said(shape, "label"), shape.get("group_id")
         grouped = group not in NO_GROUP
         page.lose("attributes", len(shape.findall("attribute")))
         page.lose("marks that an object is occluded", shape.get("occluded") == "1")
@@ -80,9 +95,9 @@ def _read(page: Page, image: Any) -> None:
 
 
 def _box(page: Page, shape: Any, name: str) -> None:
-    label = shape.attrib["label"]
-    x1, y1, x2, y2 = (float(shape.attrib[key]) for key in ("xtl", "ytl", "xbr", "ybr"))
-    angle = float(shape.get("rotation") or 0)
+    label = _said(shape, "label")
+    x1, y1, x2, y2 = _numbers(shape, "xtl", "ytl", "xbr", "ybr")
+    angle = doors.number(shape.get("rotation") or "0", "rotation of <box>")
     if angle == 0:
         page.box(label, x1, y1, x2, y2, id=name)
     elif x2 <= x1 or y2 <= y1:
@@ -93,22 +108,23 @@ def _box(page: Page, shape: Any, name: str) -> None:
 
 
 def _points(shape: Any) -> list[Point]:
-    pairs = [pair.split(",") for pair in shape.attrib["points"].split(";")]
-    return [(float(x), float(y)) for x, y in pairs]
+    what = f"points of <{shape.tag}>"
+    pairs = [pair.split(",") for pair in _said(shape, "points").split(";")]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"{what} are no pairs `x,y;x,y`")
+    return [(doors.number(x, what), doors.number(y, what)) for x, y in pairs]
 
 
 def _pixels(page: Page, shape: Any) -> Any:
-    left, top, width, height = (int(float(shape.attrib[key])) for key in ("left", "top", "width", "height"))
+    left, top, width, height = map(int, _numbers(shape, "left", "top", "width", "height"))
     if min(left, top, width, height) < 0 or left + width > page.width or top + height > page.height:
         raise ValueError("a mask leaves its image")
-    # Python's own numbers: numpy's would wrap where a stranger's are too large.
-    lengths = [int(run) for run in shape.attrib["rle"].split(",")]
-    if min(lengths) < 0 or sum(lengths) != width * height:
+    runs = [doors.whole(run, "rle of <mask>") for run in _said(shape, "rle").split(",")]
+    if sum(runs) != width * height:
         raise ValueError(f"the runs of a mask do not add up to {width}x{height}")
-    runs = np.array(lengths)
     pixels = np.zeros((page.height, page.width), dtype=bool)
-    inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    pixels[top : top + height, left : left + width] = inside.reshape(height, width)
+    # CVAT's runs go along the rows: those of the turned mask go down its columns.
+    pixels[top : top + height, left : left + width] = masks.from_runs(runs, width, height).T
     return pixels
 
 

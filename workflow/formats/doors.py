@@ -8,31 +8,28 @@ grows while it is read.
 
 from __future__ import annotations
 
-import codecs
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from reprlib import Repr
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from workflow.errors import FormatError
+from workflow.project.text import read_text, read_xml
 
-# A file of labels larger than that is none; a YAML file names classes and folders.
-MOST_BYTES, MOST_YAML_BYTES = 2 << 30, 8 << 20
+# A YAML file names classes and folders; PyYAML takes ten seconds for a megabyte.
+MOST_YAML_BYTES = 1 << 20
 # Elements within elements, lists within lists.
 MOST_DEPTH = 200
-# Values of a YAML document once its aliases stand for what they mean.
-MOST_YAML_VALUES = 100_000
-MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
+# What YAML may say of a value's kind: none of it runs anything.
+TAGS = ("str", "int", "float", "bool", "null", "timestamp", "merge", "seq", "map")
+NULL = ("", "~", "null", "Null", "NULL")
+DECIMAL = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
 
 
 def files_below(folder: Path, suffix: str) -> list[Path]:
@@ -42,40 +39,6 @@ def files_below(folder: Path, suffix: str) -> list[Path]:
         for path in folder.rglob("*")
         if path.suffix.lower() == suffix and not path.name.startswith(".") and path.is_file()
     )
-
-
-def read_text(path: Path, most: int = MOST_BYTES) -> str:
-    """The text of a file, its newlines as \\n. FormatError where it is too large, or in no known encoding."""
-    try:
-        size = path.stat().st_size
-        if size > most:
-            raise FormatError(f"{path}: {size / 1e6:.0f} MB are more than a file of labels has")
-        content = path.read_bytes()
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error.strerror})") from None
-    return _decoded(path, content).replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _decoded(path: Path, content: bytes) -> str:
-    for mark, encoding in MARKS:
-        if content.startswith(mark):
-            # The two-letter encodings take their mark away themselves.
-            content = content[len(mark) :] if encoding == "utf-8" else content
-            return _decode(path, content, encoding)
-    declared = DECLARED.match(content[:400])
-    return _decode(path, content, declared[1].decode("ascii") if declared else "utf-8")
-
-
-def _decode(path: Path, content: bytes, encoding: str) -> str:
-    try:
-        text = content.decode(encoding)
-    except LookupError:
-        what = f"{path}: declares the encoding {encoding!r}, which is none"
-        raise FormatError(what, "save it as UTF-8") from None
-    except UnicodeError as error:
-        line = content[: getattr(error, "start", 0)].count(b"\n") + 1
-        raise FormatError(f"{path}:{line}: is not in {encoding.upper()}", "save it as UTF-8") from None
-    return text
 
 
 def load_json(path: Path) -> Any:
@@ -106,9 +69,7 @@ def load_xml(path: Path) -> Any:
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import ParseError, fromstring
 
-    text = read_text(path)
-    # What it declares has been obeyed: the parser itself knows few encodings.
-    text = re.sub(r"^\s*<\?xml[^>]*\?>", "", text, count=1)
+    text = read_xml(path)
     if _depth(text) > MOST_DEPTH:
         raise FormatError(f"{path}: not XML of labels (nested more than {MOST_DEPTH} deep)")
     try:
@@ -131,54 +92,61 @@ def _depth(text: str) -> int:
 
 
 def load_yaml(path: Path) -> Any:
-    """The value of a YAML file. FormatError for what is none, a key twice, and aliases that multiply."""
+    """The value of a YAML file, its scalars texts as they are written: `no` is no truth value, 007 no 7.
+
+    FormatError for what is none, a key twice, another program's tags, and lists that stand there by an alias:
+    a few lines of them can mean more than a memory holds.
+    """
     import yaml
 
     text = read_text(path, MOST_YAML_BYTES)
     try:
         node = yaml.compose(text, yaml.SafeLoader)
-        if node is not None:
-            _weigh(path, node, {}, ())
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return None if node is None else _value(node, set())
+    except RecursionError:
+        raise FormatError(f"{path}: not YAML of labels (nested without end)") from None
+    except (yaml.YAMLError, ValueError) as error:
         raise FormatError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    except (ValueError, RecursionError, OverflowError) as error:
-        raise FormatError(f"{path}: not YAML ({error})") from None
 
 
-def _weigh(path: Path, node: Any, known: dict[int, int], above: Sequence[int]) -> int:
-    """How many values a node stands for, its aliases spelled out."""
-    if id(node) in above or len(above) > MOST_DEPTH:
-        raise FormatError(f"{path}: not YAML of labels (nested without end)")
-    if id(node) in known or isinstance(node.value, str):
-        return known.get(id(node), 1)
-    inner = [one for pair in node.value for one in (pair if isinstance(pair, tuple) else (pair,))]
-    if node.id == "mapping":
-        keys = [key.value for key, _ in node.value if isinstance(key.value, str)]
-        if twice := next((key for key in keys if keys.count(key) > 1), None):
-            raise FormatError(f"{path}:{node.start_mark.line + 1}: the key {twice!r} is there twice")
-    weight = 1 + sum(_weigh(path, one, known, (*above, id(node))) for one in inner)
-    if weight > MOST_YAML_VALUES:
-        raise FormatError(f"{path}: its aliases stand for more than {MOST_YAML_VALUES} values")
-    known[id(node)] = weight
-    return weight
+def _value(node: Any, before: set[int]) -> Any:
+    line = node.start_mark.line + 1
+    if node.tag.removeprefix("tag:yaml.org,2002:") not in TAGS:
+        raise ValueError(f"in line {line} stands the tag {node.tag}")
+    if isinstance(node.value, str):
+        return None if node.style is None and node.value in NULL else node.value
+    if id(node) in before:
+        raise ValueError(f"line {line} is meant again elsewhere, by an alias: write it out")
+    before.add(id(node))
+    if node.id == "sequence":
+        return [_value(one, before) for one in node.value]
+    pairs = [(_value(key, before), _value(value, before)) for key, value in node.value]
+    if any(not isinstance(key, str) for key, _ in pairs):
+        raise ValueError(f"line {line} has a key that is no text")
+    return _object(pairs)
 
 
 # Types
 
 
-def _no_truth(value: Any) -> Any:
-    """True is no number, although Python takes it for one."""
-    if isinstance(value, bool):
-        raise ValueError("is true or false, not a number")
-    return value
+def _numeric(kind: str) -> Callable[[Any], Any]:
+    """Let through what pydantic makes a number of, but true, although Python takes it for one, and 1_000."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, bool) or isinstance(value, str) and not DECIMAL.fullmatch(value):
+            raise PydanticCustomError(f"{kind}_type", "no number")
+        return value
+
+    return check
 
 
 def plain(value: Any) -> Any:
     """A digit string as the number it is, so that ids match whichever way they are written."""
     if isinstance(value, str) and re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", value.strip()):
         return int(value)
-    return int(value) if isinstance(value, float) and value.is_integer() else _no_truth(value)
+    if isinstance(value, bool):
+        raise PydanticCustomError("int_type", "not a whole number")
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def name(value: Any) -> Any:
@@ -188,14 +156,32 @@ def name(value: Any) -> Any:
     return value
 
 
-Number = Annotated[float, BeforeValidator(_no_truth), Field(allow_inf_nan=False)]
-Count = Annotated[int, BeforeValidator(_no_truth), Field(ge=0)]
-Pixels = Annotated[int, BeforeValidator(_no_truth), Field(ge=0, le=1_000_000)]
+Number = Annotated[float, BeforeValidator(_numeric("float")), Field(allow_inf_nan=False)]
+Count = Annotated[int, BeforeValidator(_numeric("int")), Field(ge=0)]
+Pixels = Annotated[int, BeforeValidator(_numeric("int")), Field(ge=0, le=1_000_000)]
 Id = Annotated[int | str, BeforeValidator(plain)]
+Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, BeforeValidator(name), Field(min_length=1)]
-Score = Annotated[float, BeforeValidator(_no_truth), Field(ge=0, le=1)]
+Score = Annotated[float, BeforeValidator(_numeric("float")), Field(ge=0, le=1)]
 # 0 or 1, or their words: COCO's iscrowd, a label's flag.
 Flag = bool
+
+
+def number(text: Any, field: str) -> float:
+    """The finite number that a text of XML, CSV or a label file is. ValueError, with the field, else."""
+    if not isinstance(text, str) or not DECIMAL.fullmatch(text):
+        raise ValueError(f"{field} is {shown(text)}, not a number")
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{field} is {shown(text)}, not a finite number")
+    return value
+
+
+def whole(text: Any, field: str) -> int:
+    """The whole number that a text is. ValueError, with the field, where it is none."""
+    value = number(text, field)
+    if value != int(value):
+        raise ValueError(f"{field} is {shown(text)}, not a whole number")
+    return int(value)
 
 
 class Record(BaseModel):
@@ -259,8 +245,9 @@ def _problems(error: ValidationError) -> Iterator[str]:
 
 def shown(value: Any) -> str:
     """A stranger's value in an error, short."""
-    text = "null" if value is None else repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return _SHORT.repr(value)
 
 
 def objects(value: Any, where: str) -> list[Any]:
@@ -270,11 +257,16 @@ def objects(value: Any, where: str) -> list[Any]:
     return value
 
 
-def refuse_twice(ids: Sequence[Any], what: str, where: str) -> None:
+# However deep or large a value is, few letters are made of it.
+_SHORT = Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 2, 40, 40, 40
+
+
+def refuse_twice(ids: Sequence[Any], what: str, where: str, called: str = "the id") -> None:
     """FormatError where two of a file's things have one id: nobody can say which of them is meant."""
     first: dict[Any, int] = {}
-    for number, one in enumerate(ids):
+    for place, one in enumerate(ids):
         if one in first:
-            places = f"{what}[{first[one]}] and {what}[{number}]"
-            raise FormatError(f"{where}: {places} both have the id {one!r}", "give each its own")
-        first[one] = number
+            places = f"{what}[{first[one]}] and {what}[{place}]"
+            raise FormatError(f"{where}: {places} both have {called} {one!r}", "give each its own")
+        first[one] = place

@@ -49,7 +49,8 @@ def _without_orphans(fitted: list[Annotation], page: Page, task: Task) -> list[A
 
 
 def _layers(page: Page, classes: Sequence[str]) -> list[Annotation]:
-    if not page.annotations:
+    if not page.annotations or page.lose_misfit():
+        # Nothing is painted in a size that only the source says.
         return []
     names = sorted(
         dict.fromkeys(a.label for a in page.annotations),

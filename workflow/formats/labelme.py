@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 import orjson
+from PIL.Image import DecompressionBombError
 
 from workflow.errors import FormatError
 from workflow.formats import doors
 from workflow.formats.files import beside, images_folder
 from workflow.formats.page import Page, Picture, Reading, Writing
 from workflow.formats.pictures import copy_images, put
-from workflow.records import Annotation
+from workflow.records import Annotation, Point
 from workflow.shapes import masks
 
 Json = dict[str, Any]
@@ -33,16 +34,16 @@ class _Shape(doors.Record):
     points: tuple[tuple[doors.Number, doors.Number], ...]
     shape_type: str | None = None
     group_id: doors.Id | None = None
-    flags: dict[str, Any] | None = None
+    flags: dict[str, doors.Flag] | None = None
     mask: str | None = None
 
 
 class _File(doors.Record):
-    imagePath: doors.Name
+    imagePath: doors.Text
     imageWidth: doors.Pixels | None = None
     imageHeight: doors.Pixels | None = None
     shapes: tuple[Any, ...]
-    flags: dict[str, Any] | None = None
+    flags: dict[str, doors.Flag] | None = None
 
 
 def read(source: Path, reading: Reading) -> Iterator[Page]:
@@ -51,7 +52,7 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
         try:
             content = doors.load_json(path)
             if not isinstance(content, dict) or "shapes" not in content:
-                reading.problems.append(f"{path}: has no shapes, so it is no LabelMe file")
+                reading.problems.append(f"{path}: has no shapes, so it is no LabelMe file{_whose(content)}")
                 continue
             stated = doors.take(_File, content, str(path))
             page = reading.page(
@@ -62,8 +63,15 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
                 yield page
         except FormatError as error:
             reading.problems.append(error.problem)
-        except (ValueError, OSError, SyntaxError) as error:
+        except (ValueError, OSError, SyntaxError, DecompressionBombError) as error:
             reading.problems.append(f"{path}: malformed ({error})")
+
+
+def _whose(content: Any) -> str:
+    """What to do with the JSON of another tool."""
+    rows = [content, *content.values()] if isinstance(content, dict) else []
+    via = any(isinstance(row, dict) and {"regions", "_via_img_metadata"} & row.keys() for row in rows)
+    return ": it is VIA's; export its annotations as COCO, by VIA's own menu" if via else ""
 
 
 def _names(path: Path, source: Path, name: str) -> list[str]:
@@ -92,7 +100,7 @@ def _read(page: Page, stated: _File, where: str) -> None:
             page.polygons(label, [points])
         elif kind == "rectangle":
             name = f"shape{number}" if group is None else f"group{group}"
-            page.box(label, *_edges(points, f"{where}: shapes[{number}]"), id=name)
+            _rectangle(page, label, points, name, f"{where}: shapes[{number}]")
         elif kind == "point":
             if len(points) != 1:
                 raise FormatError(f"{where}: shapes[{number}]: a point has {len(points)} points")
@@ -107,16 +115,16 @@ def _read(page: Page, stated: _File, where: str) -> None:
         page.polygons(label, whole)
 
 
-def _edges(points: Sequence[tuple[float, float]], where: str) -> list[float]:
-    """A rectangle as x1, y1, x2, y2, by two opposite corners or, as later tools write it, by all four."""
-    corners = np.array(points, dtype=float).reshape(-1, 2)
-    low, high = (corners.min(axis=0), corners.max(axis=0)) if len(corners) else (corners, corners)
-    on_edge = len(corners) == 2 or (
-        len(corners) == 4 and ((corners == low) | (corners == high)).all() and len({*points}) == 4
-    )
-    if not on_edge:
-        raise FormatError(f"{where}: {len(corners)} points are not the corners of an upright rectangle")
-    return [*low.tolist(), *high.tolist()]
+def _rectangle(page: Page, label: str, points: Sequence[Point], name: str, where: str) -> None:
+    """A rectangle by two opposite corners or, as later tools write it, all four; turned, it is an outline."""
+    if len(points) not in (2, 4):
+        raise FormatError(f"{where}: {len(points)} points are not the corners of a rectangle")
+    corners = np.array(points, dtype=float)
+    (x1, y1), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    if len(points) == 4 and {*points} != {(x, y) for x in (x1, x2) for y in (y1, y2)}:
+        page.polygons(label, [points])
+    else:
+        page.box(label, x1, y1, x2, y2, id=name)
 
 
 def _pixels(page: Page, shape: _Shape) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from workflow.errors import FormatError
+from workflow.formats import doors
 from workflow.formats.files import image_sets
 from workflow.formats.mask_values import Values, lose_void
 from workflow.formats.page import Page, Picture, Reading, Writing
@@ -112,15 +113,18 @@ def _labelmap(path: Path, reading: Reading) -> dict[Colour, str]:
     colours: dict[Colour, str] = {}
     if not path.exists():
         return colours
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(doors.read_text(path).split("\n"), 1):
         if not line.strip() or line.startswith("#"):
             continue
         try:
             label, colour, *_ = line.rsplit(":", 3)
-            red, green, blue = (int(part) for part in colour.split(","))
-            colours[red, green, blue] = label
+            red, green, blue = (doors.whole(part, "a colour") for part in colour.split(","))
         except ValueError:
             reading.problems.append(f"{path}:{number}: {line!r} is no `name:red,green,blue::`")
+            continue
+        if (red, green, blue) in colours:
+            reading.problems.append(f"{path}:{number}: the colour of {label!r} is one of a line before")
+        colours[red, green, blue] = label
     return colours
 
 

@@ -205,7 +205,8 @@ class Options:
     `void`; the value of the `background`, or "none" where 0 is the first class; and what follows an image's
     name in its mask's. `class_map` leads from the source's classes to the project's, or to "" for none.
     `lossy` imports although most of the labels cannot be carried. `image_keys` say which of a task's images
-    is meant: KEY, or NAME=KEY for the `<Image>` of that name.
+    is meant: KEY, or NAME=KEY for the `<Image>` of that name. `gt` is the file that has the images and
+    classes of COCO's results; `columns` says where the score stands in YOLO's lines.
     """
 
     by_name: bool = False
@@ -215,6 +216,8 @@ class Options:
     class_map: Mapping[str, str] = field(default_factory=dict)
     lossy: bool = False
     image_keys: tuple[str, ...] = ()
+    gt: Path | None = None
+    columns: Literal["", "last", "second"] = ""
 
 
 @dataclass

@@ -32,18 +32,23 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
         if root is None:
             continue
         for element in root.iter():
-            # Some tools write <Object>.
-            element.tag = element.tag.lower()
+            # Some tools write <Object>, or declare a namespace.
+            element.tag = element.tag.rpartition("}")[2].lower()
         if root.tag != "annotation":
             reading.problems.append(f"{path}: <{root.tag}> is no VOC <annotation>")
             continue
         try:
+            if not len(root):
+                raise ValueError("says nothing, not even <filename>")
+            objects = list(root.iter("object"))
+            if sum(1 for _ in root.iter("bndbox")) > sum(1 for one in objects for _ in one.iter("bndbox")):
+                raise ValueError("a <bndbox> lies in no <object>")
             size = _size(root, str(path))
-            page = reading.page(*_names(path.relative_to(source), root.findtext("filename")), size=size)
+            page = reading.page(*_names(path.relative_to(source), _text(root, "filename")), size=size)
             if page is not None:
                 devkit, stem = _in_devkit(path)
                 page.split = sets(devkit).get(stem)
-                for number, one in enumerate(root.findall("object"), 1):
+                for number, one in enumerate(objects, 1):
                     _read(page, one, number)
                 yield page
         except ValueError as error:
@@ -74,15 +79,28 @@ def _in_devkit(path: Path) -> tuple[Path, str]:
 
 
 def _read(page: Page, one: Any, number: int) -> None:
-    label, box = one.findtext("name"), one.find("bndbox")
+    label = _text(one, "name")
     if not label:
         raise ValueError(f"object {number} has no name")
     for mark in MARKS:
-        page.lose(f"marks that an object is {mark}", (one.findtext(mark) or "0").strip() == "1")
-    if box is None:
+        page.lose(f"marks that an object is {mark}", _text(one, mark) == "1")
+    if one.find("bndbox") is None:
         page.drop("objects without a bndbox")
     else:
-        page.box(label, *(_number(box, name) for name in ("xmin", "ymin", "xmax", "ymax")))
+        edges = ("xmin", "ymin", "xmax", "ymax")
+        page.box(label, *(doors.number(_text(one, f"bndbox/{edge}"), f"<{edge}>") for edge in edges))
+
+
+def _text(element: Any, path: str) -> str | None:
+    """The text of the one element at `path`; None where there is none. ValueError where there are two."""
+    for tag in path.split("/"):
+        own = element.findall(tag)
+        if len(own) > 1:
+            raise ValueError(f"<{element.tag}> has <{tag}> twice")
+        if not own:
+            return None
+        element = own[0]
+    return (element.text or "").strip()
 
 
 class _Size(doors.Record):
@@ -92,17 +110,9 @@ class _Size(doors.Record):
 
 def _size(root: Any, where: str) -> tuple[int, int]:
     """What <size> says in pixels; 0 where it does not."""
-    sides = {name: root.findtext(f"size/{name}") for name in ("width", "height")}
+    sides = {name: _text(root, f"size/{name}") for name in ("width", "height")}
     size = doors.take(_Size, {name: text for name, text in sides.items() if text}, f"{where}: <size>")
     return size.width, size.height
-
-
-def _number(element: Any, path: str) -> float:
-    text = element.findtext(path)
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        raise ValueError(f"<{path}> is {text!r}, not a number") from None
 
 
 def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from workflow.errors import ConfigError
+from workflow.errors import ConfigError, FormatError
 from workflow.labels.renames import stored_names
 from workflow.labelstudio import regions
 from workflow.labelstudio.interface import Interface, read_interface
 from workflow.project.paths import Project
+from workflow.project.text import read_xml
 
 
 def interface_of(project: Project) -> Interface:
@@ -17,9 +18,9 @@ def interface_of(project: Project) -> Interface:
     if push.label_config is not None:
         path = project.resolve(push.label_config)
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or error
+            text = read_xml(path)
+        except (OSError, FormatError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error.problem
             what = f"push.label_config: {path} cannot be read ({reason})"
             raise ConfigError([what], "put the file there, or leave push.label_config out") from None
         return read_interface(text, path.name, settings.schema, stored)

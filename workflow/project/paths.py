@@ -16,8 +16,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from workflow.errors import ConfigError
+from workflow.errors import ConfigError, FormatError
 from workflow.project.settings import Settings
+from workflow.project.text import read_text
 from workflow.records import ImageRecord
 
 
@@ -137,11 +138,11 @@ def load_project(folder: Path) -> Project:
     """Parse and check `folder/project.toml`. ConfigError lists every mistake, with its line."""
     path = folder / "project.toml"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         raise ConfigError([f"{path} does not exist"], "workflow new NAME") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: not UTF-8 ({error})"]) from None
+    except FormatError as error:
+        raise ConfigError([error.problem], error.fix) from None
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

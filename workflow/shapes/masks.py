@@ -17,6 +17,10 @@ from workflow.shapes.geometry import clip_polygon
 
 Bits = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+# COCO's text: five bits a letter, the lowest first, and one that says that more follow.
+FIRST, MORE = 48, 32
+# Letters of one run: more pixels than 2^35 are in no image.
+LONGEST = 7
 
 
 def encode(pixels: ArrayLike) -> Mask:
@@ -32,10 +36,47 @@ def decode(mask: Mask) -> Bits:
     """The mask's pixels (height, width). ValueError where its runs are not those of an image of its size."""
     from faster_coco_eval.core import mask as library
 
+    check(mask)
+    return library.decode(_coco(mask)).astype(bool)
+
+
+def check(mask: Mask) -> None:
+    """ValueError where a mask's runs are not those of an image of its size; nothing of that size is made."""
+    codes = np.frombuffer(mask.counts.encode("ascii", "replace"), dtype=np.uint8).astype(np.int64) - FIRST
+    if len(codes) and (codes.min() < 0 or codes.max() >= 64 or codes[-1] & MORE):
+        raise ValueError("the runs of a mask are no text of COCO's")
+    starts = np.flatnonzero(np.concatenate([[True], codes[:-1] & MORE == 0])) if len(codes) else codes
+    lengths = np.diff(starts, append=len(codes))
+    if len(lengths) and lengths.max() > LONGEST:
+        raise ValueError("the runs of a mask are longer than any image")
+    place = np.arange(len(codes)) - np.repeat(starts, lengths)
+    runs = np.add.reduceat((codes & 31) << 5 * place, starts) if len(codes) else codes
+    # The last code's sign is that of the run, which is told as the difference to the one before the last.
+    runs -= (codes[starts + lengths - 1] & 16 != 0) * (1 << 5 * lengths)
+    for first in (1, 2):
+        runs[first::2] = np.cumsum(runs[first::2])
+    check_runs(runs, mask.height, mask.width)
+
+
+def check_runs(runs: Any, height: int, width: int) -> None:
+    """ValueError where lengths of runs do not add up to an image of that size, be it by wrapping round."""
+    most = height * width
     try:
-        return library.decode(_coco(mask)).astype(bool)
-    except RuntimeError as error:
-        raise ValueError(str(error)) from None
+        values = np.array(runs, dtype=np.int64)
+    except OverflowError:
+        values = np.array([-1])
+    if not len(values) or min(height, width, values.min()) < 0 or values.max() > most:
+        raise ValueError(f"a run of a mask is no part of {width} x {height} pixels")
+    # Nothing wraps round 64 bits, as no run is longer than the image.
+    if len(values) * most >= 1 << 63 or values.sum() != most:
+        raise ValueError(f"the runs of a mask do not add up to {width} x {height} pixels")
+
+
+def from_runs(runs: Sequence[int], height: int, width: int) -> Bits:
+    """The pixels (height, width) of runs down the columns, the first being outside. ValueError as above."""
+    check_runs(runs, height, width)
+    inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return inside.reshape(width, height).T
 
 
 def from_polygons(parts: Sequence[Sequence[Point]], height: int, width: int) -> Mask:

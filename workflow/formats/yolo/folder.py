@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator
-
-from workflow.errors import FormatError
-from workflow.formats import doors
 from workflow.formats import folder as image_folder
 from workflow.formats.page import Page, Picture, Reading, Writing
 from workflow.formats.pictures import copy_images, put
 from workflow.formats.yolo import layout
-from workflow.formats.yolo.lines import Kind, from_lines, to_lines
+from workflow.formats.yolo.data_yaml import read_data
+from workflow.formats.yolo.label_files import LabelFile, read_labels
+from workflow.formats.yolo.lines import Kind, to_lines
 from workflow.tasks import TaskName
 
 KINDS: dict[TaskName, Kind] = {
@@ -32,8 +29,6 @@ KINDS: dict[TaskName, Kind] = {
 }
 # Split -> the folder ultralytics' own data sets have for it.
 FOLDERS = {"train": "train", "validation": "val", "test": "test"}
-# Files of a class a line: of labelImg, which puts it among the labels, and of darknet.
-NAMES = ("classes.txt", "labels/classes.txt", "obj.names")
 LABELED = "images without a label file (an empty one says that nothing is there)"
 
 
@@ -42,9 +37,9 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
     if reading.schema.task.exclusive:
         yield from image_folder.read(source, reading)
         return
-    data = _data(source)
-    names, points = _names(data, source), _points(data, reading)
-    for pair in layout.pairs(source, data, reading):
+    data = read_data(source, reading)
+    files = []
+    for pair in layout.pairs(source, data.folders, reading):
         page = reading.page(pair.image)
         if page is None:
             continue
@@ -52,106 +47,9 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
             reading.losses.add(LABELED, pair.image)
             continue
         page.split = pair.split
-        _read(page, pair.labels, names, points, data.get("kpt_shape", [0, 3])[1])
-        yield page
-
-
-def _data(source: Path) -> dict[str, Any]:
-    """What data.yaml says; of folders without one, what classes.txt does."""
-    found = sorted(p for p in source.iterdir() if p.suffix in (".yaml", ".yml"))
-    if not found:
-        ways = [source / name for name in NAMES if (source / name).exists()]
-        if not ways:
-            raise FormatError(f"{source}: has neither data.yaml nor classes.txt")
-        return {"names": doors.read_text(ways[0]).split("\n")}
-    if len(found) > 1:
-        raise FormatError(f"{source}: which is it, {' or '.join(p.name for p in found)}?", "leave one there")
-    data = doors.load_yaml(found[0])
-    if not isinstance(data, dict) or "names" not in data:
-        raise FormatError(f"{found[0]}: has no names")
-    return data
-
-
-class _Names(doors.Record):
-    names: tuple[Annotated[str, BeforeValidator(doors.name)], ...]
-
-
-def _names(data: dict[str, Any], source: Path) -> list[str]:
-    given = data["names"]
-    if isinstance(given, dict):
-        numbered = {doors.plain(key): name for key, name in given.items()}
-        if set(numbered) != set(range(len(given))):
-            raise FormatError(f"{source}: names are not numbered from 0 on")
-        given = [numbered[number] for number in range(len(given))]
-    names = list(doors.take(_Names, {"names": given}, f"{source}: data.yaml").names)
-    names = [name.strip() for name in names]
-    while names and not names[-1]:
-        names.pop()
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        numbers = " and ".join(str(number) for number, name in enumerate(names) if name == twice)
-        raise FormatError(f"{source}: the classes {numbers} are both called {twice!r}", "give each its name")
-    return names
-
-
-def _points(data: dict[str, Any], reading: Reading) -> list[str]:
-    """The keypoints' names; the project's own where data.yaml has as many and no names."""
-    if not reading.schema.task.points:
-        return []
-    count = data.get("kpt_shape", [len(reading.schema.keypoints)])[0]
-    named = data.get("kpt_names") or reading.schema.keypoints
-    named = next(iter(named.values())) if isinstance(named, dict) else named
-    if len(named) != count:
-        what = f"data.yaml has {count} keypoints without names, and the project {len(named)}"
-        raise FormatError(what, "name them by kpt_names in data.yaml")
-    return [str(name) for name in named]
-
-
-def _read(page: Page, labels: Path, names: Sequence[str], points: Sequence[str], numbers: int) -> None:
-    reading = page.reading
-    kind = KINDS[reading.schema.task.name]
-    lines = (doors.tried(reading.problems, doors.read_text, labels) or "").split("\n")
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        line, score = _score(line, kind, len(points) * numbers)
-        parts = line.split()
-        if kind in ("detect", "pose") and any(_is_zero(side) for side in parts[3:5]):
-            page.drop("boxes without an area")
-            continue
-        if kind == "pose" and numbers == 2:
-            parts[5:] = [n for x, y in zip(parts[5::2], parts[6::2], strict=False) for n in (x, y, "2")]
-        try:
-            # Blank lines before it, so that an error and an object's name tell the line's number.
-            text = "\n" * (number - 1) + " ".join(parts)
-            size = (page.width, page.height)
-            found, losses = from_lines(text, *size, names, reading.provenance, kind, points)
-        except FormatError as error:
-            reading.problems.append(f"{labels}:{error.problem.removeprefix('line ')}")
-            continue
-        for reason, count in losses.items():
-            page.lose(reason, count)
-        for annotation in found:
-            page.add(replace(annotation, score=None if annotation.keypoints else score))
-
-
-def _score(line: str, kind: Kind, points: int) -> tuple[str, float | None]:
-    """A prediction's line has its score at the end."""
-    parts = line.split()
-    plain = {"detect": 5, "obb": 9, "pose": 5 + points}.get(kind, len(parts) - (len(parts) % 2 == 0))
-    if len(parts) != plain + 1:
-        return line, None
-    try:
-        score = float(parts[-1])
-    except ValueError:
-        return line, None
-    return (" ".join(parts[:-1]), score) if 0 <= score <= 1 else (line, None)
-
-
-def _is_zero(text: str) -> bool:
-    try:
-        return float(text) == 0
-    except ValueError:
-        return False
+        files.append(LabelFile(page, pair.labels))
+    read_labels(files, data, KINDS[reading.schema.task.name], reading, source)
+    yield from (file.page for file in files)
 
 
 def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:

@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 
 from workflow.errors import FormatError
+from workflow.formats import doors
 from workflow.formats.yolo import outlines
 from workflow.records import Annotation, Point, Provenance, RotatedBox
 from workflow.shapes.geometry import Floats, clip_polygon, rotated_corners
@@ -98,11 +99,13 @@ def from_lines(
         if not line.strip():
             continue
         try:
-            index, *numbers = (float(part) for part in line.split())
-            label = classes[_whole(index)]
+            index, *numbers = (doors.number(part, "a part") for part in line.split())
+            if index not in range(len(classes)):
+                raise ValueError(index)
+            label = classes[int(index)]
             annotations += _read(label, np.array(numbers), size, kind, points, str(number), provenance)
-        except (ValueError, IndexError):
-            raise FormatError(f"line {number}: {line!r} is no `{SHAPES[kind]}`") from None
+        except ValueError:
+            raise FormatError(f"line {number}: {line.strip()!r} is no `{SHAPES[kind]}`") from None
         if kind == "pose":
             losses["points that are hidden, now as if seen"] += numbers[6::3].count(1)
     return annotations, +losses
@@ -149,12 +152,6 @@ def _seen(own: Iterable[Annotation], points: Sequence[str], size: Floats, losses
         losses["points named twice"] += a.label in found
         found.setdefault(a.label, np.array(a.keypoints[0]) / size)
     return [n for name in points for n in ([*found[name].tolist(), 2] if name in found else [0, 0, 0])]
-
-
-def _whole(number: float) -> int:
-    if number != int(number) or number < 0:
-        raise ValueError(number)
-    return int(number)
 
 
 def _read(
