@@ -90,7 +90,7 @@ def _measure(project: Project, listing: list[Stat], workers: int | None) -> list
     cache.parent.mkdir(parents=True, exist_ok=True)
     settings = project.settings.images
     limit = [settings.max_megapixels, settings.memory]
-    known = {tuple(row["stat"]): row for row in cached_rows(cache) if row["limit"] == limit}
+    known = {tuple(row["stat"]): row for row in cached_rows(cache) if row.get("limit") == limit}
     rows = {stat: known[stat] for stat in listing if stat in known}
     fresh = [stat for stat in listing if stat not in rows]
 
