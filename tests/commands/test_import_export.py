@@ -24,15 +24,16 @@ from workflow.labelstudio.client import Client
 from workflow.labelstudio.connection import serve
 from workflow.labelstudio.tool import LabelStudio
 from workflow.project.paths import Project
-from workflow.project.rows import read_catalog, read_json, read_rows, write_rows
-from workflow.records import Annotation, Provenance, RotatedBox
+from workflow.project.rows import read_catalog, read_json, read_rows, sample_to_row, write_rows
+from workflow.records import Annotation, Provenance, RotatedBox, Sample
 from workflow.shapes import masks, overlap
 from workflow.shapes.geometry import rotated_corners
 from workflow.shapes.turn import MOVES, TURNS, upright
-from workflow.stages import dataset, pull, push
+from workflow.stages import catalog, dataset, pull, push
 from workflow.tasks import TaskName
 
 ME = Provenance("person", "me")
+EXIF = "1 images are turned by EXIF and labeled upright: torchvision's readers see them as they are stored"
 HOLDS = [(name, task) for name, row in FORMATS.items() for task in row.tasks]
 
 
@@ -73,8 +74,9 @@ def test_what_is_exported_is_imported_again(name: str, task: TaskName, tmp_path:
     unlabeled = {f"shapes-{EMPTY:02d}.png", "shapes-03.png"} if task == "classification" else set()
     if name not in ("folder", "yolo"):
         unlabeled = set()
-    notes = "no image is in val, which ultralytics needs: train stands in for it"
-    assert [line for line in lines if name != "yolo" or line != notes] == [
+    notes = ("no image is in val, which ultralytics needs: train stands in for it", EXIF)
+    assert (EXIF in lines) == (name != "label-studio" and "classification" not in task)
+    assert [line for line in lines if line not in notes] == [
         f"{len(unlabeled)} images without a label: {', '.join(sorted(unlabeled))}"
     ][: len(unlabeled)]
     other = make_project(tmp_path / "b", task, CLASSES, KEYPOINTS if task == "keypoints" else ())
@@ -100,7 +102,7 @@ def test_relations_go_along_where_the_format_has_any(tmp_path: Path) -> None:
         row |= {"relations": [relation]} if one in row["annotations"] else {}
     write_rows(project.labels, rows)
     _, lines = export.run(project, "coco", tmp_path / "coco.json")
-    assert lines == ["1 relations, for which coco has no place"]
+    assert lines == ["1 relations, for which coco has no place", EXIF]
     _, lines = export.run(project, "label-studio", tmp_path / "ls.json")
     assert lines == []
     copy = make_project(tmp_path / "b", "detection", CLASSES)
@@ -497,6 +499,21 @@ def test_export_never_replaces_the_project(tmp_path: Path) -> None:
     for target in (project.folder, project.images, tmp_path):
         with pytest.raises(StageError, match="belongs to the project"):
             export.run(project, "voc", target, force=True)
+
+
+def test_images_of_which_readers_may_see_other_pixels_are_told(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    for name in ("a.tiff", "b.png"):
+        draw(project.images / name)
+    catalog.run(project)
+    box = Annotation("cat", ME, box=(1, 2, 11, 22))
+    samples = [Sample(r.id, "reviewed", (box,)) for r in read_catalog(project.catalog)]
+    write_rows(project.labels, map(sample_to_row, samples))
+    _, lines = export.run(project, "voc", tmp_path / "voc")
+    assert lines == [
+        "1 images were labeled by a copy, as no browser shows them: "
+        "readers may see other pixels (copies.jsonl)"
+    ]
 
 
 def test_export_of_one_split(tmp_path: Path) -> None:

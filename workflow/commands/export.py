@@ -12,6 +12,7 @@ from pathlib import Path
 from workflow import wing
 from workflow.errors import FormatError, StageError
 from workflow.formats.page import Picture, Writing, format_for
+from workflow.images import orientation
 from workflow.project.aside import move_aside
 from workflow.project.paths import Project
 from workflow.project.rows import read_catalog, read_samples, relation_from_row
@@ -50,6 +51,8 @@ def run(
     )
     pictures = _pictures(project, split, predictions, writing)
     _count_what_has_no_place(name, pictures, writing)
+    if name != "label-studio" and settings.schema.task.kind != "labels":
+        _tell_what_readers_may_see(pictures, writing)
     fresh = target.with_name(f".{target.name}.partial")
     _remove(fresh)
     moved = ""
@@ -85,6 +88,17 @@ def _count_what_has_no_place(name: str, pictures: list[Picture], writing: Writin
     if not row.relations:
         relations = sum(len(p.relations) for p in pictures)
         writing.losses.add(f"relations, for which {name} has no place", count=relations)
+
+
+def _tell_what_readers_may_see(pictures: list[Picture], writing: Writing) -> None:
+    """Labels are of upright pixels as people saw them; whoever gets the files may see others."""
+    looks = (orientation.header(picture.path) for picture in pictures if not picture.record.png)
+    if turned := sum(look is not None and look[2] != 1 for look in looks):
+        what = "are turned by EXIF and labeled upright: torchvision's readers see them as they are stored"
+        writing.notes.append(f"{turned} images {what}")
+    if copied := sum(bool(picture.record.png) for picture in pictures):
+        what = "were labeled by a copy, as no browser shows them: readers may see other pixels (copies.jsonl)"
+        writing.notes.append(f"{copied} images {what}")
 
 
 def _pictures(
