@@ -48,6 +48,7 @@ def plan(project: Project) -> Plan:
     settings: dict[str, Any] = project.settings.evaluate.model_dump() | {"run": name}
     settings["threshold"] = project.settings.schema.task.floor
     settings |= project.settings.images.limits
+    settings["title"] = project.settings.title
     # The report tells the ledger's seconds, and which thresholds would spare some.
     settings["costs"] = asdict(cost_model(project.settings.review))
     settings["thresholds"] = thresholds(project.settings)
