@@ -22,7 +22,7 @@ setup: $(VENV)/ready $(LABEL_STUDIO)/ready  ## install everything into virtual e
 
 demo:  ## the whole loop, from raw images to an evaluated model (REVIEWER=me to review yourself)
 	@$(MAKE) --no-print-directory -j2 setup
-	@$(WORKFLOW) demo $(P) --reviewer $(REVIEWER)
+	@$(WORKFLOW) demo $(P) --reviewer $(REVIEWER) $(if $(TRUST),--trust)
 
 catalog: $(VENV)/ready  ## hash, measure and split the raw images
 	@$(WORKFLOW) catalog $(P)

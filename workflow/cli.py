@@ -397,6 +397,9 @@ def demo(
         str, typer.Option(help="simulated, or me: stop and wait for a person.")
     ] = "simulated",
     device: Device = "auto",
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Let the project's own script draw the images (demo.images).")
+    ] = False,
 ) -> None:
     """Run the whole loop, from raw images to a fine-tuned, evaluated model.
 
@@ -404,7 +407,7 @@ def demo(
     """
     from workflow.commands import demo as stage
 
-    stage.run(_project(project), reviewer, device)
+    stage.run(_project(project), reviewer, device, trust)
 
 
 @app.command()

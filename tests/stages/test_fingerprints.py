@@ -84,6 +84,7 @@ OTHER: dict[str, Any] = {
     "train.seed": 9,
     "evaluate.split": "validation",
     "demo.images": "draw.py",
+    "demo.trust": True,
 }
 # Settings that may change although a stage that reads them has done its work, and why.
 APART = {

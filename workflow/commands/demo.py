@@ -5,11 +5,14 @@ This page is the product in order: read it from top to bottom.
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from workflow import models, services, wing
@@ -24,16 +27,24 @@ from workflow.running.runner import Outcome
 from workflow.stages import catalog, dataset, evaluate, preannotate, pull, push, train
 
 Summary = dict[str, Any]
+# The code of the projects that come with workflow: it is run as it is, without being asked about.
+SHIPPED = {
+    "dbeb97b1d25bf0e11457bd4af0396e9a4880c77955970f96a1b6b1fdafac6671": "zipcodes",
+    "5474b43ffaab8ca78641c70411935e76fb44e85dfc1f646b35a09c18453aa508": "photos",
+}
+CODE = (".py", ".pyc", ".so", ".pyd", ".dylib")
 
 
-def run(project: Project, reviewer: str = "simulated", device: str = "auto") -> Summary:
+def run(project: Project, reviewer: str = "simulated", device: str = "auto", trust: bool = False) -> Summary:
     """Run every stage, print a table, and write data/summary.json, whose content is returned.
 
-    `reviewer` is "simulated", or "me" to stop and wait for a person in Label Studio.
+    `reviewer` is "simulated", or "me" to stop and wait for a person in Label Studio. `trust` lets the
+    project's own script run. ConfigError where it may not.
     """
     if reviewer not in ("simulated", "me"):
         raise ConfigError([f"reviewer {reviewer!r} is neither simulated nor me"], "make demo REVIEWER=me")
     start = time.perf_counter()
+    script = own_script(project, trust)
     outcomes: list[Outcome] = []
 
     def do(outcome: Outcome) -> None:
@@ -45,7 +56,7 @@ def run(project: Project, reviewer: str = "simulated", device: str = "auto") -> 
     with ThreadPoolExecutor(1) as pool:
         # A fresh Label Studio takes most of a minute to migrate its database: meanwhile, look at images.
         servers = pool.submit(_start_servers, project)
-        do(_draw(project))
+        do(_draw(project, script))
         do(catalog.run(project))
         do(preannotate.run(project, device))
         do(_wait_for(servers))
@@ -74,17 +85,56 @@ def _say_what_stands_in(project: Project) -> None:
         print(f"{project.settings.title}: pre-annotating with {spec}, {where}", flush=True)
 
 
-def _draw(project: Project) -> Outcome:
+def own_script(project: Project, trust: bool = False) -> Path | None:
+    """The Python file that draws the raw images, if it may run; None where there is none.
+
+    It may where somebody said so: by `trust`, by `demo.trust`, or by installing workflow, with which it came.
+    Else ConfigError. What is about to run is printed.
+    """
+    name = project.settings.demo.images
+    if name is None:
+        return None
+    path = project.resolve(name)
+    if not path.is_relative_to(project.folder) or not path.is_file():
+        raise ConfigError([f"demo.images: {path} is no file of the project folder"], "mend project.toml")
+    if trust:
+        why = "--trust"
+    elif project.settings.demo.trust:
+        why = "demo.trust = true"
+    elif code_digest(project.folder) in SHIPPED:
+        why = "as it comes with workflow"
+    else:
+        what = f"demo.images: {path} is code of the project's, which would run with all your rights"
+        raise ConfigError(
+            [what], f"read it, then: workflow demo {project.name} --trust, or demo.trust = true"
+        )
+    print(f"{project.settings.title}: running {path} ({why})", flush=True)
+    return path
+
+
+def code_digest(folder: Path) -> str:
+    """The SHA-256 of all that Python would take for code in a project folder, data/ apart."""
+    whole = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in CODE and path.is_file()):
+        name = path.relative_to(folder)
+        if name.parts[0] != "data" and "__pycache__" not in name.parts:
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            whole.update(f"{content} {name.as_posix()}\n".encode())
+    return whole.hexdigest()
+
+
+def _draw(project: Project, script: Path | None) -> Outcome:
     """Let the project's own script draw its raw images, once."""
-    script = project.settings.demo.images
     if script is None:
         return Outcome("images", 0.0, f"{project.images}, as they are", skipped=True)
     start, before = time.perf_counter(), catalog.plan(project).inputs
-    command = [sys.executable, str(project.folder / script), "--out", str(project.data)]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as cache:
+        # What lies in a __pycache__ there is not run in place of the file beside it.
+        command = [sys.executable, "-X", f"pycache_prefix={cache}", str(script), "--out", str(project.data)]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode:
         last = (made.stderr.strip().splitlines() or ["no message"])[-1]
-        raise StageError(f"{script} failed: {last}", f"{' '.join(command)}")
+        raise StageError(f"{script.name} failed: {last}", f"{sys.executable} {script} --out {project.data}")
     same = catalog.plan(project).inputs == before
     return Outcome("images", time.perf_counter() - start, made.stdout.strip().splitlines()[-1], same)
 

@@ -211,9 +211,13 @@ class Evaluate(Section):
 
 
 class Demo(Section):
-    """`images` is a Python file in the project that draws the raw images into its data folder."""
+    """`images` is a Python file in the project that draws the raw images into its data folder.
+
+    It runs with all the rights of whoever starts it, and so only with `trust`, unless it comes with workflow.
+    """
 
     images: str | None = None
+    trust: bool = False
 
 
 class Settings(Section):

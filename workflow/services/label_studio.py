@@ -26,6 +26,7 @@ _OFF = {
     # Other users of this computer reach the port too; they must not be able to make an account.
     "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
 }
+_GUARD = Path(__file__).parent / "label_studio_guard"
 _ROOT_VARIABLE = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
 # Label Studio calls no reserved address (core/utils/io.py has the list), so neither the backend of
 # `workflow serve` nor its webhook. ML_BLOCK_LOCAL_IP and SSRF_PROTECTION_ENABLED would lift the ban for
@@ -132,6 +133,8 @@ def _environment(launch: Launch) -> dict[str, str]:
         **base_environment(),
         **_OFF,
         **_ON,
+        # What is there is imported first, and keeps links from leading out of a served folder.
+        "PYTHONPATH": str(_GUARD),
         "LABEL_STUDIO_BASE_DATA_DIR": str(_data_folder(launch.state)),
         _ROOT_VARIABLE: str(launch.document_root),
         "LABEL_STUDIO_USERNAME": stored.email,
@@ -218,5 +221,5 @@ SERVICE = Service(
     external=_own_url,
     external_healthy=_own_healthy,
     prepare=_prepare,
-    watched=(_ROOT_VARIABLE, _BANNED_VARIABLE),
+    watched=(_ROOT_VARIABLE, _BANNED_VARIABLE, "PYTHONPATH"),
 )

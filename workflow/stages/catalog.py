@@ -35,7 +35,7 @@ from workflow.running.runner import Outcome, Plan, Runner
 def plan(project: Project) -> Plan:
     seen = digest(list_images(project.images, project.copies).to_json())
     settings = {"images": project.settings.images.model_dump(), "split": project.settings.split.model_dump()}
-    return Plan("catalog", 2, settings, {"images": seen}, (project.catalog, project.quarantine))
+    return Plan("catalog", 3, settings, {"images": seen}, (project.catalog, project.quarantine))
 
 
 def run(project: Project, workers: int | None = None, force: bool = False) -> Outcome:
@@ -91,12 +91,14 @@ def _measure(project: Project, listing: list[Stat], workers: int | None) -> list
     settings = project.settings.images
     limit = [settings.max_megapixels, settings.memory]
     known = {tuple(row["stat"]): row for row in cached_rows(cache) if row.get("limit") == limit}
-    rows = {stat: known[stat] for stat in listing if stat in known}
+    # Where a link leads is not in its size and time.
+    files = [stat for stat in listing if not (project.images / stat[0]).is_symlink()]
+    rows = {stat: known[stat] for stat in files if stat in known}
     fresh = [stat for stat in listing if stat not in rows]
 
     def measure(stat: Stat) -> Row:
         row: Row = {"stat": list(stat), "limit": limit, "path": stat[0]}
-        return row | _measure_one(project.images / stat[0], settings)
+        return row | _measure_one(project.images / stat[0], project.images, settings)
 
     with (
         appending(cache) as file,
@@ -110,7 +112,11 @@ def _measure(project: Project, listing: list[Stat], workers: int | None) -> list
     return [rows[stat] for stat in listing]
 
 
-def _measure_one(path: Path, settings: Images) -> Row:
+def _measure_one(path: Path, folder: Path, settings: Images) -> Row:
+    if path.is_symlink() and not path.resolve().is_relative_to(folder):
+        # Nobody would see it: Label Studio serves nothing that a link leads to elsewhere.
+        what = f"{path.name} links to {path.resolve()}, out of the image folder: put the file itself there"
+        return {"reason": "links-elsewhere", "problem": what}
     try:
         look = decode.look(path, settings.max_megapixels, settings.memory)
     except ImageError as error:

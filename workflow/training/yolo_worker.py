@@ -185,11 +185,11 @@ def _check(dataset: Any, asked: Asked) -> None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """A checkpoint of our own scratch; None where there is none, or half of one."""
-    import torch
+    """A checkpoint of our own scratch; None where there is none, half of one, or one that would run code."""
+    from ultralytics.nn.tasks import torch_safe_load
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=False)
+        return torch_safe_load(str(path), safe_only=True)[0]
     except Exception:
         return None
 
