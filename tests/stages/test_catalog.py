@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.samples import draw_project
 from workflow.commands import status
 from workflow.errors import StageError
 from workflow.images import decode
@@ -207,3 +208,22 @@ def test_more_than_the_memory_is_quarantined(project: Project) -> None:
     path = project.images / "large.png"
     (row,) = read_rows(project.quarantine)
     assert row["problem"] == f"{path}: takes 0.0075 GB of memory to decode, more than 0.001 GB"
+
+
+def test_a_link_that_leads_out_of_the_folder_is_no_image_of_it(tmp_path: Path) -> None:
+    """Label Studio would not show it; one that stays within is a duplicate as any other."""
+    project = draw_project(tmp_path, "detection", 2)
+    outside = tmp_path / "outside.png"
+    Image.new("RGB", (9, 9)).save(outside)
+    (project.images / "out.png").symlink_to(outside)
+    (project.images / "within.png").symlink_to("shapes-00.png")
+    for _ in range(2):
+        catalog.run(project, force=True)
+        assert [row["path"] for row in read_rows(project.catalog)] == ["shapes-00.png", "shapes-01.png"]
+        assert [row["path"] for row in read_rows(project.duplicates)] == ["within.png"]
+        (row,) = catalog.quarantined(project)
+        assert row == {
+            "path": "out.png",
+            "reason": "links-elsewhere",
+            "problem": f"out.png links to {outside}, out of the image folder: put the file itself there",
+        }

@@ -41,6 +41,7 @@ class Own(Frame):
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         self.name = spec
         self._file = _allowed(spec, checkpoint, options)
+        print(f"running {self._file}, as trust allows", file=sys.stderr, flush=True)
         with self._blamed():
             self._model = self._class()(options)
             task = self._model.task
