@@ -316,3 +316,18 @@ def test_a_task_id_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "export.json").write_text(json.dumps([task, task]))
     with pytest.raises(FormatError, match=r"task\[0\] and task\[1\] both have the id 7"):
         look_up("label-studio", tmp_path / "export.json", "detection", SIZES)
+
+
+def test_predictions_of_a_source_without_any_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormatError) as error:
+        _read(tmp_path, {"annotations": [_done("cat")], "predictions": [7]}, kind="model")
+    assert error.value.problem == f"{tmp_path / 'export.json'} has no predictions"
+    assert error.value.fix == "leave --as predictions out, or export with predictions in full"
+
+
+def test_regions_that_cannot_be_carried_are_counted_as_dropped(tmp_path: Path) -> None:
+    flat = _region("dog") | {"id": "flat"}
+    flat["value"] = flat["value"] | {"width": 0}
+    pages, reading = _read(tmp_path, {"annotations": [_done("cat") | {"result": [_region("cat"), flat]}]})
+    assert reading.losses == {"box without an area": 1}
+    assert (reading.dropped, pages["a.png"].lost) == (1, True)

@@ -6,6 +6,7 @@ one name in every task, since the server refuses to rename one that annotations 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import quoteattr
 
@@ -17,6 +18,8 @@ from workflow.tasks import Task
 
 POINTS = "keypoint"
 
+# What Label Studio's editor takes for a variable; and Unicode's word joiner: no width, and no letter.
+VARIABLE, JOINER = re.compile(r"\$[\w[\].{}]"), "\u2060"
 HOTKEYS = "1234567890qwertyuopasdfghjklzxcvbnm"
 
 TAGS = {
@@ -101,12 +104,27 @@ def _prompt(kind: str, how: str, classes: Sequence[str], stored: Mapping[str, st
 
 
 def _label(name: str, number: int, keys: Mapping[str, str], choice: bool, stored: Mapping[str, str]) -> str:
+    shown, kept = shown_as(name), stored.get(name, name)
     key = f' hotkey="{keys[name]}"' if name in keys else ""
-    key += f" alias={quoteattr(stored[name])}" if name in stored else ""
+    key += f" alias={quoteattr(kept)}" if kept != shown else ""
     if choice:
-        return f"    <Choice value={quoteattr(name)}{key}/>"
+        return f"    <Choice value={quoteattr(shown)}{key}/>"
     colour = IN_LISTS[number % len(IN_LISTS)].upper()
-    return f'    <Label value={quoteattr(name)} background="{colour}"{key}/>'
+    return f'    <Label value={quoteattr(shown)} background="{colour}"{key}/>'
+
+
+def shown_as(name: str) -> str:
+    """A class's name as the interface must have it, so that it is shown as it is.
+
+    Label Studio reads $ and what follows as a variable of the task, and shows its value, or nothing. Between
+    them stands what nobody sees: the alias beside it is the name as it is, by which the server keeps it.
+    """
+    return VARIABLE.sub(lambda found: f"${JOINER}{found[0][1:]}", name)
+
+
+def meant_by(shown: str) -> str:
+    """The name whose `shown_as` this is."""
+    return shown.replace(JOINER, "")
 
 
 def _hotkeys(names: Sequence[str]) -> dict[str, str]:

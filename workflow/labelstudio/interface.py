@@ -16,6 +16,7 @@ from xml.parsers import expat
 
 from workflow.errors import ConfigError
 from workflow.labelstudio import regions
+from workflow.labelstudio.config import VARIABLE, meant_by, shown_as
 from workflow.labelstudio.regions import Reading
 from workflow.labelstudio.regions.write import OBJECT, Region
 from workflow.records import Annotation, Provenance
@@ -229,7 +230,7 @@ def _none_or_several(task: str, group: Sequence[str], controls: Sequence[Element
 
 def _labels(control: Element, names: Sequence[str], what: str) -> tuple[list[Problem], dict[str, str]]:
     """What is wrong with a control's labels, and the aliases of those that have one."""
-    problems: list[Problem] = []
+    problems = list(_variables(control))
     if "$" in control.attributes.get("value", ""):
         return [(control.line, "labels that come with each task cannot be checked: list them here")], {}
     labels = list(_paths(control)) if control.tag == "Taxonomy" else _flat(control)
@@ -271,7 +272,29 @@ def _categories(control: Element) -> tuple[dict[str, int], list[Problem]]:
 
 def _flat(control: Element) -> list[tuple[int, str, str]]:
     labels = [e for e in control.all() if e.tag in ("Label", "Choice")]
-    return [(e.line, e.attributes.get("value", ""), e.attributes.get("alias", "")) for e in labels]
+    return [(e.line, _value(e), e.attributes.get("alias", "")) for e in labels]
+
+
+def _variables(control: Element) -> Iterable[Problem]:
+    """Labels that are shown blank, or would be kept by a name that is none: $ begins a variable."""
+    for label in control.all():
+        value, alias = label.attributes.get("value", ""), label.attributes.get("alias", "")
+        name = meant_by(value)
+        hidden = value != name and not alias
+        if label is control or not (VARIABLE.search(value) or hidden):
+            continue
+        what = f"the label {name!r} " + (
+            "needs an alias" if hidden else "is shown blank: $ begins a variable"
+        )
+        wanted = shown_as(name).encode("ascii", "xmlcharrefreplace").decode()
+        fix = "rename it" if control.tag == "Taxonomy" else f"write value={wanted!r} alias={name!r}"
+        yield label.line, f"{what}; {fix}"
+
+
+def _value(label: Element) -> str:
+    """A label's name, without what keeps Label Studio from reading a variable in it."""
+    value = label.attributes.get("value", "")
+    return meant_by(value) if value == shown_as(meant_by(value)) else value
 
 
 def _paths(parent: Element, above: tuple[str, ...] = ()) -> Iterable[tuple[int, str, str]]:

@@ -23,6 +23,7 @@ from workflow.labels.agreement import Opinion, Verdict
 from workflow.labelstudio import regions
 from workflow.labelstudio.json_images import ADVICE, ImageKeys, Place, images_of, part
 from workflow.labelstudio.push.addresses import address
+from workflow.labelstudio.regions.read import RELATION, whole_id
 from workflow.labelstudio.work import each_persons_last, person_of
 from workflow.project.rows import write_bytes
 from workflow.records import SPLITS, Json
@@ -66,6 +67,9 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
     keys = ImageKeys.of(reading.options.image_keys)
     tasks = list(_tasks(source, reading))
     doors.refuse_twice([task.number for task in tasks if task.number is not None], "task", str(source))
+    if reading.predictions and tasks and not any(task.predictions for task in tasks):
+        what = f"{source} has no predictions"
+        raise FormatError(what, "leave --as predictions out, or export with predictions in full")
     labeled = _labeled_keys(tasks, keys, reading)
     for task in tasks:
         for place, names in task.images.items():
@@ -138,15 +142,16 @@ def _page(task: Shown, place: Place, names: list[str], keys: ImageKeys, reading:
         reading.problems.append(f"{task.where}: {error}")
         return
     page.split = next((split for split in SPLITS if split == task.split), None)
-    verdict = _verdict([opinion for opinion, _ in opinions], names[0], reading)
+    verdict = _verdict([opinion for opinion, *_ in opinions], names[0], reading)
     _count_others(task, verdict, names[0], reading)
-    page.disagreement = _disagreement(task, page, [opinion for opinion, _ in opinions])
+    page.disagreement = _disagreement(task, page, [opinion for opinion, *_ in opinions])
     if verdict.state != "reviewed":
         reason = "images that were skipped" if verdict.state else "images people have not agreed on"
         reading.losses.add(reason, names[0])
         return
-    for opinion, lost in opinions:
+    for opinion, lost, gone in opinions:
         if any(opinion is counted for counted in verdict.of):
+            reading.dropped += gone
             for reason, count in lost.items():
                 page.lose(reason, count)
     for annotation in verdict.annotations:
@@ -174,8 +179,8 @@ def _last_annotations(task: Shown, name: str, reading: Reading) -> list[Json]:
 
 def _opinion(
     row: Json, task: Shown, place: Place, page: Page, keys: ImageKeys
-) -> tuple[Opinion, Mapping[str, int]]:
-    """What one annotation says of the image at `place`, and what of that is not carried."""
+) -> tuple[Opinion, Mapping[str, int], int]:
+    """What one annotation says of the image at `place`, what of that is not carried, and how many regions."""
     own, strange = part(row["result"] or (), place, task.images, keys)
     reading = regions.from_result(own, page.width, page.height, page.reading.provenance, controls=EVERYTHING)
     lost = reading.lost | ({"regions of what is no image": strange} if strange else {})
@@ -188,7 +193,9 @@ def _opinion(
         tuple(reading.annotations),
         relations=tuple(reading.relations),
     )
-    return opinion, lost
+    carried = {annotation.id for annotation in reading.annotations}
+    gone = [r for r in own if r.get("type") != RELATION and whole_id(str(r.get("id") or "")) not in carried]
+    return opinion, lost, len(gone)
 
 
 def _verdict(opinions: Sequence[Opinion], name: str, reading: Reading) -> Verdict:

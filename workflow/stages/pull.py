@@ -120,10 +120,13 @@ def _overlooked(reader: WorkReader, last: Row, files: LabelFiles) -> Iterator[Wo
 
 def _lines(project: Project, records: Mapping[str, ImageRecord], left: Iterable[Work]) -> Iterator[str]:
     """Where people used labels that are no class of the project."""
+    names = project.settings.labels
     for work in sorted(left, key=lambda work: work.task):
         for person, label in work.unknown:
             where = f"task {work.task} ({records[work.image].path}), person {person or 'unknown'}"
-            yield f"{where}: {label!r} is no class -> add it to project.toml, or relabel it there"
+            near = next((name for name in names if name.casefold() == label.casefold()), "")
+            known = f" ({near!r} is)" if near else ""
+            yield f"{where}: {label!r} is no class{known} -> add it to project.toml, or relabel it there"
 
 
 def _summary(project: Project, files: LabelFiles, losses: Counter[str], changed: int) -> str:

@@ -50,7 +50,11 @@ def _of_classes(
     """Guesses of today's classes, those of a renamed one by its new name."""
     new = {old: name for name, old in settings.renamed_from.items()}
     named = [replace(a, label=new.get(a.label, a.label)) for a in annotations]
+    by_case = {name.casefold(): name for name in settings.labels}
     for a in named:
-        if a.label not in settings.labels:
-            lose("guesses of what is no class of the project")
+        if a.label in settings.labels:
+            continue
+        near = by_case.get(a.label.casefold())
+        other = f"guesses of {a.label!r}, where the class is {near!r} (preannotate.class_map makes them one)"
+        lose(other if near else "guesses of what is no class of the project")
     return tuple(a for a in named if a.label in settings.labels)

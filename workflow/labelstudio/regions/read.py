@@ -105,10 +105,10 @@ def _drop_severed(reading: Reading) -> None:
 
 
 def _among(name: str, ids: Collection[str]) -> str:
-    return next((known for known in (name, _whole(name)) if known in ids), "")
+    return next((known for known in (name, whole_id(name)) if known in ids), "")
 
 
-def _whole(name: str) -> str:
+def whole_id(name: str) -> str:
     """The id of the object that the region of this id is, or is a part of."""
     return re.sub(rf"{PART}\d+$", "", name)
 
@@ -176,7 +176,7 @@ def _join_parts(annotations: Iterable[Annotation]) -> list[Annotation]:
     """Put the polygons or keypoints that `to_result` took apart together again."""
     joined: dict[Any, Annotation] = {}
     for number, a in enumerate(annotations):
-        base = _whole(a.id)
+        base = whole_id(a.id)
         whole = joined.get((base, a.label))
         if whole and base != a.id and whole.parent == a.parent and whole.polygons and a.polygons:
             joined[base, a.label] = replace(whole, polygons=whole.polygons + a.polygons)
