@@ -24,7 +24,6 @@ from workflow.project.rows import Row, annotation_to_row, file_digest
 from workflow.records import Annotation, Provenance, Relation, Split
 from workflow.running.progress import progress
 from workflow.shapes.turn import upright
-from workflow.shapes.twins import without_twins
 
 # How many of a source's problems are printed.
 MOST = 20
@@ -112,7 +111,8 @@ def _pages(name: str, source: Path, reading: Reading) -> list[Page]:
     pages = []
     for page in format_for(name, reading.schema.task.name).load().read(source, reading):
         _rename(page)
-        page.annotations, twins = without_twins(page.annotations)
+        singles, between, twins = collapse(page.annotations, page.relations)
+        page.annotations, page.relations = list(singles), list(between)
         reading.losses.add("annotations that are there twice, to the last bit (kept once)", page.name, twins)
         # An image folder's classes may be called train or test.
         if page.split is None and name != "folder":
@@ -161,10 +161,7 @@ def _entries(pages: Sequence[Page], finder: Finder, reading: Reading) -> list[En
                 page.lose("images left out, as none of their labels can be carried")
                 continue
             relations = _relations(page, annotations)
-            singles, between, doubled = collapse(annotations, relations)
-            # Without them the labels still say all there is to see.
-            reading.losses.add("labels told twice in the same place (one is kept)", page.name, doubled)
-            entry = Entry(image, file_digest(image.path), list(singles), page.split, list(between))
+            entry = Entry(image, file_digest(image.path), annotations, page.split, relations)
             entry.disagreement = page.disagreement
             known = entries.setdefault(entry.id, entry)
             if known is not entry and known.rows() != entry.rows():

@@ -1,15 +1,16 @@
 """Exact doubles: the same label in the very same place, drawn or written down twice.
 
-They are one object told twice, and a model that finds it once would be called half wrong. Of each set of
-doubles one is kept: that of the highest score, and of equals the first. What belongs to another of them,
-as a keypoint to its box or a relation, then belongs to the one that is kept.
+They are one object told twice, and a model that finds it once would be called half wrong. Doubles have one
+label and the very same numbers, to the last bit; two objects with points are doubles only where their points
+are. The first stays, with the best of their scores. Points go with their object, and relations to the one that
+stays. Pull and import both hold to this rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from workflow.records import GEOMETRIES, Annotation, Relation
 
@@ -18,36 +19,33 @@ def collapse(
     annotations: Sequence[Annotation], relations: Sequence[Relation] = ()
 ) -> tuple[tuple[Annotation, ...], tuple[Relation, ...], int]:
     """One annotation of each set of doubles, the relations between those, and how many were left out."""
-    kept = list(annotations)
-    while len(singles := _singles(kept)) < len(kept):
-        heirs = _heirs(kept, singles)
-        # Points of two boxes that are one now may be doubles themselves.
-        kept = [replace(a, parent=heirs.get(a.parent, a.parent)) for a in singles]
-        relations = [
-            replace(r, first=heirs.get(r.first, r.first), last=heirs.get(r.last, r.last)) for r in relations
-        ]
+    points: dict[str, dict[Hashable, str]] = defaultdict(dict)
+    for a in annotations:
+        if a.parent:
+            points[a.parent].setdefault(_shape(a), a.id)
+    first: dict[Hashable, int] = {}
+    kept: dict[int, Annotation] = {}
+    heirs: dict[str, str] = {}
+    for number, a in enumerate(annotations):
+        place = first.setdefault((_shape(a), a.parent, frozenset(points[a.id]) if a.id else None), number)
+        if place == number:
+            kept[number] = a
+            continue
+        heirs[a.id] = kept[place].id
+        if a.score is not None and a.score > (kept[place].score or 0):
+            kept[place] = replace(kept[place], score=a.score)
+    # A region with several labels is as many annotations of one id: it is gone only with all of them.
+    gone = heirs.keys() - {a.id for a in kept.values()} - {""}
+    for number, a in enumerate(annotations):
+        if a.parent in gone:
+            kept.pop(number, None)
+            heirs[a.id] = points[heirs[a.parent]].get(_shape(a), "")
+    ids = {a.id for a in kept.values()}
+    ends = {name: heir for name, heir in heirs.items() if name and name not in ids}
+    moved = (replace(r, first=ends.get(r.first, r.first), last=ends.get(r.last, r.last)) for r in relations)
     count = len(annotations) - len(kept)
-    return tuple(kept), tuple(dict.fromkeys(relations)) if count else tuple(relations), count
+    return tuple(kept.values()), tuple(dict.fromkeys(moved) if count else relations), count
 
 
-def _place(annotation: Annotation) -> tuple[Any, ...]:
-    """What two doubles share."""
-    shape = tuple(getattr(annotation, name) for name in GEOMETRIES)
-    return annotation.label, annotation.parent, *shape
-
-
-def _singles(annotations: Sequence[Annotation]) -> list[Annotation]:
-    """The one of each set of doubles that is kept, in the order given."""
-    best: dict[tuple[Any, ...], int] = {}
-    for number, annotation in enumerate(annotations):
-        rival = best.setdefault(_place(annotation), number)
-        if (annotation.score or 0.0) > (annotations[rival].score or 0.0):
-            best[_place(annotation)] = number
-    return [annotations[number] for number in sorted(best.values())]
-
-
-def _heirs(annotations: Sequence[Annotation], singles: Sequence[Annotation]) -> dict[str, str]:
-    """The id of each double that was left out -> the id of the one in its place."""
-    there = {a.id for a in singles}
-    by_place = {_place(a): a.id for a in singles}
-    return {a.id: by_place[_place(a)] for a in annotations if a.id and a.id not in there}
+def _shape(annotation: Annotation) -> Hashable:
+    return (annotation.label, *(getattr(annotation, name) for name in GEOMETRIES))
