@@ -16,8 +16,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
+# Sides in a larger proportion are none that networks were made for: the shorter would be scaled to nothing,
+# or the longer to gigabytes.
+ASPECT = 48
+GRAY = 114
 # The numbers of some images, and what a network takes of them.
 Batch = tuple[list[int], Any]
+
+
+def filled_up(image: Pixels) -> Pixels:
+    """The image, wider or higher by gray where one of its sides is more than `ASPECT` times the other."""
+    least = -(-max(image.shape[:2]) // ASPECT)
+    margins = [(0, max(0, least - side)) for side in image.shape[:2]]
+    if not any(margin for _, margin in margins):
+        return image
+    return np.pad(image, (*margins, (0, 0)), constant_values=GRAY)
 
 
 def same_shape(images: Sequence[Pixels]) -> list[Batch]:

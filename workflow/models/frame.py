@@ -7,15 +7,17 @@ checkpoint, and says in `_look` what the network guesses of some images of one s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from workflow.models import Guesses, Options, Pixels, hub
-from workflow.models.batches import Batch, by_batch, same_size_batches
+from workflow.models.batches import Batch, by_batch, filled_up, same_size_batches
 from workflow.models.boxes import known_labels, usual_threshold
 from workflow.models.device import pick_device
 from workflow.project.rows import digest
 from workflow.records import Provenance
+from workflow.shapes import masks
 from workflow.tasks import TaskName
 
 Size = tuple[int, int]
@@ -72,12 +74,15 @@ class Frame:
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
     ) -> list[Guesses]:
         labels = self._labels(classes)
+        # What is too narrow for networks is shown on a wider ground.
+        shown = [filled_up(image) for image in images]
 
         def look(inputs: Any, numbers: list[int]) -> Iterable[Guesses]:
-            sizes = [(images[number].shape[0], images[number].shape[1]) for number in numbers]
+            sizes = [(shown[number].shape[0], shown[number].shape[1]) for number in numbers]
             return self._look(inputs, sizes, labels)
 
-        return by_batch(self._batches(images), len(images), look)
+        answers = by_batch(self._batches(shown), len(shown), look)
+        return [cut(guesses, image) for guesses, image in zip(answers, images, strict=True)]
 
     def close(self) -> None:
         self.__dict__.pop("_model", None)
@@ -101,6 +106,23 @@ class Frame:
         """Note an image on which the network gave `guesses`, where `limit` is the most it can."""
         if guesses >= limit:
             self._full[limit] = self._full.get(limit, 0) + 1
+
+
+def cut(guesses: Guesses, image: Pixels) -> Guesses:
+    """Boxes and masks of an image that was filled up, without what lies in the margin."""
+    height, width = image.shape[:2]
+    kept = []
+    for a in guesses:
+        if a.mask is not None and (a.mask.height, a.mask.width) != (height, width):
+            bits = masks.decode(a.mask)[:height, :width]
+            kept += [replace(a, mask=masks.encode(bits))] if bits.any() else []
+        elif a.box is not None and not a.within(width, height):
+            x1, y1, x2, y2 = a.box
+            box = (x1, y1, min(x2, float(width)), min(y2, float(height)))
+            kept += [replace(a, box=box)] if box[2] - box[0] >= 1 and box[3] - box[1] >= 1 else []
+        else:
+            kept.append(a)
+    return tuple(kept)
 
 
 class HubFrame(Frame):

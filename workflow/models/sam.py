@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from workflow.models import Guesses, Options, Pixels
+from workflow.models.batches import filled_up
 from workflow.models.device import autocast, upload
-from workflow.models.frame import HubFrame
+from workflow.models.frame import HubFrame, cut
 from workflow.models.segments import AT_ONCE
 from workflow.records import Annotation, Point
 from workflow.shapes import masks
@@ -65,10 +66,11 @@ class Sam(HubFrame):
         numbers = [number for number, boxes in enumerate(wanted) if boxes]
         if not numbers:
             return guesses
-        embedded = self._embed([images[number] for number in numbers])
+        embedded = self._embed([filled_up(images[number]) for number in numbers])
         for number, one in zip(numbers, embedded, strict=True):
             boxes = np.array([box for _, box in wanted[number]], dtype=np.float32)
-            guesses[number] = self._guesses([a for a, _ in wanted[number]], self._draw(one, boxes))
+            drawn = self._guesses([a for a, _ in wanted[number]], self._draw(one, boxes))
+            guesses[number] = cut(drawn, images[number])
         return guesses
 
     def embed(self, image: Pixels) -> Embedded:

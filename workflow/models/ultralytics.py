@@ -20,8 +20,9 @@ import numpy as np
 from workflow.errors import ModelError
 from workflow.models import Guesses, Options, Pixels, fetched_folder
 from workflow.models import ultralytics_worker as child
-from workflow.models.boxes import SAME_PLACE
-from workflow.models.frame import Frame
+from workflow.models.batches import filled_up
+from workflow.models.boxes import SAME_PLACE, without_orphans
+from workflow.models.frame import Frame, cut
 from workflow.models.labels import to_labels
 from workflow.models.prompts import sentences
 from workflow.project.rows import file_digest
@@ -108,13 +109,15 @@ class Ultralytics(Frame):
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
     ) -> list[Guesses]:
         labels = self._labels(classes)
-        answers: list[child.Answer] = self._worker.call(child.predict, list(images), self._arguments(labels))
+        shown = [filled_up(image) for image in images]
+        answers: list[child.Answer] = self._worker.call(child.predict, shown, self._arguments(labels))
         if self.task == "classification":
             rule = (labels, True, self._threshold, self._provenance())
             return [to_labels(answer.scores, *rule) for answer in answers]
         for answer in answers:
             self._count_full(answer.total, answer.limit)
-        return [tuple(self._annotations(answer.objects, labels, classes)) for answer in answers]
+        guesses = [tuple(self._annotations(answer.objects, labels, classes)) for answer in answers]
+        return [without_orphans(cut(some, image)) for some, image in zip(guesses, images, strict=True)]
 
     def close(self) -> None:
         self._worker.close()

@@ -62,6 +62,7 @@ def run(project: Project, device: str = "auto", force: bool = False) -> Outcome:
 
     StageError without a dataset or training images; ModelError where the base cannot be trained.
     """
+    training.check(project.settings.schema)
     dataset.version(project)
     family, _ = models.resolve(base_spec(project), project.folder)
     training.trainer(family, project.settings.task, project.settings.train.method)
@@ -98,6 +99,7 @@ def job(project: Project, scratch: Path, device: str) -> Job:
 
 def preview(project: Project, device: str = "auto") -> Path:
     """Draw a sheet of training images as they are varied: data/preview.png."""
+    training.check(project.settings.schema)
     dataset.version(project)
     models.fetch(base_spec(project), project.folder)
     path = project.data / "preview.png"
@@ -126,7 +128,8 @@ def _train(project: Project, made: Plan, scratch: Path, device: str) -> str:
     seconds = result.curves[-1]["seconds"]
     where = f"{result.images['train']} images, {len(result.curves)} epochs on {result.device}"
     on = f"{result.metric} {best['score']:.3f} on {result.selected_on}"
-    return f"{folder.name}: {where} in {seconds:.0f} s, {on}"
+    left_out = "".join(f"; left out: {n} {what}" for what, n in result.arguments.get("left_out", {}).items())
+    return f"{folder.name}: {where} in {seconds:.0f} s, {on}{left_out}"
 
 
 def _keep(project: Project, made: Plan, scratch: Path, result: Trained) -> Path:

@@ -147,6 +147,14 @@ TRAINERS = {
 }
 
 
+def check(schema: Schema) -> None:
+    """ModelError where there is nothing to learn: of one class alone, every answer is right."""
+    if schema.task.exclusive and len(schema.classes) == 1:
+        what = f"every image is {schema.classes[0]!r}: of one class alone there is nothing to learn"
+        fix = 'add another to classes in project.toml, or set task to "multilabel-classification"'
+        raise ModelError(what, fix)
+
+
 def trainer(family: str, task: TaskName, method: str) -> Any:
     """The module that trains a family's models. ModelError says why there is none, and what there is."""
     row = TRAINERS.get(family)

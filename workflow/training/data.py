@@ -23,6 +23,7 @@ from workflow.errors import ModelError
 from workflow.images import decode
 from workflow.metrics import Metrics, measure
 from workflow.models import Guesses, Pixels
+from workflow.models.batches import ASPECT
 from workflow.models.device import pick_device
 from workflow.project.rows import atomic
 from workflow.records import Annotation
@@ -43,6 +44,9 @@ AHEAD = 2
 class Samples:
     """One split of a job's dataset, by number; empty where the dataset has no such split.
 
+    Images of which one side is more than `ASPECT` times the other are `left_out`, and counted: a network sees
+    nothing in them.
+
     An example has `id`, `image` (uint8, 3 x height x width) and `labels` (class numbers), and what its task
     labels: `boxes` (n x 4, xyxy pixels), `masks` (n x height x width) or `mask` (height x width, 0 where
     no one painted, k for the k-th class).
@@ -54,9 +58,17 @@ class Samples:
         self._limits = (job.max_megapixels, job.memory)
         self._parts = _mapped(file_of(job.dataset, split), job.scratch / f"{split}.arrow")
         self._ends = np.cumsum([len(part) for part in self._parts]).tolist()
+        sizes = [
+            size
+            for part in self._parts
+            for size in zip(part["width"].to_pylist(), part["height"].to_pylist(), strict=True)
+        ]
+        narrow = [max(size) > ASPECT * min(size) for size in sizes]
+        self._numbers = [number for number, is_narrow in enumerate(narrow) if not is_narrow]
+        self.left_out = sum(narrow)
 
     def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
+        return len(self._numbers)
 
     def __getitem__(self, number: int) -> Example:
         row = self._row(number)
@@ -71,6 +83,7 @@ class Samples:
         return name, decode.from_bytes(row["image"]["bytes"], name, *self._limits), self._annotations(row)
 
     def _row(self, number: int) -> dict[str, Any]:
+        number = self._numbers[number]
         part = bisect_right(self._ends, number)
         first = self._ends[part - 1] if part else 0
         return self._parts[part].slice(number - first, 1).to_pylist()[0]
@@ -107,8 +120,15 @@ def trained(family: str, job: Job, learner: Any, fitted: Fitted, files: Path) ->
         images=counts(job),
         selected_on=learner.selection.split,
         peak_memory_mb=fitted.peak_memory_mb,
-        arguments=fitted.arguments,
+        arguments=fitted.arguments | left_out(job),
     )
+
+
+def left_out(job: Job) -> dict[str, dict[str, int]]:
+    """What was not trained on, by reason; nothing where all was."""
+    count = sum(Samples(job, split).left_out for split in ("train", "validation"))
+    why = f"images with one side more than {ASPECT} times the other"
+    return {"left_out": {why: count}} if count else {}
 
 
 def to_example(name: str, pixels: Pixels, annotations: Sequence[Annotation], schema: Schema) -> Example:
@@ -157,6 +177,8 @@ def batches(
         rng = np.random.default_rng([seed, epoch, number])
         return make(vary(samples[number], job.recipe.augment, rng), rng)
 
+    # A single image is a batch of two.
+    order = np.repeat(order, 2) if len(order) == 1 and job.recipe.batch > 1 else order
     parts = np.array_split(order, steps(samples, job))
     waiting = AHEAD * len(parts[0])
     with closing(each_ahead(one, order.tolist(), waiting, _threads(job.device))) as examples:

@@ -10,6 +10,7 @@ import math
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -183,7 +184,7 @@ def _train_epoch(
     for step, batch in enumerate(learner.batches(number)):
         for group in optimizer.param_groups:
             group["lr"] = schedule(number, step)
-        with training_autocast(learner.device):
+        with training_autocast(learner.device), _norms_refuse_one():
             loss, count = learner.loss(batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -192,6 +193,18 @@ def _train_epoch(
         total += loss.detach().float() * count
         images += count
     return float(total) / max(1, images), images
+
+
+@contextmanager
+def _norms_refuse_one() -> Iterator[None]:
+    """ModelError where a network normalises over the batch, and the batch is a single image."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("Expected more than 1 value per channel"):
+            raise
+        what = "this network normalises over a batch, which takes two images or more"
+        raise ModelError(what, "set train.batch to 2 or more") from None
 
 
 def _learning_mode(model: nn.Module) -> None:

@@ -15,7 +15,7 @@ from workflow.errors import ModelError
 from workflow.models.ultralytics import start_worker
 from workflow.project.rows import atomic
 from workflow.training import Epoch, Job, Recipe, Report, Trained, yolo_worker
-from workflow.training.yolo_data import Exported, export, flipped
+from workflow.training.yolo_data import Exported, batch_size, export, flipped
 
 # Task -> the score's name, and ultralytics' name of it.
 SCORES = {
@@ -157,6 +157,8 @@ def ask(job: Job) -> tuple[yolo_worker.Asked, Exported]:
         raise ModelError(f"base {job.spec!r}: an exported file cannot be trained", "name its .pt file")
     wanted = arguments(job)
     exported = export(job)
+    batch = batch_size(exported.images["train"], job.recipe.batch)
+    wanted |= {"batch": batch, "nbs": batch}
     asked = yolo_worker.Asked(
         spec=job.spec,
         base=str(job.base),

@@ -153,6 +153,15 @@ def _png(row: dict[str, Any], name: str, job: Job) -> bytes | None:
     return buffer.getvalue()
 
 
+def batch_size(images: int, batch: int) -> int:
+    """The batch that was asked for, or the nearest that leaves no last one of a single image."""
+    if images < 2 or batch < 2:
+        return batch
+    # Smaller rather than larger: memory may be why it is what it is.
+    sizes = (*range(batch, 1, -1), *range(batch + 1, batch + images + 1))
+    return next(size for size in sizes if images % size != 1)
+
+
 def _make_class_folders(folder: Path, classes: Sequence[str], made: Exported) -> None:
     """Those of classes without an image too, lest the others be numbered anew."""
     if made.selected_on == "train":
