@@ -90,12 +90,30 @@ def test_levels_make_twins_equally_bright(tmp_path: Path) -> None:
     assert pixels[0][1, 1, 0] == round(2000 / 16383 * 255)
 
 
-def test_a_file_that_states_fewer_bits_is_believed(tmp_path: Path) -> None:
-    dark = np.full((2, 2), 1023, np.uint16)
-    content = saved("PNG", Image.fromarray(dark))
+@pytest.mark.parametrize(
+    ("values", "levels"),
+    [
+        ([0, 1023, 5], (0, 4095)),
+        ([0, 1023 << 4, 5 << 4], (0, 65535)),
+        ([0, 1023 << 4 | 1023 >> 8, 5 << 4], (0, 65535)),
+        ([0, 60001, 5], None),
+    ],
+    ids=["at the bottom", "at the top", "at the top, filled", "more than it says"],
+)
+def test_a_png_says_how_many_bits_are_significant(
+    tmp_path: Path, values: list[int], levels: tuple | None
+) -> None:
+    """PNG has them at the top of 16; writers that do not mind it leave them at the bottom."""
+    content = saved("PNG", Image.fromarray(np.array([values], np.uint16)))
     (tmp_path / "a.png").write_bytes(content[:33] + chunks(((b"sBIT", b"\x0c"),)) + content[33:])
-    assert decode.look(tmp_path / "a.png").levels == (0, 4095)
-    assert decode.from_file(tmp_path / "a.png")[0, 0, 0] == round(1023 / 4095 * 255)
+    assert decode.look(tmp_path / "a.png").levels == levels
+    white = levels[1] if levels else 65535
+    assert decode.from_file(tmp_path / "a.png")[0, :, 0].tolist() == [
+        min(255, round(value / white * 255)) for value in values
+    ]
+
+
+def test_a_tiff_that_states_fewer_bits_is_believed(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(_twelve_bits([100, 1023]))
     assert decode.look(tmp_path / "a.tif").levels == (0, 4095)
     assert decode.from_file(tmp_path / "a.tif")[0, :, 0].tolist() == [

@@ -16,8 +16,7 @@ from PIL import Image, ImageChops, UnidentifiedImageError
 from workflow.errors import ImageError
 from workflow.images import depth, jpeg, memory, strange
 from workflow.images.depth import Gray, Levels
-from workflow.images.orientation import TURNS, asked_otherwise, upright
-from workflow.images.orientation import significant_bits as significant
+from workflow.images.orientation import TURNS, asked_otherwise, significant_bits, upright
 
 SUFFIXES = frozenset(
     {
@@ -68,7 +67,7 @@ class _Opened:
     width: int
     height: int
     orientation: int
-    levels: Levels | None
+    significant: int | None
     content: bytes
 
     @property
@@ -172,8 +171,7 @@ def _open(image: Image.Image, file: IO[bytes], name: str) -> _Opened:
         if image.info.get("progressive") and jpeg.has_too_many_scans(content):
             what = f"{name}: a progressive JPEG of more than {jpeg.MOST_SCANS} scans"
             raise ImageError(what, "too-many-scans", "save it anew")
-    levels = depth.stated(image, significant(image, file))
-    return _Opened(image, name, width, height, turn, levels, content)
+    return _Opened(image, name, width, height, turn, significant_bits(image, file), content)
 
 
 def _look(opened: _Opened) -> Look:
@@ -184,7 +182,8 @@ def _look(opened: _Opened) -> Look:
     if loaded is not image:
         copy = "it lacks its end marker, without which many readers refuse it"
     gray = depth.measure(loaded) if depth.is_deep(loaded) else None
-    return Look(opened.width, opened.height, opened.orientation, copy, gray, opened.levels)
+    levels = depth.stated(loaded, opened.significant)
+    return Look(opened.width, opened.height, opened.orientation, copy, gray, levels)
 
 
 def _why_copied(opened: _Opened) -> str:
@@ -238,7 +237,9 @@ def _refuse_large(opened: _Opened, budget: int) -> None:
 def _pixels(opened: _Opened, levels: Levels | None) -> NDArray[np.uint8]:
     image = _loaded(opened)
     if depth.is_deep(image):
-        pixels = _gray_pixels(image, levels or opened.levels or depth.common([depth.measure(image)]))
+        pixels = _gray_pixels(
+            image, levels or depth.stated(image, opened.significant) or depth.common([depth.measure(image)])
+        )
     else:
         pixels = _colour_pixels(image)
     if opened.orientation in TURNS and image.format != "TIFF":
@@ -260,8 +261,9 @@ def _colour_pixels(image: Image.Image) -> NDArray[np.uint8]:
         return np.asarray(_to_rgb(image))
     # Some rows at a time, lest a large image be there in each of the modes it passes through.
     pixels = np.empty((image.height, image.width, 3), np.uint8)
-    for top in range(0, image.height, depth.STRIP):
-        part = image.crop((0, top, image.width, min(top + depth.STRIP, image.height)))
+    rows = depth.rows_at_once(image.width)
+    for top in range(0, image.height, rows):
+        part = image.crop((0, top, image.width, min(top + rows, image.height)))
         pixels[top : top + part.height] = np.asarray(_to_rgb(part))
     return pixels
 

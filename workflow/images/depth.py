@@ -19,8 +19,8 @@ Levels = tuple[float, float]
 # The bits that scanners, cameras and detectors have.
 USUAL = (8, 10, 12, 14, 16)
 TIFF_BITS, TIFF_FORMAT, UNSIGNED = 258, 339, 1
-# Rows of pixels that are converted at a time.
-STRIP = 256
+# Pixels that are converted at a time.
+STRIP = 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,16 @@ def is_deep(image: Image.Image) -> bool:
     return image.mode == "F" or image.mode.startswith("I")
 
 
+def rows_at_once(width: int) -> int:
+    """How many rows of pixels are converted at a time, lest those of a wide image take much memory."""
+    return max(1, STRIP // width)
+
+
 def strips(image: Image.Image) -> Iterator[NDArray]:
     """The values of a loaded deep image, some rows at a time, as what its file says they are."""
-    for top in range(0, image.height, STRIP):
-        values = np.asarray(image.crop((0, top, image.width, min(top + STRIP, image.height))))
+    rows = rows_at_once(image.width)
+    for top in range(0, image.height, rows):
+        values = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
         if _is_unsigned_32(image):
             values = values.view(np.uint32)
         yield np.nan_to_num(values, posinf=0, neginf=0) if values.dtype.kind == "f" else values
@@ -54,7 +60,7 @@ def measure(image: Image.Image) -> Gray:
 
 
 def stated(image: Image.Image, significant: int | None) -> Levels | None:
-    """What the file itself says: fewer bits than it stores (TIFF's BitsPerSample, PNG's sBIT).
+    """What the file of a loaded image says: fewer bits than it stores (BitsPerSample of TIFF, sBIT of PNG).
 
     JPEG 2000 comes from Pillow with all its bits at the top of 16.
     """
@@ -63,9 +69,26 @@ def stated(image: Image.Image, significant: int | None) -> Levels | None:
     if image.format == "JPEG2000":
         return of_bits(16)
     bits = significant or 0
+    if image.format == "PNG" and 8 <= bits < 16 and _are_scaled_up(image, bits):
+        return of_bits(16)
     if image.format == "TIFF":
         bits = max(image.tag_v2.get(TIFF_BITS, (0,)))  # type: ignore[attr-defined]
-    return of_bits(bits) if 1 <= bits < 16 else None
+    # More than that is not what it says.
+    return of_bits(bits) if 1 <= bits < 16 and measure(image).high < 2**bits else None
+
+
+def _are_scaled_up(image: Image.Image, bits: int) -> bool:
+    """Whether 16-bit values have their significant `bits` at the top, as PNG wants it, and not at the bottom.
+
+    The rest of them is then 0, or the first bits once more.
+    """
+    zeros = copied = True
+    for strip in strips(image):
+        values = strip.astype(np.uint32)
+        top = values >> (16 - bits)
+        zeros &= bool((values == top << (16 - bits)).all())
+        copied &= bool((values == (top << (16 - bits) | top >> (2 * bits - 16))).all())
+    return zeros or copied
 
 
 def of_bits(bits: int) -> Levels:
