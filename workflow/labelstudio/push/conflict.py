@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from workflow.errors import LabelStudioError
+from workflow.labelstudio.config import meant_by
 from workflow.project.rows import digest
 from workflow.records import Json
 from workflow.review import Whose
@@ -93,7 +94,7 @@ def labels_of(config: str) -> set[tuple[str, str]] | None:
     for control in root.iter():
         for label in control.iter():
             if label.tag in ("Label", "Choice") and "name" in control.attrib:
-                labels.add((control.get("name", ""), label.get("value", "")))
+                labels.add((control.get("name", ""), meant_by(label.get("value", ""))))
     return labels
 
 
