@@ -286,7 +286,10 @@ def test_the_card_says_who_labeled(
     write_rows(project.simulated, [{"image": r.id, "task": 3} for r in records[:simulated]])
     if simulated:
         models = ["yolo@1", "yolo@1", "", ""]
-        rows = [{"image": r.id, "model": m} for r, m in zip(reversed(records), models, strict=True)]
+        common = {"task": 3, "annotation": 1, "person": "7", "at": "2026-01-01T00:00:00Z", "lead_time": 1.0}
+        common |= {"split": "train", "blind": False, "control": False, "skipped": False, "actions": []}
+        shown = zip(reversed(records), models, strict=True)
+        rows = [common | {"image": r.id, "model": m} for r, m in shown]
         write_rows(project.ledger, rows)
     dataset.run(project)
     card = (project.dataset / "README.md").read_text()
