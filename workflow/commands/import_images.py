@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -39,9 +40,12 @@ def copy_images(project: Project, entries: Sequence[Entry], losses: Losses) -> i
                 losses.add("images renamed, as another has their name", str(name))
                 target = target.with_name(with_mark(target.name, f"-{entry.id}"))
             if not target.exists():
-                with atomic(target) as file, path.open("rb") as original:
+                with atomic(target, flush=False) as file, path.open("rb") as original:
                     shutil.copyfileobj(original, file)
                 copied += 1
+    if copied:
+        # The images are on the disk before anything speaks of them.
+        os.sync()
     return copied
 
 

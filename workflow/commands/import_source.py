@@ -107,7 +107,7 @@ def _tell_names(finder: Finder, losses: Losses) -> None:
 
 
 def _pages(name: str, source: Path, reading: Reading) -> list[Page]:
-    """The pages of a source, their labels by the project's names, nothing on them twice."""
+    """The pages of a source, their labels by the project's names."""
     pages = []
     for page in format_for(name, reading.schema.task.name).load().read(source, reading):
         _rename(page)

@@ -33,7 +33,7 @@ def fit(page: Page, classes: Sequence[str]) -> list[Annotation]:
             fitted.append(annotation)
         else:
             page.drop(f"{_name(annotation)}, which {task.name} has none of")
-    if task.name == "classification" and len(fitted) > 1:
+    if task.name == "classification" and len({a.label for a in fitted}) > 1:
         page.drop("labels of images that have several, where the task has one", len(fitted))
         return []
     return _without_orphans(fitted, page, task)
