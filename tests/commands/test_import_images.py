@@ -259,14 +259,14 @@ def test_one_label_that_is_left_out_leaves_the_image_out(tmp_path: Path) -> None
 
 def test_classes_that_differ_in_their_case_only_are_matched_and_told(tmp_path: Path) -> None:
     project = make_project(tmp_path, "classification", classes=("Cat", "dog", "a", "A"))
-    names = {"1.png": "cat", "2.png": "CAT", "3.png": " Dog", "4.png": "A"}
+    names = {"1.png": "cat", "2.png": "CAT", "3.png": "DOG", "4.png": "A"}
     for name in names:
         draw(tmp_path / "in" / name)
     text = "".join(f"{name},{label}\n" for name, label in names.items())
     lines = take(project, "csv", _write(tmp_path / "in" / "l.csv", f"image,label\n{text}"))
     assert [line for line in lines if "taken for" in line] == [
-        "1 labels ' Dog', taken for the class 'dog': 3.png",
         "1 labels 'CAT', taken for the class 'Cat': 2.png",
+        "1 labels 'DOG', taken for the class 'dog': 3.png",
         "1 labels 'cat', taken for the class 'Cat': 1.png",
     ]
     assert [s.annotations[0].label for s in labels(project).values()] == ["Cat", "Cat", "dog", "A"]

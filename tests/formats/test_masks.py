@@ -155,6 +155,19 @@ def test_a_mask_without_its_image_is_no_image(tmp_path: Path) -> None:
     assert list(labels(project)) == ["images/a.png"]
 
 
+def test_all_that_is_wrong_with_masks_is_said_at_once(tmp_path: Path) -> None:
+    project = make_project(tmp_path, "semantic-segmentation")
+    draw(tmp_path / "in" / "images" / "a.png")
+    (tmp_path / "in" / "masks").mkdir()
+    for name in ("a.png", "c.png"):
+        Image.fromarray(PAINTED).save(tmp_path / "in" / "masks" / name)
+    with pytest.raises(FormatError) as error:
+        take(project, "masks", tmp_path / "in")
+    first, second = error.value.problem.split("\n")
+    assert first.startswith(f"{tmp_path / 'in'}: say what 0 means: ")
+    assert second == "1 images that are not there: c"
+
+
 @pytest.mark.parametrize("masks_lie_in", ["masks", "."])
 def test_masks_may_have_a_suffix_of_their_own(masks_lie_in: str, tmp_path: Path) -> None:
     project = make_project(tmp_path, "semantic-segmentation")

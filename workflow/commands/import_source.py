@@ -216,7 +216,8 @@ def _refuse(
     if problems:
         problems = list(dict.fromkeys(problems))
         more = [f"and {len(problems) - MOST} more"] if len(problems) > MOST else []
-        raise FormatError("\n".join([*problems[:MOST], *more]), "mend the source")
+        away = [line for line in losses.lines() if "not there" in line]
+        raise FormatError("\n".join([*problems[:MOST], *more, *away]), "mend the source")
     settings = project.settings
     unknown: Counter[str] = Counter()
     for annotation in (a for e in entries for a in e.annotations):
