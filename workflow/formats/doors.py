@@ -259,7 +259,7 @@ def objects(value: Any, where: str) -> list[Any]:
 
 # However deep or large a value is, few letters are made of it.
 _SHORT = Repr()
-_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 2, 40, 40, 40
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 2, 60, 40, 40
 
 
 def refuse_twice(ids: Sequence[Any], what: str, where: str, called: str = "the id") -> None:

@@ -105,7 +105,7 @@ def from_lines(
             label = classes[int(index)]
             annotations += _read(label, np.array(numbers), size, kind, points, str(number), provenance)
         except ValueError:
-            raise FormatError(f"line {number}: {line.strip()!r} is no `{SHAPES[kind]}`") from None
+            raise FormatError(f"line {number}: {doors.shown(line.strip())} is no `{SHAPES[kind]}`") from None
         if kind == "pose":
             losses["points that are hidden, now as if seen"] += numbers[6::3].count(1)
     return annotations, +losses
