@@ -3,6 +3,7 @@
 Claims: push at 0.9 or more of the rate of the raw bulk import of the same payload, pull at 0.9 or more of the
 raw export's, both at flat memory, and nothing like one POST a task.
 Run: python benchmarks/exchange.py [TASKS]     (10000 by default; half an hour at most on two cores)
+     python benchmarks/exchange.py --quick     (50)
 
 Starts a Label Studio of its own in a temporary folder and makes a project of TASKS images with seven boxes
 each; the images need not exist. Prints tasks a second of each way in one run, and the ratios:
@@ -57,7 +58,7 @@ blind = []
 def main() -> None:
     if sys.argv[1:2] == ["--memory"]:
         return peak(*sys.argv[2:])
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    count = 50 if "--quick" in sys.argv else int([*sys.argv[1:], "10000"][0])
     # What `make setup` installed; the server's state lies elsewhere.
     os.environ.setdefault("LABEL_STUDIO_BIN", str(REPOSITORY / ".venv-label-studio/bin/label-studio"))
     with tempfile.TemporaryDirectory() as folder:

@@ -4,6 +4,7 @@ Claims: on a ViT-B, what LoRA learns takes at most 3 % of the space of full's ch
 most 0.6 of full's memory; EfficientNet-Lite0 with its ImageNet weights, fine-tuned on 40 labeled photographs
 of each of ten signs, beats the same network from random weights by 20 points of accuracy.
 Run: python benchmarks/finetune.py [memory | digits FOLDER]     (both, without digits if there is no folder)
+     python benchmarks/finetune.py --quick     (toys: does it run?)
 
 FOLDER holds a folder of images a class, by default ../shared/data/sign-digits/Dataset (Apache-2.0,
 https://github.com/ardamavi/Sign-Language-Digits-Dataset). The first 40 of each class are trained on, in the
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from transformers.utils import logging
 
 from workflow import metrics, models
@@ -48,20 +50,35 @@ def main() -> None:
     device = pick_device("auto")
     print(f"on {device}, {training_precision(device)}")
     logging.disable_progress_bar()
+    if what == "--quick":
+        quick()
     if what in ("", "memory"):
         compare_methods()
     if what == "digits" or (not what and folder.exists()):
         compare_weights(folder)
 
 
-def compare_methods() -> None:
+def quick() -> None:
+    """Both, with a toy of a ViT and a few drawn pictures; what it claims is not to hold."""
+    compare_methods(batch=2, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+    with tempfile.TemporaryDirectory() as name:
+        random = np.random.default_rng(0)
+        for label in ("0", "1"):
+            (Path(name) / label).mkdir()
+            for number in range(6):
+                pixels = random.integers(0, 255, (32, 32, 3)).astype(np.uint8)
+                Image.fromarray(pixels).save(Path(name) / label / f"{number}.png")
+        compare_weights(Path(name), labels=4, epochs=1, side=32)
+
+
+def compare_methods(batch: int = BATCH, **network: int) -> None:
     """Full against LoRA: peak memory of a training, and the bytes that it leaves."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        write_noise(root / "dataset", BATCH * STEPS)
-        save_vit_b(root / "base")
-        found = {method: in_a_child(root, method) for method in ("full", "lora")}
-    print(f"\nViT-B at 224 pixels, {STEPS} steps of {BATCH} images")
+        write_noise(root / "dataset", batch * STEPS)
+        save_vit(root / "base", **network)
+        found = {method: in_a_child(root, method, batch) for method in ("full", "lora")}
+    print(f"\nViT-B at 224 pixels, {STEPS} steps of {batch} images")
     print(f"{'':10} {'peak MB':>8} {'kept MB':>8} {'images/s':>9} {'trained':>9}")
     for method, row in found.items():
         size = f"{row['peak_mb']:8.0f} {row['bytes'] / 1e6:8.1f}"
@@ -71,15 +88,15 @@ def compare_methods() -> None:
     claim("LoRA's peak memory, of full's", lora["peak_mb"] / full["peak_mb"], 0.6)
 
 
-def in_a_child(root: Path, method: str) -> dict[str, Any]:
-    command = [sys.executable, __file__, "child", str(root), method]
+def in_a_child(root: Path, method: str, batch: int) -> dict[str, Any]:
+    command = [sys.executable, __file__, "child", str(root), method, str(batch)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def child(root: Path, method: str) -> None:
+def child(root: Path, method: str, batch: int) -> None:
     """Train, and print what it took, as JSON."""
-    made = train(root, "base", ("0", "1"), method, epochs=1, batch=BATCH, image_size=None)
+    made = train(root, "base", ("0", "1"), method, epochs=1, batch=batch, image_size=None)
     kept = made.files / ("adapter" if method == "lora" else "model")
     row = {
         "peak_mb": made.peak_memory_mb,
@@ -90,14 +107,16 @@ def child(root: Path, method: str) -> None:
     print(json.dumps(row))
 
 
-def compare_weights(folder: Path) -> None:
+def compare_weights(
+    folder: Path, labels: int = LABELS_A_CLASS, epochs: int = EPOCHS, side: int = SIDE
+) -> None:
     """EfficientNet-Lite0 from ImageNet and from random weights, by each method that makes sense."""
     classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
     files = {name: sorted((folder / name).iterdir()) for name in classes}
-    learn = {name: paths[:LABELS_A_CLASS] for name, paths in files.items()}
-    test = {name: paths[LABELS_A_CLASS:] for name, paths in files.items()}
+    learn = {name: paths[:labels] for name, paths in files.items()}
+    test = {name: paths[labels:] for name, paths in files.items()}
     count = sum(map(len, test.values()))
-    print(f"\n{len(classes)} signs, {LABELS_A_CLASS} labels each, {EPOCHS} epochs at {SIDE} pixels")
+    print(f"\n{len(classes)} signs, {labels} labels each, {epochs} epochs at {side} pixels")
     print(f"{'weights':10} {'method':6} {'accuracy on ' + str(count):>18} {'seconds':>8}")
     accuracy = {}
     for weights, method in (
@@ -113,7 +132,7 @@ def compare_weights(folder: Path) -> None:
             if weights == "random":
                 base = save_random_efficientnet(root / "base")
             begin = time.monotonic()
-            made = train(root, base, classes, method, EPOCHS, 16, SIDE)
+            made = train(root, base, classes, method, epochs, 16, side)
             seconds = time.monotonic() - begin
             accuracy[weights, method] = measure(made, test, classes)
         print(f"{weights:10} {method:6} {accuracy[weights, method]:18.3f} {seconds:8.0f}", flush=True)
@@ -192,8 +211,6 @@ def write_dataset(folder: Path, files: dict[str, list[Path]], classes: Sequence[
 
 def write_noise(folder: Path, count: int) -> None:
     """A dataset of random images of two classes."""
-    from PIL import Image
-
     random = np.random.default_rng(0)
     files: dict[str, list[Path]] = {"0": [], "1": []}
     folder.mkdir()
@@ -204,10 +221,11 @@ def write_noise(folder: Path, count: int) -> None:
     write_dataset(folder, files, ("0", "1"))
 
 
-def save_vit_b(folder: Path) -> None:
+def save_vit(folder: Path, **network: int) -> None:
+    """A ViT-B, but for what is said of its network."""
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
-    ViTForImageClassification(ViTConfig()).save_pretrained(folder)
+    ViTForImageClassification(ViTConfig(**network)).save_pretrained(folder)
     ViTImageProcessor().save_pretrained(folder)
 
 
@@ -231,6 +249,6 @@ def verdict(holds: bool) -> str:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["child"]:
-        child(Path(sys.argv[2]), sys.argv[3])
+        child(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
     else:
         main()
