@@ -67,6 +67,11 @@ def test_rooms_import_only_what_the_table_allows(path: Path) -> None:
         assert not strangers, f"{path.relative_to(PACKAGE)} imports from {sorted(strangers)}"
 
 
+def test_one_place_picks_the_wing() -> None:
+    """Another tool to review in is a second wing, and a line there."""
+    assert {room for room, below in ROOMS.items() if "labelstudio" in below} == {"wing"}
+
+
 def test_every_arrow_of_the_table_is_walked() -> None:
     walked = {(_room_of(path), other) for path in FILES for other in _imports(path)}
     idle = {(room, other) for room, below in ROOMS.items() for other in below - GROUND} - walked

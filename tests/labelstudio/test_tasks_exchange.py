@@ -301,4 +301,4 @@ def test_a_name_of_the_other_control_is_listed(tmp_path: Path, client: Client) -
     client.annotate(task, {"result": result, "was_cancelled": False, "lead_time": 1})
     (line,) = pull.run(project, LabelStudio(client)).lines
     assert line.startswith(f"task {task} ({record.path}), person ")
-    assert line.endswith(": 'disk' is no class -> add it to project.toml, or relabel it there")
+    assert line.endswith(": 'disk' is a class and no keypoint -> relabel it there")

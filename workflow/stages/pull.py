@@ -26,6 +26,7 @@ from workflow.records import ImageRecord
 from workflow.review import ReviewTool, WorkReader
 from workflow.running.progress import progress
 from workflow.running.runner import Outcome
+from workflow.schema import Schema
 
 # The clock we read has whole seconds, and a transaction may commit after its timestamp.
 OVERLAP = timedelta(seconds=30)
@@ -120,13 +121,20 @@ def _overlooked(reader: WorkReader, last: Row, files: LabelFiles) -> Iterator[Wo
 
 def _lines(project: Project, records: Mapping[str, ImageRecord], left: Iterable[Work]) -> Iterator[str]:
     """Where people used labels that are no class of the project."""
-    names = project.settings.labels
     for work in sorted(left, key=lambda work: work.task):
         for person, label in work.unknown:
             where = f"task {work.task} ({records[work.image].path}), person {person or 'unknown'}"
-            near = next((name for name in names if name.casefold() == label.casefold()), "")
-            known = f" ({near!r} is)" if near else ""
-            yield f"{where}: {label!r} is no class{known} -> add it to project.toml, or relabel it there"
+            yield f"{where}: {label!r} {_why_unknown(label, project.settings.schema)}"
+
+
+def _why_unknown(label: str, schema: Schema) -> str:
+    """What is wrong with a label, and what to do about it."""
+    if label in schema.labels:
+        of, no = ("class", "keypoint") if label in schema.classes else ("keypoint", "class")
+        return f"is a {of} and no {no} -> relabel it there"
+    near = next((name for name in schema.labels if name.casefold() == label.casefold()), "")
+    known = f" ({near!r} is)" if near else ""
+    return f"is no class{known} -> add it to project.toml, or relabel it there"
 
 
 def _summary(project: Project, files: LabelFiles, losses: Counter[str], changed: int) -> str:
