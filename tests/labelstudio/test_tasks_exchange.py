@@ -277,7 +277,9 @@ def test_an_image_with_two_labels_where_one_belongs_keeps_both_and_has_no_row(
         result = [region | {"value": {"choices": labels}}]
         client.annotate(tasks[record.id], {"result": result, "was_cancelled": False, "lead_time": 1})
     did = pull.run(project, LabelStudio(client)).did
-    assert did == "2 reviewed (3 labels, 0 empty), 0 skipped, 2 waiting, 4 changed, 1 images with several labels"
+    assert (
+        did == "2 reviewed (3 labels, 0 empty), 0 skipped, 2 waiting, 4 changed, 1 images with several labels"
+    )
     found = [a.label for a in read_samples(project.labels)[second.id].annotations]
     assert found == ["bar", "disk"]
     left = "left out 0 skipped, 2 unlabeled, 1 images of several labels left out"
