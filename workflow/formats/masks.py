@@ -120,7 +120,7 @@ def _labelmap(path: Path, reading: Reading) -> dict[Colour, str]:
             label, colour, *_ = line.rsplit(":", 3)
             red, green, blue = (doors.whole(part, "a colour") for part in colour.split(","))
         except ValueError:
-            reading.problems.append(f"{path}:{number}: {line!r} is no `name:red,green,blue::`")
+            reading.problems.append(f"{path}:{number}: {doors.shown(line)} is no `name:red,green,blue::`")
             continue
         if (red, green, blue) in colours:
             reading.problems.append(f"{path}:{number}: the colour of {label!r} is one of a line before")

@@ -67,7 +67,6 @@ FORMATS: dict[str, Format] = {
         "file",
         scores=True,
     ),
-    "via": Format("formats.via", ("detection",), "file"),
     "csv": Format("formats.csv_labels", ("classification", "multilabel-classification"), "file", scores=True),
     "cvat": Format("formats.cvat", ALL, "file"),
     "folder": Format("formats.folder", ("classification",), "folder"),

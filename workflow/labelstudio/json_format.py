@@ -38,6 +38,19 @@ class _Task(doors.Record):
     predictions: tuple[Any, ...] | None = None
 
 
+class _Region(doors.Record):
+    """What says of which kind a region is, and ties it to others; what it cannot carry, its reader counts."""
+
+    type: doors.Text
+    from_name: str | None = None
+    to_name: str | None = None
+    value: dict[str, Any] | None = None
+    id: doors.Id | None = None
+    parentID: doors.Id | None = None
+    from_id: doors.Id | None = None
+    to_id: doors.Id | None = None
+
+
 class _Annotation(doors.Record):
     """An annotation or a prediction; what an export may leave out has the value that means nothing."""
 
@@ -103,7 +116,10 @@ def _tasks(source: Path, reading: Reading) -> Iterator[Shown]:
 
 
 def _row(value: Any, where: str) -> Json:
-    return doors.take(_Annotation, value, where).model_dump()
+    row = doors.take(_Annotation, value, where).model_dump()
+    for place, region in enumerate(row["result"] or ()):
+        doors.take(_Region, region, f"{where}: result[{place}]")
+    return row
 
 
 def _labeled_keys(tasks: Sequence[Shown], keys: ImageKeys, reading: Reading) -> set[str]:
