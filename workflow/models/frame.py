@@ -109,7 +109,7 @@ class Frame:
 
 
 def cut(guesses: Guesses, image: Pixels) -> Guesses:
-    """Boxes and masks of an image that was filled up, without what lies in the margin."""
+    """The guesses of an image that was filled up, without what lies in the margin."""
     height, width = image.shape[:2]
     kept = []
     for a in guesses:
@@ -120,7 +120,7 @@ def cut(guesses: Guesses, image: Pixels) -> Guesses:
             x1, y1, x2, y2 = a.box
             box = (x1, y1, min(x2, float(width)), min(y2, float(height)))
             kept += [replace(a, box=box)] if box[2] - box[0] >= 1 and box[3] - box[1] >= 1 else []
-        else:
+        elif a.keypoints is None or a.within(width, height):
             kept.append(a)
     return tuple(kept)
 
