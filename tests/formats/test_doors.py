@@ -254,3 +254,79 @@ def test_nothing_grows_beyond_the_image_itself(case: str, tmp_path: Path) -> Non
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
     assert done.stdout.startswith("refused")
     assert len(done.stdout) < 1000
+
+
+VOC = "<annotation><filename>a.png</filename>{}</annotation>"
+CAT = (
+    "<Object><Name>cat</Name><BndBox><xmin>1</xmin><ymin>2</ymin>"
+    "<xmax>11</xmax><ymax>12</ymax></BndBox></Object>"
+)
+
+
+@pytest.mark.parametrize("size", ["", "<size><width>0</width><height>0</height></size>", "<Size/>"])
+@pytest.mark.parametrize("suffix", ["xml", "XML"])
+def test_voc_in_capitals_and_without_a_size(suffix: str, size: str, tmp_path: Path) -> None:
+    (tmp_path / f"a.{suffix}").write_text(VOC.format(size + CAT))
+    pages, reading = look_up("voc", tmp_path, "detection", {"a.png": (40, 30)})
+    assert reading.problems == []
+    assert [(a.label, a.box) for a in pages["a.png"].annotations] == [("cat", (1, 2, 11, 12))]
+    assert (pages["a.png"].width, pages["a.png"].height) == (40, 30)
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (CAT.replace("Object>", "Item>"), "a <bndbox> lies in no <object>"),
+        (CAT.replace("<xmin>", "<xmin>7</xmin><xmin>"), "<bndbox> has <xmin> twice"),
+        (CAT.replace("<xmin>1", "<xmin>1_0"), "<xmin> is '1_0', not a number"),
+    ],
+)
+def test_voc_that_says_two_things_or_hides_one(body: str, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text(VOC.format(body))
+    _, reading = look_up("voc", tmp_path, "detection", {"a.png": (40, 30)})
+    assert reading.problems == [f"{tmp_path / 'a.xml'}: {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("corners", "geometry"),
+    [
+        ([[10, 5], [30, 5], [30, 25], [10, 25]], "box"),
+        ([[30, 25], [10, 5]], "box"),
+        ([[20, 5], [30, 15], [20, 25], [10, 15]], "polygons"),
+    ],
+)
+def test_labelme_rectangles_of_two_and_four_corners(corners: list, geometry: str, tmp_path: Path) -> None:
+    shape = {"label": "cat", "points": corners, "shape_type": "rectangle"}
+    content = {"imagePath": "a.png", "imageWidth": None, "shapes": [shape]}
+    (tmp_path / "a.JSON").write_text(json.dumps(content))
+    pages, reading = look_up("labelme", tmp_path, "detection", {"a.png": (40, 30)})
+    (one,) = pages["a.png"].annotations
+    assert (reading.problems, one.geometry) == ([], geometry)
+    assert one.box == ((10, 5, 30, 25) if geometry == "box" else None)
+
+
+def test_a_table_with_commas_in_names_and_one_with_a_column_twice(tmp_path: Path) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text('image;"cat, big, old";dog\r\na.png;1;0\r\n')
+    classes = ("cat, big, old", "dog")
+    pages, _ = look_up("csv", path, "multilabel-classification", {"a.png": (40, 30)}, classes)
+    assert [a.label for a in pages["a.png"].annotations] == ["cat, big, old"]
+    for header, problem in (
+        ("image,cat,cat", "two columns are called 'cat'"),
+        (
+            "ImageID,Source,LabelName,XMin",
+            "these are OpenImages' boxes, no labels of whole images -> convert",
+        ),
+    ):
+        path.write_text(f"{header}\na.png,1,0\n")
+        with pytest.raises(FormatError) as error:
+            look_up("csv", path, "multilabel-classification", {"a.png": (40, 30)})
+        assert str(error.value).startswith(f"{path}:1: {problem}")
+
+
+def test_what_rounding_leaves_outside_is_no_news(tmp_path: Path) -> None:
+    project = make_project(tmp_path, classes=("7", "dog"))
+    boxes = [[30, 20, 10.0003, 10.03], [30, 20, 10.06, 10]]
+    rows = [{"image_id": 1, "category_id": 2, "bbox": box} for box in boxes]
+    lines = take(project, "coco", _coco(tmp_path / "in", annotations=rows))
+    assert [line for line in lines if "clipped" in line] == ["1 boxes clipped to the image: a.png"]

@@ -203,6 +203,7 @@ SQUARE = to_fiftyone([Annotation("cat", MODEL, mask=masks.encode(np.ones((10, 10
             "fiftyone: box (0, 0, 0, 10) has no area: x2 > x1 and y2 > y1 are needed",
         ),
         ({"label": None}, "fiftyone: an annotation needs a label"),
+        ({"bounding_box": None}, "fiftyone: the Detection 'cat' is malformed (cannot unpack"),
         (
             {"_cls": "Polyline", "points": [[[0, 0], [1, 1], [0, 1]]], "closed": False},
             "fiftyone: the line 'cat' is not closed, and so no outline",

@@ -127,6 +127,9 @@ def _annotation(d: Mapping[str, Any], width: int, height: int, provenance: Prove
         return Annotation(d.get("label") or "", provenance, **known | read(d, width, height))
     except ValueError as error:
         raise FormatError(f"fiftyone: {error}") from error
+    except (KeyError, TypeError) as error:
+        what = f"has no {error}" if isinstance(error, KeyError) else f"is malformed ({error})"
+        raise FormatError(f"fiftyone: the {d['_cls']} {d.get('label')!r} {what}") from error
 
 
 def _read_detection(d: Mapping[str, Any], width: int, height: int) -> Document:
