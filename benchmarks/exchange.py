@@ -199,7 +199,8 @@ def peak(what: str, folder: str, state: str) -> None:
     access = services.label_studio_access(Path(state))
     client, project = Client(access.url, access.api_key), load_project(Path(folder))
     if what == "push":
-        push.run(project, LabelStudio(client, str)(services.served_root(Path(state)) / project.name))
+        served = str(services.served_root(Path(state)) / project.name)
+        push.run(project, LabelStudio(client, served))
     else:
         pull.run(project, LabelStudio(client), full=True)
     # Not getrusage's figure: a child process begins with its parent's peak.

@@ -190,7 +190,7 @@ def measure(made: Trained, test: dict[str, list[Path]], classes: Sequence[str]) 
             answers = annotator.annotate(pixels, [()] * len(some), classes)
             for path, picture, guesses in zip(some, pixels, answers, strict=True):
                 name = f"{label}/{path.name}"
-                sizes[name] = picture.shape[1::-1]
+                sizes[name] = (picture.shape[1], picture.shape[0])
                 truth[name], said[name] = [Annotation(label, PERSON)], guesses
     annotator.close()
     return metrics.measure(Schema.of("classification", classes), sizes, truth, said).score or 0.0
@@ -221,7 +221,7 @@ def write_noise(folder: Path, count: int) -> None:
     write_dataset(folder, files, ("0", "1"))
 
 
-def save_vit(folder: Path, **network: int) -> None:
+def save_vit(folder: Path, **network: Any) -> None:
     """A ViT-B, but for what is said of its network."""
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 

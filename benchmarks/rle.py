@@ -12,6 +12,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 from label_studio_sdk.converter import brush as sdk
@@ -30,17 +32,17 @@ def main() -> None:
     for name, pixels in {"blobs": blobs(width, height), "noise": noise(width, height)}.items():
         as_bytes = pixels * np.uint8(255)
         rle = mask_to_rle(pixels)
-        theirs, ours = race(lambda m=as_bytes: sdk.mask2rle(m), lambda m=pixels: mask_to_rle(m))
+        theirs, ours = race(partial(sdk.mask2rle, as_bytes), partial(mask_to_rle, pixels))
         assert theirs[1] == ours[1] == rle
         show(f"{name}, encode", len(rle), pixels.size, theirs[0], ours[0])
-        shape = (height, width)
-        theirs, ours = race(
-            lambda r=rle, s=shape: sdk.decode_rle(r).reshape(*s, 4)[:, :, 3],
-            lambda r=rle, s=shape: rle_to_alpha(r, *s),
-        )
+        theirs, ours = race(partial(sdk_alpha, rle, height, width), partial(rle_to_alpha, rle, height, width))
         assert (theirs[1] == ours[1]).all()
         assert (ours[1] == as_bytes).all()
         show(f"{name}, decode", len(rle), pixels.size, theirs[0], ours[0])
+
+
+def sdk_alpha(rle: list[int], height: int, width: int) -> Any:
+    return sdk.decode_rle(rle).reshape(height, width, 4)[:, :, 3]
 
 
 def blobs(width: int, height: int) -> np.ndarray:
@@ -59,9 +61,9 @@ def noise(width: int, height: int) -> np.ndarray:
     return np.random.default_rng(2).random((height, width)) < 0.5
 
 
-def race(*ways: Callable[[], object]) -> list[tuple[float, object]]:
+def race(*ways: Callable[[], Any]) -> list[tuple[float, Any]]:
     """The shortest time and the result of each way."""
-    best = [(float("inf"), None)] * len(ways)
+    best: list[tuple[float, Any]] = [(float("inf"), None)] * len(ways)
     for _ in range(ROUNDS):
         for number, way in enumerate(ways):
             start = time.perf_counter()

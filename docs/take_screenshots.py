@@ -25,7 +25,7 @@ from workflow.services import state_folder
 from workflow.stages import evaluate
 
 IMAGES = Path(__file__).parent / "images"
-SIZE = {"width": 1400, "height": 860}
+SIZE: Any = {"width": 1400, "height": 860}
 LARGEST = 250_000
 FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars")
 

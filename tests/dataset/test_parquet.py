@@ -192,7 +192,7 @@ def test_outlines_stay_outlines_and_have_their_pixels_beside_them() -> None:
     assert objects["bbox"] == [[1, 1, 4, 4], [20, 5, 10, 10]]
     assert objects["area"] == [16, 100]
     (pixels, _) = objects["mask"]
-    assert masks.box(Mask(*pixels["size"], pixels["counts"])) == (1, 1, 5, 5)
+    assert masks.box(Mask(*pixels["size"], pixels["counts"])) == (1, 1, 5, 5)  # type: ignore[call-arg]
     assert _back([square, _mask("disk", 20, "m")], "instance-segmentation") == [
         square,
         _mask("disk", 20, "m"),

@@ -283,7 +283,7 @@ def test_hugging_faces_object_detection_example_takes_the_dataset(make: Any, tmp
                 for c, a, b in zip(objects["category"], objects["area"], objects["bbox"], strict=True)
             ]
             target = {"image_id": row["image_id"], "annotations": annotations}
-            made = processor(images=row["image"].convert("RGB"), annotations=target, return_tensors="pt")
+            made = processor(images=row["image"].convert("RGB"), annotations=target, return_tensors="pt")  # type: ignore[call-arg]
             (labels,) = made["labels"]
             assert labels["image_id"].tolist() == [row["image_id"]]
             assert [CLASSES[n] for n in labels["class_labels"]] == [a.label for a in truth[row["hash"]]]

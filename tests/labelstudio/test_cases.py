@@ -138,7 +138,7 @@ def test_case_7_round_trips() -> None:
         assert region["value"][key] == pytest.approx(value[key], abs=1e-9)
     case = cases["yolo_obb_roundtrip"]
     flat = np.array(case["corners_flat"]) / 100
-    (found,), _ = from_lines(f"0 {' '.join(map(str, flat))}", *case["size"], ["a"], ME, "obb")
+    (found,), _ = from_lines(f"0 {' '.join(map(str, flat))}", *case["size"], ["a"], ME, "obb")  # type: ignore[call-arg]
     regions = to_result([found], *case["size"])
     (again,) = from_result(regions, *case["size"], ME).annotations
     corners = rotated_corners(again.rotated_box).reshape(-1)

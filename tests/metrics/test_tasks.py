@@ -243,7 +243,7 @@ def published_masks(folder):
                 parts = tuple(tuple(zip(p[::2], p[1::2], strict=True)) for p in shape)
                 geometry = {"polygons": parts}
             else:
-                geometry = {"mask": Mask(*shape["size"], shape["counts"])}
+                geometry = {"mask": Mask(*shape["size"], shape["counts"])}  # type: ignore[call-arg]
             found = Annotation(names[r["category_id"]], MODEL, score=r.get("score"), **geometry)
             side.setdefault(image, []).append(found)
     return sizes, *sides, list(names.values())

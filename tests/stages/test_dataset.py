@@ -138,7 +138,7 @@ def test_a_mask_survives_the_labels_file(make: Callable[[TaskName], Project]) ->
     loaded = load_dataset(str(project.dataset), cache_dir=str(project.data / "cache"))
     objects = next(iter(loaded.values()))[0]["objects"]
     size, counts = objects["mask"][0]["size"], objects["mask"][0]["counts"]
-    assert (masks.decode(Mask(*size, counts)) == noise).all()
+    assert (masks.decode(Mask(*size, counts)) == noise).all()  # type: ignore[call-arg]
 
 
 def test_files_of_ones_own_in_the_dataset_folder_are_moved_aside(make: Callable[[TaskName], Project]) -> None:
