@@ -32,35 +32,35 @@ Service = Annotated[
 
 
 @app.command()
-def catalog(project: Name = None, workers: int | None = None, force: Force = False) -> None:
+def catalog(name: Name = None, workers: int | None = None, force: Force = False) -> None:
     """Catalog the raw images: hash, upright size, duplicates, quarantine, split.
 
     Example: workflow catalog zipcodes
     """
     from workflow.stages import catalog as stage
 
-    found = _project(project)
-    _show(stage.run(found, workers, force))
-    for line in stage.copied(found):
+    project = _project(name)
+    _show(stage.run(project, workers, force))
+    for line in stage.copied(project):
         print(f"  {line}")
-    for row in stage.quarantined(found):
+    for row in stage.quarantined(project):
         print(f"  quarantined {row['path']}: {row['reason']}")
 
 
 @app.command()
-def preannotate(project: Name = None, device: Device = "auto", batch: int = 8, force: Force = False) -> None:
+def preannotate(name: Name = None, device: Device = "auto", batch: int = 8, force: Force = False) -> None:
     """Let a model guess labels for every image.
 
     Example: workflow preannotate zipcodes --device cuda:0
     """
     from workflow.stages import preannotate as stage
 
-    _show(stage.run(_project(project), device, batch, force))
+    _show(stage.run(_project(name), device, batch, force))
 
 
 @app.command()
 def push(
-    project: Name = None,
+    name: Name = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")] = False,
     keep_theirs: Annotated[
         bool, typer.Option("--keep-theirs", help="Leave a labeling interface that was changed there.")
@@ -75,13 +75,13 @@ def push(
     from workflow.stages import push as stage
 
     whose = _whose(keep_theirs, ours)
-    found = _project(project, alone=not dry_run)
-    _show(stage.run(found, wing.connect(found), dry_run, whose))
+    project = _project(name, alone=not dry_run)
+    _show(stage.run(project, wing.connect(project), dry_run, whose))
 
 
 @app.command()
 def review(
-    project: Name = None,
+    name: Name = None,
     limit: Annotated[int | None, typer.Option(help="Review only so many tasks.")] = None,
 ) -> None:
     """Let the simulated reviewer correct what waits, by the project's truth file.
@@ -92,13 +92,13 @@ def review(
     from workflow.commands import reviewer as stage
 
     # It works on the server only, as any annotator does, so it may do so while a demo waits for one.
-    found = _project(project, alone=False)
-    _show(stage.run(found, wing.connect(found), limit))
+    project = _project(name, alone=False)
+    _show(stage.run(project, wing.connect(project), limit))
 
 
 @app.command()
 def pull(
-    project: Name = None,
+    name: Name = None,
     full: Annotated[bool, typer.Option("--full", help="Sweep everything, not only what changed.")] = False,
     drop_deleted: Annotated[
         bool, typer.Option("--drop-deleted", help="Forget labels whose tasks were deleted; sweeps too.")
@@ -111,13 +111,13 @@ def pull(
     from workflow import wing
     from workflow.stages import pull as stage
 
-    found = _project(project)
-    _show(stage.run(found, wing.connect(found), full, drop_deleted))
+    project = _project(name)
+    _show(stage.run(project, wing.connect(project), full, drop_deleted))
 
 
 @app.command()
 def serve(
-    project: Name = None,
+    name: Name = None,
     model: Annotated[
         list[str] | None,
         typer.Option(help="Who guesses whole images; repeated, a chain. By default preannotate.model."),
@@ -141,14 +141,14 @@ def serve(
     from workflow.commands import serve as stage
 
     # It takes the project's lock for each pull only: the other commands work while it serves.
-    found = _project(project, alone=False)
-    tool = wing.connect(found) if connect else None
-    stage.run(found, stage.Wishes(tuple(model or ()), interactive, port, device), tool)
+    project = _project(name, alone=False)
+    tool = wing.connect(project) if connect else None
+    stage.run(project, stage.Wishes(tuple(model or ()), interactive, port, device), tool)
 
 
 @app.command()
 def ledger(
-    project: Name = None,
+    name: Name = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """What people did to the guesses: shares, precision, recall, time saved, and thresholds to set.
@@ -157,14 +157,14 @@ def ledger(
     """
     from workflow.commands import ledger as stage
 
-    found = _project(project, alone=False)
-    account = stage.run(found)
-    print(stage.as_json(found, account) if as_json else stage.describe(found, account))
+    project = _project(name, alone=False)
+    account = stage.run(project)
+    print(stage.as_json(project, account) if as_json else stage.describe(project, account))
 
 
 @app.command()
 def history(
-    project: Name = None,
+    name: Name = None,
     restore: Annotated[
         int | None, typer.Option(metavar="N", help="Bring labels.jsonl back to what it was after change N.")
     ] = None,
@@ -178,8 +178,8 @@ def history(
     """
     from workflow.commands import history as stage
 
-    found = _project(project, alone=restore is not None)
-    print(stage.describe(found) if restore is None else stage.restore(found, restore, partial))
+    project = _project(name, alone=restore is not None)
+    print(stage.describe(project) if restore is None else stage.restore(project, restore, partial))
 
 
 @app.command("import")
@@ -188,7 +188,7 @@ def import_(
         str, typer.Argument(help="coco, csv, cvat, folder, label-studio, labelme, masks, voc or yolo.")
     ],
     source: Annotated[Path, typer.Argument(help="The file or folder with the labels.")],
-    project: Name = None,
+    name: Name = None,
     images: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the images are, if not beside the labels.")
     ] = None,
@@ -232,7 +232,7 @@ def import_(
     """
     from workflow.commands import import_ as stage
 
-    found = _project(project)
+    project = _project(name)
     names = stage.parse_class_map(class_map or [])
     options = stage.Options(
         by_name=match == "name",
@@ -244,7 +244,7 @@ def import_(
         gt=gt,
         columns=stage.parse_columns(columns),
     )
-    result = stage.run(found, format, source, images, target, names, dry_run, options)
+    result = stage.run(project, format, source, images, target, names, dry_run, options)
     _show(result.outcome)
     for line in result.lines:
         print(f"  {line}")
@@ -256,7 +256,7 @@ def export(
         str, typer.Argument(help="coco, csv, cvat, folder, label-studio, labelme, masks, voc or yolo.")
     ],
     target: Annotated[Path, typer.Argument(help="The file or folder to write.")],
-    project: Name = None,
+    name: Name = None,
     split: Annotated[
         Literal["train", "validation", "test"] | None, typer.Option(help="Only images of that split.")
     ] = None,
@@ -271,26 +271,26 @@ def export(
     """
     from workflow.commands import export as stage
 
-    outcome, lines = stage.run(_project(project), format, target, split, predictions, force)
+    outcome, lines = stage.run(_project(name), format, target, split, predictions, force)
     _show(outcome)
     for line in lines:
         print(f"  not carried: {line}")
 
 
 @app.command()
-def dataset(project: Name = None, force: Force = False) -> None:
+def dataset(name: Name = None, force: Force = False) -> None:
     """Build the Hugging Face dataset from the labels.
 
     Example: workflow dataset zipcodes
     """
     from workflow.stages import dataset as stage
 
-    _show(stage.run(_project(project), force))
+    _show(stage.run(_project(name), force))
 
 
 @app.command()
 def train(
-    project: Name = None,
+    name: Name = None,
     device: Device = "auto",
     force: Force = False,
     preview: Annotated[
@@ -303,24 +303,24 @@ def train(
     """
     from workflow.stages import train as stage
 
-    found = _project(project)
+    project = _project(name)
     if preview:
-        print(f"drawn: {stage.preview(found, device)}")
+        print(f"drawn: {stage.preview(project, device)}")
     else:
-        _show(stage.run(found, device, force))
+        _show(stage.run(project, device, force))
 
 
 @app.command()
-def evaluate(project: Name = None, device: Device = "auto", force: Force = False) -> None:
+def evaluate(name: Name = None, device: Device = "auto", force: Force = False) -> None:
     """Compare base and tuned model on the test split: numbers, report.html, FiftyOne.
 
     Example: workflow evaluate zipcodes
     """
     from workflow.stages import evaluate as stage
 
-    found = _project(project)
-    _show(stage.run(found, device, force))
-    _show(stage.publish(found))
+    project = _project(name)
+    _show(stage.run(project, device, force))
+    _show(stage.publish(project))
 
 
 @app.command()
@@ -356,10 +356,10 @@ def predict(
     folder = _project(project).folder if project else Path.cwd()
     wanted = [name.strip() for name in classes.split(",") if name.strip()]
     ask = stage.Question(model, folder, wanted, threshold, top, image_size, device, trust)
-    found, problems = stage.run(images, ask)
-    print(stage.as_json(found) if as_json else stage.as_table(found))
+    guesses, problems = stage.run(images, ask)
+    print(stage.as_json(guesses) if as_json else stage.as_table(guesses))
     if save:
-        stage.draw(found, save)
+        stage.draw(guesses, save)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     raise typer.Exit(1 if problems else 0)
@@ -380,19 +380,19 @@ def models(
 
 
 @app.command()
-def status(project: Name = None) -> None:
+def status(name: Name = None) -> None:
     """What is done, stale or missing, a stage a line, and which servers run.
 
     Example: workflow status zipcodes
     """
     from workflow.commands import status as stage
 
-    print(stage.describe(_project(project, alone=False)))
+    print(stage.describe(_project(name, alone=False)))
 
 
 @app.command()
 def demo(
-    project: Name = "zipcodes",
+    name: Name = "zipcodes",
     reviewer: Annotated[
         str, typer.Option(help="simulated, or me: stop and wait for a person.")
     ] = "simulated",
@@ -407,7 +407,7 @@ def demo(
     """
     from workflow.commands import demo as stage
 
-    stage.run(_project(project), reviewer, device, trust)
+    stage.run(_project(name), reviewer, device, trust)
 
 
 @app.command()
@@ -451,7 +451,7 @@ def new(name: str) -> None:
 
 
 @app.command()
-def doctor(project: Name = None) -> None:
+def doctor(name: Name = None) -> None:
     """Check this machine: Python, torch, disk, ports, servers, weights; each problem with its remedy.
 
     Example: workflow doctor
@@ -459,10 +459,10 @@ def doctor(project: Name = None) -> None:
     from workflow.commands import doctor as stage
 
     try:
-        found = _project(project, alone=False)
+        project = _project(name, alone=False)
     except ConfigError:
-        found = None
-    lines, healthy = stage.run(_workspace(), found)
+        project = None
+    lines, healthy = stage.run(_workspace(), project)
     print("\n".join(lines))
     raise typer.Exit(0 if healthy else 1)
 

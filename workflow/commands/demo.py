@@ -181,7 +181,7 @@ def _summarise(project: Project, outcomes: list[Outcome], review_at: str) -> Sum
     if "fiftyone-app" in urls:
         urls["fiftyone-app"] = evaluate.app_url(project, urls["fiftyone-app"])
     people = ledger.summarise(read_rows(project.ledger), cost_model(project.settings.review))
-    found = evaluate.result(project)
+    result = evaluate.result(project)
     stages = [
         {"name": o.stage, "seconds": round(o.seconds, 2), "did": o.did, "skipped": o.skipped}
         for o in outcomes
@@ -189,10 +189,10 @@ def _summarise(project: Project, outcomes: list[Outcome], review_at: str) -> Sum
     return {
         "stages": stages,
         "ledger": people,
-        "base": found.base and evaluate.summary_of(found.base),
-        "tuned": evaluate.summary_of(found.tuned),
+        "base": result.base and evaluate.summary_of(result.base),
+        "tuned": evaluate.summary_of(result.tuned),
         "urls": urls,
-        "report": str(found.report),
+        "report": str(result.report),
     }
 
 

@@ -49,11 +49,11 @@ def _python() -> str:
 
 
 def _packages() -> str:
-    found = list(_versions("label-studio-sdk", "fiftyone", "transformers", "datasets", "ultralytics"))
-    missing = [name for name, number in found if number is None]
+    versions = list(_versions("label-studio-sdk", "fiftyone", "transformers", "datasets", "ultralytics"))
+    missing = [name for name, number in versions if number is None]
     if missing:
         raise WorkflowError(f"not installed: {', '.join(missing)}", "make setup")
-    return ", ".join(f"{name} {number}" for name, number in found)
+    return ", ".join(f"{name} {number}" for name, number in versions)
 
 
 def _versions(*names: str) -> Iterator[tuple[str, str | None]]:

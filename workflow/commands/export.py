@@ -64,9 +64,9 @@ def run(
         fresh.replace(target)
     finally:
         _remove(fresh)
-    found = sum(len(p.annotations) for p in pictures)
+    count = sum(len(p.annotations) for p in pictures)
     empty = sum(not p.annotations for p in pictures)
-    did = f"{len(pictures)} images ({found} {settings.schema.task.noun}, {empty} empty) as {name} to {target}"
+    did = f"{len(pictures)} images ({count} {settings.schema.task.noun}, {empty} empty) as {name} to {target}"
     return Outcome("export", time.perf_counter() - start, did + moved), writing.losses.lines() + writing.notes
 
 

@@ -177,8 +177,8 @@ def _write(project: Project, path: Path, rows: list[Row], by: str) -> bool:
     Labels, changed `by` that import, go into their history too.
     """
     old = {row["image"]: row for row in read_rows(path)}
-    said = {image: _without_time(row) for image, row in old.items()}
-    kept = [old[r["image"]] if said.get(r["image"]) == _without_time(r) else r for r in rows]
+    lines_by_image = {image: _without_time(row) for image, row in old.items()}
+    kept = [old[r["image"]] if lines_by_image.get(r["image"]) == _without_time(r) else r for r in rows]
     if not by:
         return write_rows_if_changed(path, kept)
     file = RowFile(path)
@@ -212,9 +212,9 @@ def _without_time(row: Row) -> str:
 
 
 def _summary(project: Project, samples: Sequence[Sample], left: int) -> str:
-    found = sum(len(s.annotations) for s in samples)
+    count = sum(len(s.annotations) for s in samples)
     empty = sum(not s.annotations for s in samples)
-    did = f"{len(samples)} images ({found} {project.settings.schema.task.noun}, {empty} empty)"
+    did = f"{len(samples)} images ({count} {project.settings.schema.task.noun}, {empty} empty)"
     return f"{did}, {left} left as people labeled them" if left else did
 
 

@@ -21,9 +21,9 @@ LONGEST = 255
 
 def copy_images(project: Project, entries: Sequence[Entry], losses: Losses) -> int:
     """Put the images that are not there yet into the project, under names that are free; how many."""
-    there = set()
+    present = set()
     if project.catalog.exists():
-        there = {r.id for r in read_catalog(project.catalog) if project.image_path(r.path).exists()}
+        present = {r.id for r in read_catalog(project.catalog) if project.image_path(r.path).exists()}
     copied = 0
     with progress("copying images", len(entries)) as advance:
         for entry in entries:
@@ -31,7 +31,7 @@ def copy_images(project: Project, entries: Sequence[Entry], losses: Losses) -> i
             path = entry.image.path
             name = good_name(PurePosixPath(entry.image.name), path)
             renamed = name.as_posix() != entry.image.name
-            if entry.id in there or (path.is_relative_to(project.images) and not renamed):
+            if entry.id in present or (path.is_relative_to(project.images) and not renamed):
                 continue
             if renamed:
                 losses.add("images renamed, as the catalog would pass theirs over", entry.image.name)

@@ -176,13 +176,13 @@ def _relations(page: Page, annotations: Sequence[Annotation]) -> list[Relation]:
 
     They make no page `lost`: without them its labels still say all there is to see.
     """
-    losses, there = page.reading.losses, len(page.relations)
+    losses, count = page.reading.losses, len(page.relations)
     if page.reading.predictions:
-        losses.add("relations, which predictions have none of", page.name, there)
+        losses.add("relations, which predictions have none of", page.name, count)
         return []
     ids = {a.id for a in annotations if a.id}
     kept = [relation for relation in page.relations if {relation.first, relation.last} <= ids]
-    losses.add("relations of regions that are not carried", page.name, there - len(kept))
+    losses.add("relations of regions that are not carried", page.name, count - len(kept))
     return kept
 
 

@@ -36,28 +36,28 @@ def run(project: Project) -> Account:
 
 def as_json(project: Project, account: Account) -> str:
     """All figures as JSON; shares as {count, of, share, low, high}, None where there is nothing to share."""
-    told: dict[str, Any] = {"project": project.name} | account.figures.to_json()
-    told["thresholds"] = {"model": account.model, "classes": [s.to_json() for s in account.suggestions]}
-    return orjson.dumps(told, option=orjson.OPT_INDENT_2).decode()
+    record: dict[str, Any] = {"project": project.name} | account.figures.to_json()
+    record["thresholds"] = {"model": account.model, "classes": [s.to_json() for s in account.suggestions]}
+    return orjson.dumps(record, option=orjson.OPT_INDENT_2).decode()
 
 
 def describe(project: Project, account: Account) -> str:
-    found = account.figures
+    figures = account.figures
     lines = [
-        f"{project.name}: {found.decisions} decisions on images with guesses, {found.skipped} of them"
-        f" skipped; {found.blind} on blind images, {found.control} of them the control share",
+        f"{project.name}: {figures.decisions} decisions on images with guesses, {figures.skipped} of them"
+        f" skipped; {figures.blind} on blind images, {figures.control} of them the control share",
         "In percent of the guesses, with the 95 % interval; added: in percent of the objects people left.",
         "",
     ]
     # A task knows only some of the words.
-    words = [action for action in ACTIONS if found.all.counts[action]]
-    groups = {"class": found.classes, "score": found.scores}
-    groups |= {"model": found.models} if len(found.models) < len(found.rounds) else {}
-    groups |= {"round": _numbered(found.rounds), "person": found.persons}
-    lines += _table(found, groups, words)
-    lines += ["", *_lead_time(found.lead_time)]
-    if found.probes:
-        lines += ["", *_probes(found)]
+    words = [action for action in ACTIONS if figures.all.counts[action]]
+    groups = {"class": figures.classes, "score": figures.scores}
+    groups |= {"model": figures.models} if len(figures.models) < len(figures.rounds) else {}
+    groups |= {"round": _numbered(figures.rounds), "person": figures.persons}
+    lines += _table(figures, groups, words)
+    lines += ["", *_lead_time(figures.lead_time)]
+    if figures.probes:
+        lines += ["", *_probes(figures)]
     return "\n".join([*lines, "", *_suggestions(project.settings, account)])
 
 
@@ -65,11 +65,11 @@ def _numbered(rounds: Tallies) -> Tallies:
     return {f"{number} {name}": tally for number, (name, tally) in enumerate(rounds.items(), 1)}
 
 
-def _table(found: Figures, groups: dict[str, Tallies], words: Sequence[str]) -> Iterator[str]:
+def _table(figures: Figures, groups: dict[str, Tallies], words: Sequence[str]) -> Iterator[str]:
     width = max(len(name) for tallies in groups.values() for name in [*tallies, ""]) + 2
     heads = ("guesses", *words, "precision", "recall")
     yield " " * max(width, 9) + "".join(f"{head:>15}" for head in heads)
-    for title, tallies in {"": {"all": found.all}, **groups}.items():
+    for title, tallies in {"": {"all": figures.all}, **groups}.items():
         if title:
             yield f"by {title}"
         for name, tally in tallies.items():
@@ -107,9 +107,9 @@ def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-def _probes(found: Figures) -> Iterator[str]:
+def _probes(figures: Figures) -> Iterator[str]:
     yield "planted wrong guesses that people caught"
-    for person, share in (found.probes | {"all": found.all_probes}).items():
+    for person, share in (figures.probes | {"all": figures.all_probes}).items():
         yield f"  {person:<7}{share.count:>4} of {share.of}: {_share(share)} %"
 
 

@@ -59,19 +59,19 @@ def run(paths: Sequence[Path], ask: Question) -> tuple[Found, list[str]]:
         log=models.fetched_folder().parent / "logs" / f"{models.slug(' '.join(ask.models))}.log",
     )
     annotator = load_chain(ask.models, ask.folder, None, options)
-    found: Found = []
+    answers: Found = []
     problems: list[str] = []
     try:
         classes = _classes(annotator, ask.classes)
         for good, pixels in _decoded(paths, problems):
             guesses = annotator.annotate(pixels, [()] * len(good), classes)
-            found += [(path, said[: ask.top]) for path, said in zip(good, guesses, strict=True)]
+            answers += [(path, labels[: ask.top]) for path, labels in zip(good, guesses, strict=True)]
         for line in annotator.shortfalls:
             # No failure, and no part of what may be read by a program.
             print(line, file=sys.stderr)
     finally:
         annotator.close()
-    return found, problems
+    return answers, problems
 
 
 def _classes(annotator: Annotator, wanted: Sequence[str]) -> Sequence[str]:
@@ -110,9 +110,9 @@ def _levels(paths: Sequence[Path]) -> dict[str, Levels]:
     return copies.levels_of(grays, {path: look.levels for path, look in looks.items() if look.levels}, None)
 
 
-def as_json(found: Found) -> str:
+def as_json(answers: Found) -> str:
     """[{image, predictions: [{label, score, box?, mask?, ...}]}], best first; the mask is COCO's RLE."""
-    rows = [{"image": str(path), "predictions": [_row(a) for a in guesses]} for path, guesses in found]
+    rows = [{"image": str(path), "predictions": [_row(a) for a in guesses]} for path, guesses in answers]
     return orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode()
 
 
@@ -130,9 +130,9 @@ def _row(a: Annotation) -> dict[str, Any]:
     return row
 
 
-def as_table(found: Found) -> str:
+def as_table(answers: Found) -> str:
     lines = []
-    for path, guesses in found:
+    for path, guesses in answers:
         lines.append(f"{path}: {len(guesses) or 'nothing'} found")
         width = max((len(a.label) for a in guesses), default=0)
         for a in guesses:
@@ -143,27 +143,27 @@ def as_table(found: Found) -> str:
     return "\n".join(lines)
 
 
-def draw(found: Found, folder: Path) -> None:
+def draw(answers: Found, folder: Path) -> None:
     """A copy of each picture with its guesses, in `folder`, named as the picture; no two share a name.
 
     StageError before anything is written where that would replace a picture that is no such copy.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    targets = _targets(found, folder)
+    targets = _targets(answers, folder)
     if own := [path for path in targets if path.exists() and not _is_drawn(path)]:
         raise StageError(f"{own[0]} is a picture of yours", "--save to another folder")
-    labels = sorted({a.label for _, guesses in found for a in guesses})
+    labels = sorted({a.label for _, guesses in answers for a in guesses})
     colours = {label: ON_PICTURES[number % len(ON_PICTURES)] for number, label in enumerate(labels)}
-    levels = _levels([path for path, _ in found])
-    for (path, guesses), target in zip(found, targets, strict=True):
+    levels = _levels([path for path, _ in answers])
+    for (path, guesses), target in zip(answers, targets, strict=True):
         picture = _draw(path, guesses, colours, levels.get(str(path)))
         picture.save(target, quality=92, comment=_DRAWN)
 
 
-def _targets(found: Found, folder: Path) -> list[Path]:
+def _targets(answers: Found, folder: Path) -> list[Path]:
     targets: list[Path] = []
     taken: set[str] = set()
-    for path, _ in found:
+    for path, _ in answers:
         name, number = path.stem, 2
         while name.lower() in taken:
             name, number = f"{path.stem}-{number}", number + 1

@@ -150,20 +150,20 @@ def _put_points(
 
 
 def unpack(row: Columns, schema: Schema) -> list[Annotation]:
-    found = []
+    annotations = []
     columns = row["objects"]
     for values in zip(*columns.values(), strict=True):
         one = dict(zip(columns, values, strict=True))
         person = Provenance("person", one["person"])
         label = schema.classes[one["category"]]
-        found.append(Annotation(label, person, id=one["id"], **_geometry(one, schema.task)))
+        annotations.append(Annotation(label, person, id=one["id"], **_geometry(one, schema.task)))
         if schema.task.points:
-            found += [
+            annotations += [
                 Annotation(name, person, keypoints=((x, y),), parent=one["id"])
                 for name, (x, y, visible) in zip(schema.keypoints, one["keypoints"], strict=True)
                 if visible
             ]
-    return found
+    return annotations
 
 
 def _geometry(one: Object, task: Task) -> dict[str, Any]:
@@ -180,6 +180,6 @@ def _geometry(one: Object, task: Task) -> dict[str, Any]:
 
 
 def _box(annotation: Annotation) -> tuple[float, float, float, float]:
-    found = overlap.as_box(annotation)
-    assert found is not None
-    return found
+    box = overlap.as_box(annotation)
+    assert box is not None
+    return box

@@ -76,13 +76,13 @@ def _write_box(a: Annotation, width: int, height: int) -> Document:
 
 def _write_mask(a: Annotation, width: int, height: int) -> Document:
     assert a.mask is not None
-    found = masks.box(a.mask)
-    if found is None:
+    box = masks.box(a.mask)
+    if box is None:
         raise FormatError(f"fiftyone: the mask {a.label!r} has no pixels, and so no box to lie in")
     if (a.mask.width, a.mask.height) != (width, height):
         size = f"{a.mask.width} x {a.mask.height}"
         raise FormatError(f"fiftyone: the mask {a.label!r} is of {size}, not {width} x {height} pixels")
-    x1, y1, x2, y2 = map(int, found)
+    x1, y1, x2, y2 = map(int, box)
     fractions = [x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height]
     pixels = masks.decode(a.mask)[y1:y2, x1:x2]
     return {"_cls": "Detection", "bounding_box": fractions, "mask": pack_array(pixels)}

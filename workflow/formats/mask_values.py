@@ -84,6 +84,6 @@ def lose_void(page: Page, pixels: int) -> None:
 
 def check_background(options: Options) -> str:
     """What is wrong with the value of the background; empty where nothing is."""
-    said = options.background
-    good = said is None or said == NONE or said.isdecimal()
-    return "" if good else f"--background {said!r} is neither a value nor none"
+    value = options.background
+    good = value is None or value == NONE or value.isdecimal()
+    return "" if good else f"--background {value!r} is neither a value nor none"

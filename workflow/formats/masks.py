@@ -78,8 +78,8 @@ def _page(path: Path, name: str, reading: Reading, colours: dict[Colour, str], v
 
 def _fits(page: Page) -> bool:
     """Whether a mask has its image's size, one way up or the other; else its pixels are not even read."""
-    found = page.reading.look([page.name])
-    return found is not None and {page.width, page.height} == set(found[1:])
+    image_name = page.reading.look([page.name])
+    return image_name is not None and {page.width, page.height} == set(image_name[1:])
 
 
 def _by_colour(page: Page, painted: Any, colours: dict[Colour, str], path: Path) -> None:

@@ -254,11 +254,11 @@ class Reading:
 
         Without a `size`, or where a side of it is unsaid or 0, coordinates are those of the upright image.
         """
-        found = self.look(names)
-        if found is None:
+        image = self.look(names)
+        if image is None:
             self.losses.add("images that are not there", names[0])
             return None
-        name, width, height = found
+        name, width, height = image
         stated = (size[0], size[1]) if size and size[0] and size[1] else None
         misfit = stated is not None and sorted(stated) != sorted((width, height))
         return Page(name, *(stated or (width, height)), self, states_size=stated is not None, misfit=misfit)

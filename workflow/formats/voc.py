@@ -57,12 +57,12 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
             reading.problems.append(error.problem)
 
 
-def _names(path: Path, said: str | None) -> list[str]:
+def _names(path: Path, filename: str | None) -> list[str]:
     """Where an image may be: as <filename> says, or called as its XML file, in the folder of both.
 
     The devkit has its masks beside JPEGImages, under the same names.
     """
-    name = (said or "").replace("\\", "/")
+    name = (filename or "").replace("\\", "/")
     renamed = (PurePosixPath(name).parent / path.stem).as_posix()
     swapped = ("JPEGImages" if part == ANNOTATIONS else part for part in path.parent.parts)
     plain = images_folder(path.parent)

@@ -26,8 +26,8 @@ def levels_of(grays: Mapping[str, Gray], stated: Mapping[str, Levels], bits: int
     For whole numbers that is what a person has said, `bits`, else what the file itself has `stated`, else
     one decision for all others; for fractions one decision for all.
     """
-    said = {key: depth.of_bits(bits) for key, gray in grays.items() if not gray.floating} if bits else {}
-    levels = {**stated, **said}
+    depths = {key: depth.of_bits(bits) for key, gray in grays.items() if not gray.floating} if bits else {}
+    levels = {**stated, **depths}
     for floating in (False, True):
         rest = {key: g for key, g in grays.items() if key not in levels and g.floating == floating}
         if rest:

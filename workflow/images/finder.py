@@ -155,8 +155,8 @@ class Finder:
 
     def pair(self, *paths: str, without: Collection[Path] = ()) -> str | None:
         """The image that one of `paths`, without a suffix, leads to; the files of `without` are none."""
-        found = (self._fitting(paths[0], stated_parts(path), without) for path in paths)
-        path = next((path for path in found if path), None) or self._by_name(paths[0], paths[0], without)
+        fits = (self._fitting(paths[0], stated_parts(path), without) for path in paths)
+        path = next((path for path in fits if path), None) or self._by_name(paths[0], paths[0], without)
         if path is not None:
             self._claim(self.paired, path, paths[0])
         return path

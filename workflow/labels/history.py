@@ -191,9 +191,9 @@ def _read(path: Path) -> tuple[Change, list[Row]]:
 
 
 def _change(path: Path, header: Row, damage: str, images: int = 0) -> Change:
-    said = {key: header.get(key, "") for key in ("at", "by", "content", "before", "after")}
+    fields = {key: header.get(key, "") for key in ("at", "by", "content", "before", "after")}
     return Change(
-        int(path.stem), path, images=images, renamed=header.get("renamed", {}), damage=damage, **said
+        int(path.stem), path, images=images, renamed=header.get("renamed", {}), damage=damage, **fields
     )
 
 

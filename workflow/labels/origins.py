@@ -51,8 +51,8 @@ def _images(samples: Sequence[Sample]) -> str:
 
 def _imported(name: str, samples: Sequence[Sample]) -> str:
     files = {a.provenance.revision for s in samples for a in s.annotations} - {""}
-    told = ", ".join(sorted(files)) if len(files) <= MOST else f"{len(files)} sources"
-    return f"{_images(samples)} imported as {name}{f' from {told}' if told else ''}."
+    names = ", ".join(sorted(files)) if len(files) <= MOST else f"{len(files)} sources"
+    return f"{_images(samples)} imported as {name}{f' from {names}' if names else ''}."
 
 
 def _guesses(project: Project, samples: Sequence[Sample]) -> str:
@@ -60,5 +60,5 @@ def _guesses(project: Project, samples: Sequence[Sample]) -> str:
     images = {s.image for s in samples}
     shown = {(row["image"], row["model"]) for row in read_rows(project.ledger) if row.get("model")}
     models = Counter(model for image, model in shown if image in images)
-    told = ", ".join(f"{model} on {count}" for model, count in sorted(models.items()))
-    return f", who were shown guesses: {told}" if told else ""
+    names = ", ".join(f"{model} on {count}" for model, count in sorted(models.items()))
+    return f", who were shown guesses: {names}" if names else ""

@@ -62,12 +62,12 @@ def _renamed(
     kind: str, locked: tuple[str, ...], names: tuple[str, ...], renamed_from: Mapping[str, str]
 ) -> dict[str, str]:
     """Old name -> new name of what is renamed now; what was renamed before, or never was, is not in it."""
-    found = {old: new for new, old in renamed_from.items() if old in locked and new in names}
-    for old, new in found.items():
+    new_names = {old: new for new, old in renamed_from.items() if old in locked and new in names}
+    for old, new in new_names.items():
         if new in locked:
             what = f"renamed_from: {new!r} and {old!r} are two {kind} already, and would become one"
             raise ConfigError([what], f"give {old!r} a name of its own")
-    return found
+    return new_names
 
 
 def _refuse_removal(

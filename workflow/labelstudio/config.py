@@ -119,7 +119,7 @@ def shown_as(name: str) -> str:
     Label Studio reads $ and what follows as a variable of the task, and shows its value, or nothing. Between
     them stands what nobody sees: the alias beside it is the name as it is, by which the server keeps it.
     """
-    return VARIABLE.sub(lambda found: f"${JOINER}{found[0][1:]}", name)
+    return VARIABLE.sub(lambda match: f"${JOINER}{match[0][1:]}", name)
 
 
 def meant_by(shown: str) -> str:

@@ -38,12 +38,12 @@ class ImageKeys:
     only: str = ""
 
     @classmethod
-    def of(cls, said: Sequence[str]) -> ImageKeys:
+    def of(cls, pairs: Sequence[str]) -> ImageKeys:
         """From --image-key, given any number of times. FormatError where two say that it is the only one."""
-        plain = [one for one in said if "=" not in one]
+        plain = [one for one in pairs if "=" not in one]
         if len(plain) > 1:
             raise FormatError(f"--image-key names {' and '.join(plain)}: which <Image> shows which?", ADVICE)
-        return cls(dict(one.split("=", 1) for one in said if "=" in one), plain[0] if plain else "")
+        return cls(dict(one.split("=", 1) for one in pairs if "=" in one), plain[0] if plain else "")
 
     def key_of(self, to_name: str, keys: Sequence[str]) -> str:
         """Which of a task's `keys` an `<Image>` of that name shows; empty where nobody can tell."""

@@ -109,8 +109,8 @@ class ClassificationMetrics:
         return ranked[:1] if self.single else above(ranked, self.threshold)
 
     def errors(self, truth: Sequence[Annotation], predicted: Sequence[Annotation]) -> Errors:
-        true, told = ({a.label for a in some} for some in (truth, self.shown(predicted)))
-        missed, false = len(true - told), len(told - true)
+        true, predictions = ({a.label for a in some} for some in (truth, self.shown(predicted)))
+        missed, false = len(true - predictions), len(predictions - true)
         if self.single and missed and false:
             return Errors(0, 0, 1)
         return Errors(missed, false, 0)
@@ -146,11 +146,11 @@ def _single(true: Names, ranked: Labels, schema: Schema) -> ClassificationMetric
         if len(labels) > 1:
             raise FormatError(f"truth: image {image} has {len(labels)} labels, and one is wanted")
     known = [image for image, labels in true.items() if labels]
-    told = {i: [a.label for a in ranked[i][:1]] for i in known}
-    right = [true[i] == told[i] for i in known]
+    predictions = {i: [a.label for a in ranked[i][:1]] for i in known}
+    right = [true[i] == predictions[i] for i in known]
     within = [true[i][0] in [a.label for a in ranked[i][:TOP]] for i in known]
     sure = [score_of(ranked[i][0]) if ranked[i] else 0.0 for i in known]
-    per_class = _per_class({i: true[i] for i in known}, told, classes)
+    per_class = _per_class({i: true[i] for i in known}, predictions, classes)
     return ClassificationMetrics(
         task=schema.task.name,
         classes=classes,
@@ -158,7 +158,7 @@ def _single(true: Names, ranked: Labels, schema: Schema) -> ClassificationMetric
         accuracy=share(sum(right), len(known)),
         macro_f1=mean_of([row["f1"] for row in per_class.values()]),
         per_class=per_class,
-        confusion=_confusion({i: true[i] for i in known}, told, classes),
+        confusion=_confusion({i: true[i] for i in known}, predictions, classes),
         top5=share(sum(within), len(known)) if len(classes) > TOP else None,
         calibration_error=_calibration_error(sure, right) if known else None,
     )
@@ -169,36 +169,36 @@ def _multiple(true: Names, ranked: Labels, schema: Schema) -> ClassificationMetr
     scores = [score_of(a) for image in true for a in ranked[image]]
     hits = [a.label in true[image] for image in true for a in ranked[image]]
     threshold, f1 = best_cut(scores, hits, sum(map(len, true.values())))
-    told = {i: [a.label for a in above(ranked[i], threshold)] for i in true}
-    per_class = _per_class(true, told, classes)
+    predictions = {i: [a.label for a in above(ranked[i], threshold)] for i in true}
+    per_class = _per_class(true, predictions, classes)
     for label in classes:
         per_class[label]["ap"] = _average_precision(label, true, ranked)
     return ClassificationMetrics(
         task=schema.task.name,
         classes=classes,
         images=len(true),
-        accuracy=share(sum(set(true[i]) == set(told[i]) for i in true), len(true)),
+        accuracy=share(sum(set(true[i]) == set(predictions[i]) for i in true), len(true)),
         macro_f1=mean_of([row["f1"] for row in per_class.values()]),
         per_class=per_class,
-        confusion=_confusion(true, told, classes),
+        confusion=_confusion(true, predictions, classes),
         map=mean_of([row["ap"] for row in per_class.values()]),
         f1=f1,
         threshold=threshold,
     )
 
 
-def _per_class(true: Names, told: Names, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _per_class(true: Names, predictions: Names, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
     rows = {}
     for label in classes:
         truths = {image for image, labels in true.items() if label in labels}
-        found = {image for image, labels in told.items() if label in labels}
-        hits = len(truths & found)
+        predicted_images = {image for image, labels in predictions.items() if label in labels}
+        hits = len(truths & predicted_images)
         rows[label] = {
             "truths": len(truths),
-            "predictions": len(found),
-            "precision": share(hits, len(found)),
+            "predictions": len(predicted_images),
+            "precision": share(hits, len(predicted_images)),
             "recall": share(hits, len(truths)),
-            "f1": share(2 * hits, len(truths) + len(found)),
+            "f1": share(2 * hits, len(truths) + len(predicted_images)),
         }
     return rows
 
@@ -214,9 +214,9 @@ def _average_precision(label: str, true: Names, ranked: Labels) -> float | None:
         return None
     scores, hits = np.array([s for s, _ in pairs]), np.array([h for _, h in pairs], dtype=bool)
     order = np.argsort(-scores, kind="stable")
-    found = np.cumsum(hits[order])
+    hits_so_far = np.cumsum(hits[order])
     ends = np.flatnonzero(np.diff(scores[order], append=-1.0))
-    precision, recall = found[ends] / (ends + 1), found[ends] / truths
+    precision, recall = hits_so_far[ends] / (ends + 1), hits_so_far[ends] / truths
     return float((np.diff(recall, prepend=0.0) * precision).sum())
 
 
@@ -228,14 +228,14 @@ def _calibration_error(sure: Sequence[float], right: Sequence[bool]) -> float:
     return float(np.abs(gaps).sum() / len(scores))
 
 
-def _confusion(true: Names, told: Names, classes: Sequence[str]) -> Confusion:
+def _confusion(true: Names, predictions: Names, classes: Sequence[str]) -> Confusion:
     index = {label: n for n, label in enumerate(classes)}
     table = np.zeros((len(classes) + 1, len(classes) + 1), dtype=int)
     for image, labels in true.items():
-        missed, false = set(labels) - set(told[image]), set(told[image]) - set(labels)
+        missed, false = set(labels) - set(predictions[image]), set(predictions[image]) - set(labels)
         for label in set(labels) - missed:
             table[index[label], index[label]] += 1
-        if len(labels) == len(told[image]) == 1 and missed:
+        if len(labels) == len(predictions[image]) == 1 and missed:
             table[index[missed.pop()], index[false.pop()]] += 1
         for label in missed:
             table[index[label], -1] += 1

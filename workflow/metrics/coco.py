@@ -73,7 +73,7 @@ def coco_sweep(
     if similarity is None and shapes - {"box", "mask"}:
         similarity = iou
     category = {label: n for n, label in enumerate(classes, 1)}
-    true, found = (
+    true, guesses = (
         [
             {"id": n, "image_id": numbers[image], "category_id": category[a.label], **_shape(a, kind)}
             for n, (image, a) in side.items()
@@ -84,7 +84,7 @@ def coco_sweep(
         record["iscrowd"] = int(ignored(a))
     sized = [{"id": n, "width": images[i][0], "height": images[i][1]} for i, n in numbers.items()]
     by_id = None if similarity is None else _by_id(similarity, *sides)
-    return sweep_records(sized, true, found, len(classes), kind, by_id)
+    return sweep_records(sized, true, guesses, len(classes), kind, by_id)
 
 
 def sweep_records(
@@ -106,11 +106,11 @@ def sweep_records(
         def computeIoU(self, imgId: int, catId: int) -> Any:  # noqa: N802, N803 - the library's names
             if similarity is None:
                 return super().computeIoU(imgId, catId)
-            found, true = (side.get(imgId, catId) for side in (self.dt_dataset, self.gt_dataset))
-            if not found or not true:
+            guesses, true = (side.get(imgId, catId) for side in (self.dt_dataset, self.gt_dataset))
+            if not guesses or not true:
                 return []
-            order = np.argsort([-d["score"] for d in found], kind="stable")[:MAX_PREDICTIONS]
-            return similarity([found[n]["id"] for n in order], [t["id"] for t in true])
+            order = np.argsort([-d["score"] for d in guesses], kind="stable")[:MAX_PREDICTIONS]
+            return similarity([guesses[n]["id"] for n in order], [t["id"] for t in true])
 
     def coco(records: list[dict[str, Any]]) -> COCO:
         categories = [{"id": n + 1, "name": str(n)} for n in range(classes)]
@@ -140,8 +140,8 @@ def _shape(a: Annotation, kind: str) -> dict[str, Any]:
 
 
 def _by_id(similarity: Similarity, truth: Mapping[int, Any], predicted: Mapping[int, Any]) -> Callable:
-    def of(found: list[int], true: list[int]) -> Floats:
-        return similarity([predicted[n][1] for n in found], [truth[n][1] for n in true])
+    def of(guesses: list[int], true: list[int]) -> Floats:
+        return similarity([predicted[n][1] for n in guesses], [truth[n][1] for n in true])
 
     return of
 

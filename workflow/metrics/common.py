@@ -82,8 +82,8 @@ def check(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -> No
                 f"{what}: image {stray[0]} is not among the {len(images)} evaluated ({len(stray)} such)",
                 "evaluate with the catalog the labels were made from",
             )
-        for image, found in labels.items():
-            for a in found:
+        for image, annotations in labels.items():
+            for a in annotations:
                 _check_one(f"{what}: image {image}", schema, a)
 
 

@@ -142,12 +142,12 @@ def detection_metrics(schema: Schema, images: Sizes, truth: Labels, predicted: L
     """All numbers of one set of `images`; see `workflow.metrics.measure`."""
     check(schema, images, truth, predicted)
     classes = schema.classes
-    true, found = (_comparable(schema.task, images, labels) for labels in (truth, predicted))
-    sweep = coco_sweep(images, true, found, classes)
-    matches = {i: match(true.get(i, ()), found.get(i, ())) for i in images}
-    threshold, f1 = _best_threshold(true, found, matches)
-    kept = {i: above(found.get(i, ()), threshold) for i in images}
-    per_class = _per_class(true, found, matches, threshold, classes)
+    true, guesses = (_comparable(schema.task, images, labels) for labels in (truth, predicted))
+    sweep = coco_sweep(images, true, guesses, classes)
+    matches = {i: match(true.get(i, ()), guesses.get(i, ())) for i in images}
+    threshold, f1 = _best_threshold(true, guesses, matches)
+    kept = {i: above(guesses.get(i, ()), threshold) for i in images}
+    per_class = _per_class(true, guesses, matches, threshold, classes)
     for label, value, value50 in zip(classes, sweep.ap, sweep.ap50, strict=True):
         per_class[label] |= {"ap50": value50, "ap50_95": value}
     at50 = dict(zip(classes, sweep.precision[0].tolist(), strict=True))
@@ -203,8 +203,8 @@ def _best_threshold(
 ) -> tuple[float, float | None]:
     """Greedy matching goes by falling score: cutting at a score leaves the matches above it as they are."""
     scores, hits = [], []
-    for image, found in matches.items():
-        for t, p, _ in found:
+    for image, triples in matches.items():
+        for t, p, _ in triples:
             if p is not None:
                 scores.append(score_of(predicted[image][p]))
                 hits.append(t is not None)
@@ -219,18 +219,18 @@ def _per_class(
     classes: Sequence[str],
 ) -> dict[str, dict[str, Any]]:
     truths = Counter(a.label for image in truth.values() for a in image)
-    found: Counter[str] = Counter()
+    guesses_by_label: Counter[str] = Counter()
     hits: Counter[str] = Counter()
     for image, pairs in matches.items():
         for t, p, _ in pairs:
             if p is not None and score_of(guess := predicted[image][p]) >= threshold:
-                found[guess.label] += 1
+                guesses_by_label[guess.label] += 1
                 hits[guess.label] += t is not None
     return {
         label: {
             "truths": truths[label],
-            "predictions": found[label],
-            "precision": share(hits[label], found[label]),
+            "predictions": guesses_by_label[label],
+            "precision": share(hits[label], guesses_by_label[label]),
             "recall": share(hits[label], truths[label]),
         }
         for label in classes
@@ -240,10 +240,12 @@ def _per_class(
 def _confusion(truth: Labels, kept: Labels, classes: Sequence[str]) -> Confusion:
     index = {label: n for n, label in enumerate(classes)}
     table = np.zeros((len(classes) + 1, len(classes) + 1), dtype=int)
-    for image, found in kept.items():
+    for image, guesses in kept.items():
         true = truth.get(image, ())
-        for t, p, _ in match(true, found, class_agnostic=True):
-            table[-1 if t is None else index[true[t].label], -1 if p is None else index[found[p].label]] += 1
+        for t, p, _ in match(true, guesses, class_agnostic=True):
+            table[
+                -1 if t is None else index[true[t].label], -1 if p is None else index[guesses[p].label]
+            ] += 1
     return tupled(table.tolist())
 
 

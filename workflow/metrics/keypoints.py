@@ -47,8 +47,8 @@ def oks_sweep(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -
                 _refuse_strays(image, some, parts)
             where |= {id(a): _row(parts.get(a.id, {}), schema.keypoints) for a in boxes[-1][image]}
 
-    def similarity(found: Sequence[Annotation], true: Sequence[Annotation]) -> Floats:
-        return _oks([where[id(a)] for a in found], [where[id(a)] for a in true], found, true)
+    def similarity(guesses: Sequence[Annotation], true: Sequence[Annotation]) -> Floats:
+        return _oks([where[id(a)] for a in guesses], [where[id(a)] for a in true], guesses, true)
 
     def ignored(a: Annotation) -> bool:
         return bool(np.isnan(where[id(a)]).all())
@@ -61,15 +61,15 @@ def near_points(truth: Labels, shown: Labels, names: Sequence[str]) -> dict[str,
     truths: Counter[str] = Counter()
     near: Counter[str] = Counter()
     for image, some in truth.items():
-        true, found = objects(some), objects(shown.get(image, ()))
-        here, there = points_of(some), points_of(shown.get(image, ()))
-        for t, p, _ in match(true, found):
+        true, guesses = objects(some), objects(shown.get(image, ()))
+        true_points, guessed_points = points_of(some), points_of(shown.get(image, ()))
+        for t, p, _ in match(true, guesses):
             if t is None:
                 continue
-            theirs = there.get(found[p].id, {}) if p is not None else {}
+            theirs = guessed_points.get(guesses[p].id, {}) if p is not None else {}
             x1, y1, x2, y2 = true[t].box or (0, 0, 0, 0)
             reach = NEAR * max(x2 - x1, y2 - y1)
-            for name, (x, y) in here.get(true[t].id, {}).items():
+            for name, (x, y) in true_points.get(true[t].id, {}).items():
                 truths[name] += 1
                 if name in theirs:
                     near[name] += bool(np.hypot(theirs[name][0] - x, theirs[name][1] - y) <= reach)
@@ -102,10 +102,13 @@ def _row(points: Mapping[str, Point], names: Sequence[str]) -> Floats:
 
 
 def _oks(
-    found: Sequence[Floats], true: Sequence[Floats], boxes: Sequence[Annotation], truths: Sequence[Annotation]
+    guesses: Sequence[Floats],
+    true: Sequence[Floats],
+    boxes: Sequence[Annotation],
+    truths: Sequence[Annotation],
 ) -> Floats:
     """(predictions, truths); with a truth without points, the IoU of the boxes."""
-    theirs, ours = np.stack(found)[:, None], np.stack(true)[None]
+    theirs, ours = np.stack(guesses)[:, None], np.stack(true)[None]
     names = ours.shape[2]
     # Twice the tolerance, squared, times twice the area.
     spread = 2 * (2 / names) ** 2 * AREA * box_area(np.array([t.box for t in truths]))

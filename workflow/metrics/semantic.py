@@ -107,10 +107,10 @@ def semantic_metrics(schema: Schema, images: Sizes, truth: Labels, predicted: La
     classes = schema.classes
     table = np.zeros((len(classes) + 1, len(classes) + 1), dtype=np.int64)
     for image, (width, height) in images.items():
-        true, told = (
+        true, predictions = (
             paint(side.get(image, ()), classes, height, width).pixels for side in (truth, predicted)
         )
-        table += count_pixels(true, told, classes)
+        table += count_pixels(true, predictions, classes)
     truths, found, hits = (values.tolist() for values in (table.sum(1), table.sum(0), table.diagonal()))
     per_class = {
         label: {
@@ -135,7 +135,7 @@ def semantic_metrics(schema: Schema, images: Sizes, truth: Labels, predicted: La
     )
 
 
-def count_pixels(true: NDArray, told: NDArray, classes: Sequence[str]) -> NDArray[np.int64]:
+def count_pixels(true: NDArray, predictions: NDArray, classes: Sequence[str]) -> NDArray[np.int64]:
     """Pixels by true class (rows) and predicted class, background first."""
     n = len(classes) + 1
-    return np.bincount(true.ravel().astype(np.int64) * n + told.ravel(), minlength=n * n).reshape(n, n)
+    return np.bincount(true.ravel().astype(np.int64) * n + predictions.ravel(), minlength=n * n).reshape(n, n)

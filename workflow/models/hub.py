@@ -68,8 +68,8 @@ def cached_checkpoints(wanted: Callable[[dict[str, Any]], bool]) -> Iterator[str
 
     for folder in sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*")):
         name = folder.name.removeprefix("models--").replace("--", "/")
-        found = _cached(name)
-        if found and wanted(read_json(found / "config.json") or {}):
+        cache = _cached(name)
+        if cache and wanted(read_json(cache / "config.json") or {}):
             yield name
 
 

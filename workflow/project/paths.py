@@ -185,14 +185,14 @@ def _fields(keys: list[str]) -> list[str]:
 def _line(text: str, keys: list[str]) -> int:
     """The line on which a key, or the table that should hold it, stands; 1 where neither does."""
     table: list[str] = []
-    found = 1
+    nearest = 1
     for number, line in enumerate(text.splitlines(), 1):
         if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
             table = [part.strip(" \"'") for part in header[1].split(".")]
             if table == keys[: len(table)]:
-                found = number
+                nearest = number
         elif (key := re.match(r"\s*[\"']?([\w-]+)[\"']?\s*[=.]", line)) and [*table, key[1]] == keys[
             : len(table) + 1
         ]:
             return number
-    return found
+    return nearest

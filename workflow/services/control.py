@@ -230,8 +230,8 @@ def _poll(item: _Starting, launch: Launch) -> int | None:
         f"does not answer after {time.monotonic() - item.since:.0f} s" if alive else "stopped while starting"
     )
     log = log_path(state, name)
-    said = redact(state, last_meaningful_line(log))
-    raise ServiceError(f"{name} {what}; the last of {log} is: {said}", fix="mend that, then make up")
+    last_line = redact(state, last_meaningful_line(log))
+    raise ServiceError(f"{name} {what}; the last of {log} is: {last_line}", fix="mend that, then make up")
 
 
 def down(state: Path, names: Sequence[str] = SERVICES, report: Report = print) -> None:

@@ -100,17 +100,17 @@ def _installed() -> Iterator[Path]:
 
 def package_folders(name: str) -> list[Path]:
     """Where an installed package lies, without importing it; empty if it is not installed."""
-    found = importlib.util.find_spec(name)
-    return [Path(folder) for folder in (found.submodule_search_locations or ())] if found else []
+    candidate = importlib.util.find_spec(name)
+    return [Path(folder) for folder in (candidate.submodule_search_locations or ())] if candidate else []
 
 
 def _mongod(state: Path) -> Path:
     fetched = fetched_mongod(state)
     # The copy fetched for this workspace was tried when it was fetched.
-    found = fetched if fetched.is_file() else installed_mongod()
-    if found is None:
+    candidate = fetched if fetched.is_file() else installed_mongod()
+    if candidate is None:
         raise ServiceError("no MongoDB server works here", fix="make setup")
-    return found
+    return candidate
 
 
 def _data_folder(state: Path) -> Path:

@@ -48,7 +48,7 @@ def locked(state: Path, report: Callable[[str], None]) -> Iterator[None]:
     """Hold the folder's lock. The kernel frees it however its holder ends."""
     with (state / "services.lock").open("a") as handle:
         deadline = time.monotonic() + LOCK_PATIENCE
-        told = False
+        warned = False
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,9 +60,9 @@ def locked(state: Path, report: Callable[[str], None]) -> Iterator[None]:
                         f"{LOCK_PATIENCE:.0f} s",
                         fix="end that command, then make up",
                     ) from None
-            if not told:
+            if not warned:
                 report("another command is starting or stopping services: waiting for it")
-                told = True
+                warned = True
             time.sleep(0.2)
         # The folder will hold a password: git must pass it by wherever the user puts it.
         if not (state / ".gitignore").exists():
@@ -97,7 +97,7 @@ def last_meaningful_line(log: Path) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return "(the log is empty)"
-    errors = [said for line in lines if (said := _mongod_error(line))]
+    errors = [error for line in lines if (error := _mongod_error(line))]
     # mongod's later errors follow from the first; other programs end with the one that stopped them.
     return (errors[0] if errors else lines[-1])[:300]
 

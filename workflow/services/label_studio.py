@@ -104,10 +104,10 @@ def _executable(state: Path) -> str:
             return str(Path(named).absolute())
         raise ServiceError(f"LABEL_STUDIO_BIN names no program: {named}", fix="unset LABEL_STUDIO_BIN")
     ours = state.parent / ".venv-label-studio" / "bin" / "label-studio"
-    found = str(ours) if os.access(ours, os.X_OK) else shutil.which("label-studio")
-    if not found:
+    program = str(ours) if os.access(ours, os.X_OK) else shutil.which("label-studio")
+    if not program:
         raise ServiceError("Label Studio is not installed", fix="make setup")
-    return found
+    return program
 
 
 def _data_folder(state: Path) -> Path:

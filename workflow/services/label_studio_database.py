@@ -155,7 +155,7 @@ def let_in(database: Path, stored: Credentials, with_password: bool = False) -> 
 
     `with_password` sets its password too. Call it while no server has the database open.
     """
-    said = []
+    notes = []
     with _open(database) as connection:
         user, key = connection.execute(
             "SELECT htx_user.id, key FROM htx_user LEFT JOIN authtoken_token ON htx_user.id = user_id"
@@ -166,17 +166,17 @@ def let_in(database: Path, stored: Credentials, with_password: bool = False) -> 
             connection.execute("DELETE FROM authtoken_token WHERE user_id = ?", (user,))
             row = (stored.api_key, user)
             connection.execute("INSERT INTO authtoken_token VALUES (?, datetime('now'), ?)", row)
-            said.append("its token was another: renewed")
+            notes.append("its token was another: renewed")
         # An older database, which is upgraded only when the server starts, has no such switch.
         if "legacy_api_tokens_enabled" in _columns(connection, "jwt_auth_jwtsettings"):
             off = "jwt_auth_jwtsettings SET legacy_api_tokens_enabled = 1 WHERE legacy_api_tokens_enabled = 0"
             if connection.execute(f"UPDATE {off}").rowcount:
-                said.append("legacy tokens were switched off, which this product needs: switched on")
+                notes.append("legacy tokens were switched off, which this product needs: switched on")
         if with_password:
             hashed = _password_hash(stored.password)
             connection.execute("UPDATE htx_user SET password = ? WHERE id = ?", (hashed, user))
-            said.append("its credentials file was gone: the account has a new password")
-    return said
+            notes.append("its credentials file was gone: the account has a new password")
+    return notes
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> set[str]:

@@ -61,8 +61,10 @@ def _download(folder: Path) -> Path:
     answer = subprocess.run(command, capture_output=True, text=True)
     wheels = list(folder.glob("*.whl"))
     if answer.returncode or not wheels:
-        said = [line for line in answer.stderr.splitlines() if "ERROR" in line] or answer.stderr.splitlines()
-        why = said[-1].strip() if said else "pip failed"
+        errors = [
+            line for line in answer.stderr.splitlines() if "ERROR" in line
+        ] or answer.stderr.splitlines()
+        why = errors[-1].strip() if errors else "pip failed"
         raise ServiceError(f"a MongoDB server cannot be downloaded: {why}", fix=_OTHERWISE)
     return wheels[0]
 

@@ -66,15 +66,15 @@ def listen(preferred: int, only: bool = False) -> socket.socket:
         port = choose_port(preferred)
         if only and port != preferred:
             raise ServiceError(f"port {preferred} is taken", fix="leave --port out, or stop what uses it")
-        found = socket.socket()
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            found.bind((LOOPBACK, port))
+            listener.bind((LOOPBACK, port))
             # Only who listens has it: before that another may be bound to the same port.
-            found.listen()
-            return found
+            listener.listen()
+            return listener
         except OSError:
-            found.close()
+            listener.close()
 
 
 def probe_port(port: int) -> str | None:

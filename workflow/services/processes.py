@@ -53,15 +53,15 @@ def spawn(state: Path, name: str, command: Sequence[str], environment: Mapping[s
 
 def find(state: Path) -> dict[str, list[psutil.Process]]:
     """The running server processes of one state folder by service name, oldest first."""
-    found: dict[str, list[psutil.Process]] = {}
+    by_service: dict[str, list[psutil.Process]] = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             environment = process.environ()
             if environment.get(_MARK_STATE) == str(state) and is_alive(process):
-                found.setdefault(environment.get(_MARK_NAME, ""), []).append(process)
-    for processes in found.values():
+                by_service.setdefault(environment.get(_MARK_NAME, ""), []).append(process)
+    for processes in by_service.values():
         processes.sort(key=lambda process: (process.create_time(), process.pid))
-    return found
+    return by_service
 
 
 def is_alive(process: psutil.Process) -> bool:

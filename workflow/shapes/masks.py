@@ -142,8 +142,8 @@ def iou(a: Sequence[Mask], b: Sequence[Mask]) -> Floats:
 
     if not a or not b:
         return np.zeros((len(a), len(b)))
-    found = library.iou([_coco(m) for m in a], [_coco(m) for m in b], [0] * len(b))
-    return np.asarray(found, dtype=float).reshape(len(a), len(b))
+    shares = library.iou([_coco(m) for m in a], [_coco(m) for m in b], [0] * len(b))
+    return np.asarray(shares, dtype=float).reshape(len(a), len(b))
 
 
 def _coco(mask: Mask) -> dict[str, Any]:

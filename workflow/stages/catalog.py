@@ -67,8 +67,8 @@ def _catalog(project: Project, workers: int | None) -> str:
     records, copied = _copy(project, records, {row["path"]: row for row in good}, workers)
     write_rows(project.catalog, map(_row, records))
     counts = ", ".join(f"{sum(r.split == s for r in records)} {s}" for s in ("train", "validation", "test"))
-    told = f"{len(records)} images ({counts}){copied}{listing.passed_over}"
-    return f"{told}, {len(duplicates)} duplicates, {len(bad)} quarantined"
+    summary = f"{len(records)} images ({counts}){copied}{listing.passed_over}"
+    return f"{summary}, {len(duplicates)} duplicates, {len(bad)} quarantined"
 
 
 def _row(record: ImageRecord) -> Row:
@@ -182,8 +182,8 @@ def _records(rows: Iterable[Row], rule: SplitRule) -> tuple[list[ImageRecord], l
 
 
 def _group(path: str, rule: SplitRule) -> str | None:
-    found = re.search(rule.group, path) if rule.group else None
-    return found[1] if found else None
+    match = re.search(rule.group, path) if rule.group else None
+    return match[1] if match else None
 
 
 def assign_split(key: str, rule: SplitRule) -> Split:

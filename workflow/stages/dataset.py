@@ -222,10 +222,10 @@ def _additions(folder: Path) -> list[str]:
 
 def _summary(card: dict[str, Any]) -> str:
     splits = ", ".join(f"{n['images']} {s}" for s, n in card["splits"].items())
-    found = sum(n["annotations"] for n in card["splits"].values())
+    count = sum(n["annotations"] for n in card["splits"].values())
     empty = sum(n["empty"] for n in card["splits"].values())
     states = card["states"]
     waiting = states.get("predicted", 0) + states.get("unlabeled", 0)
     lost = "".join(f", {n} {reason}" for reason, n in card["lost"].items())
-    did = f"{splits}: {found} {TASKS[card['task']].noun}, {empty} empty images"
+    did = f"{splits}: {count} {TASKS[card['task']].noun}, {empty} empty images"
     return f"{did}; left out {states.get('skipped', 0)} skipped, {waiting} unlabeled{lost}"

@@ -133,8 +133,13 @@ def summary_of(numbers: Metrics) -> dict[str, Any]:
     figures = {line.key: line.value for line in numbers.headlines}
     per_class = {label: row[first] for label, row in numbers.per_class.items()}
     shown = {line.name: line.value for line in numbers.headlines}
-    told = {"metric": numbers.metric, "score": numbers.score, "headlines": shown, "per_class": per_class}
-    return figures | told
+    figures_by_name = {
+        "metric": numbers.metric,
+        "score": numbers.score,
+        "headlines": shown,
+        "per_class": per_class,
+    }
+    return figures | figures_by_name
 
 
 def _evaluate(project: Project, scratch: Path, device: str) -> str:

@@ -209,8 +209,8 @@ def score(
     predicted: dict[str, Guesses] = {}
     for first in range(0, len(samples), batch):
         some = [samples.picture(number) for number in range(first, min(first + batch, len(samples)))]
-        said = ask([pixels for _, pixels, _ in some], [annotations for _, _, annotations in some])
-        for (name, pixels, annotations), guesses in zip(some, said, strict=True):
+        guesses_of_all = ask([pixels for _, pixels, _ in some], [annotations for _, _, annotations in some])
+        for (name, pixels, annotations), guesses in zip(some, guesses_of_all, strict=True):
             sizes[name] = (pixels.shape[1], pixels.shape[0])
             truth[name], predicted[name] = annotations, guesses
     return measure(samples.schema, sizes, truth, predicted)

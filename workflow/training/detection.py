@@ -171,8 +171,8 @@ def resize(processor: Any, side: int) -> None:
 
 def head_of(model: Any) -> list[str]:
     """The names of the modules that say which class and where."""
-    found = [name for name, _ in model.named_modules() if name.rpartition(".")[2] in HEAD]
-    return [name for name in found if not any(name.startswith(f"{other}.") for other in found)]
+    heads = [name for name, _ in model.named_modules() if name.rpartition(".")[2] in HEAD]
+    return [name for name in heads if not any(name.startswith(f"{other}.") for other in heads)]
 
 
 def to_labels(classes: Tensor, boxes: Tensor, height: int, width: int) -> dict[str, Tensor]:

@@ -82,8 +82,8 @@ def targets(model: nn.Module, head: Sequence[str]) -> list[str]:
         if type(m) is nn.Conv2d and m.groups == 1 and m.in_channels > 4
     }
     attention = DETECTION if type(model).__name__.endswith("ForObjectDetection") else ATTENTION
-    for found in (_called(linear, attention), _called(linear, CHANNEL_MIXING), mixing):
-        if outside := [name for name in found if not any(_within(name, one) for one in head)]:
+    for layers in (_called(linear, attention), _called(linear, CHANNEL_MIXING), mixing):
+        if outside := [name for name in layers if not any(_within(name, one) for one in head)]:
             return sorted(outside)
     looked_for = ", ".join((*ATTENTION, *CHANNEL_MIXING))
     raise ModelError(

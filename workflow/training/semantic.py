@@ -125,12 +125,12 @@ def open_model(job: Job) -> tuple[Any, Any]:
 
 def head_of(model: Any) -> list[str]:
     """The names of the parts that say which class, as `decode_head`. ModelError without any."""
-    found = [name for name, _ in model.named_children() if "head" in name]
-    if not found:
+    heads = [name for name, _ in model.named_children() if "head" in name]
+    if not heads:
         parts = ", ".join(name for name, _ in model.named_children())
         what = f"{type(model).__name__} has no part that is a head by name, only {parts}"
         raise ModelError(what, "set train.method to full")
-    return found
+    return heads
 
 
 def as_seen(mask: Tensor, pixels: Tensor) -> Tensor:

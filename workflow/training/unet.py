@@ -105,11 +105,11 @@ def relabelled(job: Job, folder: Path) -> dict[str, Any]:
     head = [name for name in base.state_dict() if name.startswith(HEAD)]
     carry(base, fresh, head, known["names"], names)
     fresh.save_pretrained(folder)
-    told = known | {"names": list(names)}
+    card = known | {"names": list(names)}
     if job.recipe.image_size is not None:
-        told["image_size"] = job.recipe.image_size
-    write_json(folder / "names.json", told)
-    return told
+        card["image_size"] = job.recipe.image_size
+    write_json(folder / "names.json", card)
+    return card
 
 
 def _filled(mask: Tensor, pixels: Tensor) -> Tensor:

@@ -178,9 +178,9 @@ def _listen(model: Any, asked: Asked, place: str, put: Callable[[Event], None]) 
 
 def _check(dataset: Any, asked: Asked) -> None:
     """ultralytics passes over files that it dislikes; here that is an error."""
-    found = (len(dataset), sum(len(label["cls"]) for label in getattr(dataset, "labels", ())))
-    if found != (asked.images, asked.objects):
-        what = f"ultralytics found {found[0]} images with {found[1]} objects"
+    contents = (len(dataset), sum(len(label["cls"]) for label in getattr(dataset, "labels", ())))
+    if contents != (asked.images, asked.objects):
+        what = f"ultralytics found {contents[0]} images with {contents[1]} objects"
         raise ModelError(f"{what}, and not the {asked.images} with {asked.objects} it was given")
 
 
@@ -202,8 +202,8 @@ def _ended(last: Mapping[str, Any], epochs: int) -> bool:
 def _result(weights: Path, place: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     from ultralytics.utils.torch_utils import strip_optimizer
 
-    found = {path: _read(path) for path in (weights / "best.pt", weights / "last.pt")}
-    best, checkpoint = next((path, read) for path, read in found.items() if read)
+    contents = {path: _read(path) for path in (weights / "best.pt", weights / "last.pt")}
+    best, checkpoint = next((path, read) for path, read in contents.items() if read)
     if checkpoint["optimizer"] is not None:
         strip_optimizer(best)
     return {

@@ -33,23 +33,23 @@ class Data:
 
 def read_data(source: Path, reading: Reading) -> Data:
     """What data.yaml says; of folders without one, what classes.txt does. FormatError names what is wrong."""
-    found = sorted(p for p in source.iterdir() if p.suffix.lower() in (".yaml", ".yml"))
-    if len(found) > 1:
-        raise FormatError(f"{source}: which is it, {' or '.join(p.name for p in found)}?", "leave one there")
-    if not found:
+    files = sorted(p for p in source.iterdir() if p.suffix.lower() in (".yaml", ".yml"))
+    if len(files) > 1:
+        raise FormatError(f"{source}: which is it, {' or '.join(p.name for p in files)}?", "leave one there")
+    if not files:
         return _of_classes(source)
-    content = doors.load_yaml(found[0])
+    content = doors.load_yaml(files[0])
     if not isinstance(content, dict) or "names" not in content:
-        raise FormatError(f"{found[0]}: has no names")
+        raise FormatError(f"{files[0]}: has no names")
     try:
         data = Data(_numbered(content["names"], "names"))
         data.folders = {key: _paths(content[key], key) for key in ("path", *SPLITS) if content.get(key)}
         if reading.schema.task.points:
             _read_points(content, data, reading)
     except ValueError as error:
-        raise FormatError(f"{found[0]}: {error}") from None
-    doors.refuse_twice(data.names, "names", str(found[0]), "the name")
-    doors.refuse_twice(data.points, "kpt_names", str(found[0]), "the name")
+        raise FormatError(f"{files[0]}: {error}") from None
+    doors.refuse_twice(data.names, "names", str(files[0]), "the name")
+    doors.refuse_twice(data.points, "kpt_names", str(files[0]), "the name")
     return data
 
 
@@ -86,10 +86,10 @@ def _text(value: Any, what: str) -> str:
     return value
 
 
-def _paths(said: Any, key: str) -> Any:
-    if isinstance(said, list) and key != "path":
-        return [_text(one, f"{key}[{place}]") for place, one in enumerate(said)]
-    return _text(said, key)
+def _paths(value: Any, key: str) -> Any:
+    if isinstance(value, list) and key != "path":
+        return [_text(one, f"{key}[{place}]") for place, one in enumerate(value)]
+    return _text(value, key)
 
 
 def _read_points(content: dict[str, Any], data: Data, reading: Reading) -> None:

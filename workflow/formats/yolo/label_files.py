@@ -108,7 +108,9 @@ def _is_inside(page: Page, parts: Sequence[str], score: str | None, kind: Kind) 
     return min(ends) >= -OUTSIDE and max(ends) <= 1 + OUTSIDE
 
 
-def _read(file: LabelFile, number: int, parts: list[str], said: str | None, data: Data, kind: Kind) -> None:
+def _read(
+    file: LabelFile, number: int, parts: list[str], score_text: str | None, data: Data, kind: Kind
+) -> None:
     """Put the annotations of one line onto its page."""
     page, reading = file.page, file.page.reading
     if kind in ("detect", "pose") and any(_is_zero(side) for side in parts[3:5]):
@@ -122,7 +124,7 @@ def _read(file: LabelFile, number: int, parts: list[str], said: str | None, data
     # Blank lines before it, so that an error and an object's name tell the line's number.
     text, size = "\n" * (number - 1) + " ".join(parts), (page.width, page.height)
     try:
-        score = None if said is None else doors.number(said, "score")
+        score = None if score_text is None else doors.number(score_text, "score")
         some, losses = from_lines(text, *size, data.names, reading.provenance, kind, data.points)
         for annotation in some:
             page.add(replace(annotation, score=None if annotation.keypoints else score))

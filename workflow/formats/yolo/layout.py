@@ -95,9 +95,9 @@ def _listed(source: Path, data: dict[str, Any], reading: Reading) -> list[tuple[
     return [*lists, (folder if folder.is_dir() else source, None)]
 
 
-def _entries(said: Any) -> list[str]:
+def _entries(value: Any) -> list[str]:
     """One path, or several."""
-    return [str(entry) for entry in (said if isinstance(said, list) else [said]) if entry]
+    return [str(entry) for entry in (value if isinstance(value, list) else [value]) if entry]
 
 
 def _place(source: Path, base: str, entry: str) -> Path | None:
@@ -129,9 +129,9 @@ def _lines(path: Path) -> list[str]:
 
 def _of_line(line: str, source: Path, split: Split | None, reading: Reading) -> Pair:
     """The pair of a line of a list. Where its image lies elsewhere, its labels are found by the line."""
-    found = reading.look([line])
-    name = found[0] if found else line
-    if found and (source / name).is_file():
+    image = reading.look([line])
+    name = image[0] if image else line
+    if image and (source / name).is_file():
         return Pair(name, label_file(source / name, source), split)
     parts = _swapped(tuple(PurePosixPath(line.replace("\\", "/")).parts), "images", "labels")
     starts = (start for start, part in enumerate(parts) if part != "/")

@@ -145,13 +145,13 @@ def _centred(shares: Floats) -> list[float]:
 
 def _seen(own: Iterable[Annotation], points: Sequence[str], size: Floats, losses: Losses) -> list[float]:
     """x, y, visibility of each of a box's own points, in order: 2 where it was labeled, else 0 0 0."""
-    found: dict[str, Floats] = {}
+    seen: dict[str, Floats] = {}
     for a in own:
         if a.keypoints is None or a.label not in points or len(a.keypoints) != 1:
             raise FormatError(f"keypoint {a.label!r} is none of {', '.join(points)}, or not one point")
-        losses["points named twice"] += a.label in found
-        found.setdefault(a.label, np.array(a.keypoints[0]) / size)
-    return [n for name in points for n in ([*found[name].tolist(), 2] if name in found else [0, 0, 0])]
+        losses["points named twice"] += a.label in seen
+        seen.setdefault(a.label, np.array(a.keypoints[0]) / size)
+    return [n for name in points for n in ([*seen[name].tolist(), 2] if name in seen else [0, 0, 0])]
 
 
 def _read(

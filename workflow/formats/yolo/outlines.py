@@ -27,9 +27,9 @@ def joined(annotation: Annotation) -> Ring:
     path = rings[0] if rings else []
     for ring in rings[1:]:
         distances, nearest = cKDTree(path).query(ring)
-        there = int(np.argmin(distances))
-        here = int(nearest[there])
-        path = [*path[: here + 1], *ring[there:], *ring[: there + 1], *path[here:]]
+        joint = int(np.argmin(distances))
+        here = int(nearest[joint])
+        path = [*path[: here + 1], *ring[joint:], *ring[: joint + 1], *path[here:]]
     return path
 
 
@@ -95,7 +95,7 @@ def _without_bridges(path: Sequence[Point]) -> list[Ring]:
         if walk:
             steps[walk[-1], point] = len(walk) - 1
         walk.append(point)
-    found = [ring for ring in [walk, *rings] if len(ring) > 2]
-    if not found:
+    closed_rings = [ring for ring in [walk, *rings] if len(ring) > 2]
+    if not closed_rings:
         raise ValueError("an outline needs three points")
-    return found
+    return closed_rings

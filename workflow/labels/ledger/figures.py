@@ -94,9 +94,12 @@ class Tally:
 
     def to_json(self) -> dict[str, Any]:
         shown = ACTIONS if self.missed is not None else FATES
-        told: dict[str, Any] = {"guesses": self.guesses, "missed": self.missed}
-        told |= {action: self.share(action).to_json() for action in shown}
-        return told | {"precision": self.precision.to_json(), "recall": self.recall and self.recall.to_json()}
+        record: dict[str, Any] = {"guesses": self.guesses, "missed": self.missed}
+        record |= {action: self.share(action).to_json() for action in shown}
+        return record | {
+            "precision": self.precision.to_json(),
+            "recall": self.recall and self.recall.to_json(),
+        }
 
 
 Tallies = dict[str, Tally]
@@ -129,13 +132,13 @@ class Figures:
         return Share(sum(s.count for s in shares), sum(s.of for s in shares))
 
     def to_json(self) -> dict[str, Any]:
-        told: dict[str, Any] = {"decisions": self.decisions, "skipped": self.skipped}
-        told |= {"blind": self.blind, "control": self.control, "all": self.all.to_json()}
+        record: dict[str, Any] = {"decisions": self.decisions, "skipped": self.skipped}
+        record |= {"blind": self.blind, "control": self.control, "all": self.all.to_json()}
         for name in ("classes", "scores", "models", "rounds", "persons"):
-            told[name] = {key: tally.to_json() for key, tally in getattr(self, name).items()}
-        told["lead_time"] = self.lead_time.to_json()
-        told["probes"] = {person: share.to_json() for person, share in self.probes.items()}
-        return told | {"all_probes": self.all_probes.to_json()}
+            record[name] = {key: tally.to_json() for key, tally in getattr(self, name).items()}
+        record["lead_time"] = self.lead_time.to_json()
+        record["probes"] = {person: share.to_json() for person, share in self.probes.items()}
+        return record | {"all_probes": self.all_probes.to_json()}
 
 
 def figures(rows: Iterable[Row], labels: Sequence[str] = ()) -> Figures:

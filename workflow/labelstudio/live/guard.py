@@ -54,10 +54,10 @@ class Guard:
             return True
         scheme, _, given = headers.get("authorization", "").partition(" ")
         try:
-            said = base64.b64decode(given, validate=True).decode()
+            word = base64.b64decode(given, validate=True).decode()
         except (binascii.Error, ValueError):
             return False
-        return scheme.lower() == "basic" and _same(said, f"{known.user}:{known.password}")
+        return scheme.lower() == "basic" and _same(word, f"{known.user}:{known.password}")
 
     def _counted(self, receive: Receive) -> Receive:
         """The body, cut off once it is longer than allowed, whatever its sender announced."""
@@ -72,9 +72,9 @@ class Guard:
         return counted
 
 
-def _same(said: str, known: str) -> bool:
+def _same(word: str, known: str) -> bool:
     # In a time that does not tell how much of it was right.
-    return hmac.compare_digest(said.encode(), known.encode())
+    return hmac.compare_digest(word.encode(), known.encode())
 
 
 async def _refuse(send: Send, status: int, why: str, *headers: tuple[str, str]) -> None:

@@ -76,11 +76,13 @@ def differences(key: str, theirs: str, ours: str) -> Iterator[str]:
     if key != "label_config":
         yield f"{theirs!r} there, {ours!r} here"
         return
-    there, here = labels_of(theirs), labels_of(ours)
-    if there is None or here is None or there == here:
-        yield "other than the project's, with the same labels" if there == here else "no XML there"
+    their_labels, our_labels = labels_of(theirs), labels_of(ours)
+    if their_labels is None or our_labels is None or their_labels == our_labels:
+        yield (
+            "other than the project's, with the same labels" if their_labels == our_labels else "no XML there"
+        )
         return
-    for words, names in (("only there", there - here), ("only here", here - there)):
+    for words, names in (("only there", their_labels - our_labels), ("only here", our_labels - their_labels)):
         yield from (f"label {label!r} of {control!r} is {words}" for control, label in sorted(names))
 
 
@@ -101,5 +103,5 @@ def labels_of(config: str) -> set[tuple[str, str]] | None:
 def _by_somebody(key: str, theirs: str, ours: str, sent: str | None) -> bool:
     if sent is not None:
         return theirs != sent
-    there, here = labels_of(theirs), labels_of(ours)
-    return key == "label_config" and (there is None or bool(there - (here or set())))
+    their_labels, our_labels = labels_of(theirs), labels_of(ours)
+    return key == "label_config" and (their_labels is None or bool(their_labels - (our_labels or set())))

@@ -136,9 +136,9 @@ def _shown(
     files: Path | None,
 ) -> Shown:
     sizes = {row.id: (row.width, row.height) for row in rows if row.id in counted}
-    kept = {f: {i: found for i, found in some.items() if i in sizes} for f, some in fields.items()}
+    kept = {f: {i: labels for i, labels in some.items() if i in sizes} for f, some in fields.items()}
     truth = kept.pop(TRUTH, {})
-    numbers = {f: measure(schema, sizes, truth, found) for f, found in kept.items()}
+    numbers = {f: measure(schema, sizes, truth, labels) for f, labels in kept.items()}
     return Shown(schema, sizes, fields, numbers, files)
 
 

@@ -49,9 +49,9 @@ class Labels:
             for field in self._shown.fields
         }
         if self._single:
-            sample: Document = {field: found[0] if found else None for field, found in written.items()}
+            sample: Document = {field: guesses[0] if guesses else None for field, guesses in written.items()}
         else:
-            sample = {field: listed("Classifications", found) for field, found in written.items()}
+            sample = {field: listed("Classifications", guesses) for field, guesses in written.items()}
         if row.id in self._shown.sizes:
             for field in self._shown.numbers:
                 pairs = self._pair(written.get(TRUTH, []), written[field])
@@ -64,16 +64,16 @@ class Labels:
 
         for field, run in self._runs.items():
             key, pairs = f"eval_{field}", self._pairs[field]
-            true, found = [t for t, _ in pairs], [p for _, p in pairs]
+            true, guesses = [t for t, _ in pairs], [p for _, p in pairs]
             results = ClassificationResults(
                 view,
                 run.config,
                 key,
                 [t and t["label"] for t in true],
-                [p and p["label"] for p in found],
-                confs=[p and p["confidence"] for p in found],
+                [p and p["label"] for p in guesses],
+                confs=[p and p["confidence"] for p in guesses],
                 ytrue_ids=[t and str(t["_id"]) for t in true],
-                ypred_ids=[p and str(p["_id"]) for p in found],
+                ypred_ids=[p and str(p["_id"]) for p in guesses],
                 classes=list(self._shown.schema.classes),
                 backend=run,
             )
@@ -84,10 +84,12 @@ class Labels:
         return colours_by_field(fo, by_field)
 
     def _pair(
-        self, true: list[Document], found: list[Document]
+        self, true: list[Document], guesses: list[Document]
     ) -> list[tuple[Document | None, Document | None]]:
         if self._single:
-            return [(true[0] if true else None, found[0] if found else None)]
-        told, known = ({d["label"]: d for d in side} for side in (found, true))
-        pairs: list[tuple[Document | None, Document | None]] = [(t, told.get(t["label"])) for t in true]
-        return pairs + [(None, p) for p in found if p["label"] not in known]
+            return [(true[0] if true else None, guesses[0] if guesses else None)]
+        guesses_by_label, truths_by_label = ({d["label"]: d for d in side} for side in (guesses, true))
+        pairs: list[tuple[Document | None, Document | None]] = [
+            (t, guesses_by_label.get(t["label"])) for t in true
+        ]
+        return pairs + [(None, p) for p in guesses if p["label"] not in truths_by_label]

@@ -62,7 +62,7 @@ class Objects:
         written = {
             f: with_ids(documents.to_fiftyone(some, row.width, row.height)) for f, some in seen.items()
         }
-        sample = {field: listed(self._cls, found) for field, found in written.items()}
+        sample = {field: listed(self._cls, guesses) for field, guesses in written.items()}
         if self._shown.schema.task.points:
             sample |= {_points_field(field): self._points(field, row) for field in written}
         if row.id in self._shown.sizes:
@@ -80,12 +80,12 @@ class Objects:
 
     def _comparable(self, labels: Sequence[Annotation], row: ImageRecord) -> list[Annotation]:
         """The objects as one kind of document; a mask without pixels is nothing to be seen."""
-        found = objects(labels)
+        guesses = objects(labels)
         if "mask" in self._shown.schema.task.geometry:
-            bits = [a.mask or as_mask(a, row.height, row.width) for a in found]
-            pairs = zip(found, bits, strict=True)
+            bits = [a.mask or as_mask(a, row.height, row.width) for a in guesses]
+            pairs = zip(guesses, bits, strict=True)
             return [replace(a, polygons=None, mask=mask) for a, mask in pairs if masks.area(mask)]
-        return [_turned(a) if self._cls == "Polylines" and a.box else a for a in found]
+        return [_turned(a) if self._cls == "Polylines" and a.box else a for a in guesses]
 
     def _points(self, field: str, row: ImageRecord) -> Document:
         points = [a for a in self._shown.seen(field, row) if a.geometry == "keypoints"]
@@ -96,9 +96,9 @@ class Objects:
     ) -> Document:
         """Write one image's matches on its labels, note them for the run, return the sample's counts."""
         key = f"eval_{field}"
-        truth, found = seen.get(TRUTH, []), seen[field]
+        truth, guesses = seen.get(TRUTH, []), seen[field]
         counts = {"tp": 0, "fp": 0, "fn": 0}
-        for t, p, iou in match(truth, found, IOU):
+        for t, p, iou in match(truth, guesses, IOU):
             true = None if t is None else written[TRUTH][t]
             guess = None if p is None else written[field][p]
             outcome = "fn" if guess is None else "fp" if true is None else "tp"
@@ -106,7 +106,7 @@ class Objects:
             for one, other in ((true, guess), (guess, true)):
                 if one is not None:
                     one |= {key: outcome, f"{key}_id": str(other["_id"]) if other else "", f"{key}_iou": iou}
-            score = None if p is None else score_of(found[p])
+            score = None if p is None else score_of(guesses[p])
             ends = [(one["label"], str(one["_id"])) if one else (None, None) for one in (true, guess)]
             self._matches[field].append((ends[0][0], ends[1][0], iou, score, ends[0][1], ends[1][1]))
         return {f"{key}_{outcome}": count for outcome, count in counts.items()}

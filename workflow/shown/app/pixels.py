@@ -93,9 +93,9 @@ class Pixels:
         ends = [str(sample[f]["_id"]) for f in (TRUTH, field)]
         for t, p in np.argwhere(counts):
             self._matches[field].append((self._names[t], self._names[p], int(counts[t, p]), *ends))
-        found = _compute_accuracy_precision_recall(counts, list(range(len(counts))), "micro")
+        scores = _compute_accuracy_precision_recall(counts, list(range(len(counts))), "micro")
         names = ("accuracy", "precision", "recall")
-        return {f"eval_{field}_{name}": value for name, value in zip(names, found, strict=True)}
+        return {f"eval_{field}_{name}": value for name, value in zip(names, scores, strict=True)}
 
 
 def _write_png(path: Any, pixels: NDArray[np.uint8]) -> None:

@@ -74,9 +74,9 @@ def error_window(
 def _pairs(
     truth: Sequence[Annotation], shown: Sequence[Annotation]
 ) -> list[tuple[Annotation | None, Annotation | None]]:
-    true, found = objects(truth), objects(shown)
-    matches = match(true, found, class_agnostic=True)
-    return [(None if t is None else true[t], None if p is None else found[p]) for t, p, _ in matches]
+    true, guesses = objects(truth), objects(shown)
+    matches = match(true, guesses, class_agnostic=True)
+    return [(None if t is None else true[t], None if p is None else guesses[p]) for t, p, _ in matches]
 
 
 def _draw_objects(
@@ -123,14 +123,16 @@ def _draw_points(
     canvas: Canvas, truth: Sequence[Annotation], shown: Sequence[Annotation], colour: str
 ) -> None:
     """True points as rings, guessed ones as discs, and a line between the two of one object."""
-    true, found = points_of(truth), points_of(shown)
+    true, guesses = points_of(truth), points_of(shown)
     for t, p in _pairs(truth, shown):
-        here, there = (points.get(a.id, {}) if a else {} for points, a in ((true, t), (found, p)))
-        for name in here.keys() & there.keys():
-            canvas.line(here[name], there[name], colour)
-        for point in here.values():
+        true_points, guessed_points = (
+            points.get(a.id, {}) if a else {} for points, a in ((true, t), (guesses, p))
+        )
+        for name in true_points.keys() & guessed_points.keys():
+            canvas.line(true_points[name], guessed_points[name], colour)
+        for point in true_points.values():
             canvas.dot(point, TRUTH, hollow=True)
-        for point in there.values():
+        for point in guessed_points.values():
             canvas.dot(point, colour)
 
 
@@ -143,18 +145,18 @@ def _draw_classes(
     size: tuple[int, int],
 ) -> None:
     """What the model painted, what of all is wrong, and the edges people painted."""
-    true, told = (paint(side, classes, *size).pixels for side in (truth, shown))
-    canvas.fill((told > 0) & (told == true), colour, 0.35)
-    canvas.fill(told != true, WRONG, 0.6)
+    true, guessed = (paint(side, classes, *size).pixels for side in (truth, shown))
+    canvas.fill((guessed > 0) & (guessed == true), colour, 0.35)
+    canvas.fill(guessed != true, WRONG, 0.6)
     for a in truth:
         canvas.edge(true == classes.index(a.label) + 1, TRUTH, 2, dashed=True)
     names = ("", *classes)
-    wrong, counts = np.unique(np.stack([true, told])[:, true != told], axis=1, return_counts=True)
+    wrong, counts = np.unique(np.stack([true, guessed])[:, true != guessed], axis=1, return_counts=True)
     for n in np.argsort(-counts, kind="stable")[:WORDS_AT_MOST]:
         if counts[n] >= WORTH_WORDS * true.size:
-            was, said = names[wrong[0, n]], names[wrong[1, n]]
-            words = f"missed {was}" if not said else f"{said}, is {was}" if was else f"{said}, false"
-            down, along = np.nonzero((true == wrong[0, n]) & (told == wrong[1, n]))
+            was, guess = names[wrong[0, n]], names[wrong[1, n]]
+            words = f"missed {was}" if not guess else f"{guess}, is {was}" if was else f"{guess}, false"
+            down, along = np.nonzero((true == wrong[0, n]) & (guessed == wrong[1, n]))
             middle = len(down) // 2
             canvas.words((float(along[middle]), float(down[middle])), words, WRONG)
 

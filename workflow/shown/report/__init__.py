@@ -8,7 +8,6 @@ beside it; plots and pictures come from figures/.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from workflow.labels.ledger.figures import Figures
 from workflow.labels.ledger.thresholds import Suggestion
 from workflow.metrics import NONE, Labels, Metrics
 from workflow.metrics.detection import DetectionMetrics
+from workflow.project.rows import write_bytes
 from workflow.records import Annotation
 from workflow.shapes.matching import Errors
 from workflow.shown.figures import colours, pictures, plots
@@ -93,20 +93,8 @@ class Example:
 
 
 def write_report(path: Path, data: ReportData) -> None:
-    """Write the report to `path`, whole or not at all. Its folder must exist."""
-    html = render(data).encode()
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        scratch = Path(file.name)
-        try:
-            file.write(html)
-            file.flush()
-            os.fsync(file.fileno())
-            # NamedTemporaryFile makes files that only their owner may read.
-            scratch.chmod(0o644)
-            scratch.replace(path)
-        except BaseException:
-            scratch.unlink(missing_ok=True)
-            raise
+    """Write the report to `path`, whole or not at all."""
+    write_bytes(path, render(data).encode())
 
 
 def render(data: ReportData) -> str:
@@ -154,10 +142,10 @@ def worst_errors(
     metrics: Metrics, truth: Labels, predicted: Labels, limit: int | None = None
 ) -> list[tuple[str, Errors]]:
     """Images on which a model, as its `metrics` show it, is wrong; the worst first, then by id."""
-    found = [
+    guesses = [
         (i, metrics.errors(truth.get(i, ()), predicted.get(i, ()))) for i in sorted({*truth, *predicted})
     ]
-    return sorted((e for e in found if e[1].total), key=lambda e: -e[1].weight)[:limit]
+    return sorted((e for e in guesses if e[1].total), key=lambda e: -e[1].weight)[:limit]
 
 
 def most_improved(data: ReportData, limit: int) -> list[tuple[str, float]]:
@@ -268,9 +256,9 @@ def _example(data: ReportData, image: str) -> Example:
     sides.append((data.tuned, data.tuned_predictions.get(image, ()), colours.TUNED))
     window: pictures.Window = (0.0, 0.0, float(picture.width), float(picture.height))
     if TASKS[data.tuned.task].kind == "objects":
-        window = pictures.error_window(picture.size, truth, *(m.shown(found) for m, found, _ in sides))
+        window = pictures.error_window(picture.size, truth, *(m.shown(guesses) for m, guesses, _ in sides))
     drawn = [pictures.picture(m, picture, truth, m.shown(p), colour, window) for m, p, colour in sides]
-    errors = [metrics.errors(truth, found) for metrics, found, _ in sides]
+    errors = [metrics.errors(truth, guesses) for metrics, guesses, _ in sides]
     return Example(
         name=data.names.get(image, image),
         before=drawn[0] if data.base else None,
