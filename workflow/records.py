@@ -84,7 +84,8 @@ class Annotation:
     `box` is (x1, y1, x2, y2). `polygons` are the closed outlines of one object's parts, without holes:
     what has holes is a mask. `keypoints` are (x, y) pairs. `score` is a model's, in [0, 1], and None for
     a person's. `id` names the region within its image, so that the ledger can follow it; `parent` is the
-    id of the region it belongs to, as a keypoint to a person's box.
+    id of the region it belongs to, as a keypoint to a person's box. What is `ignored` is a place of which
+    nobody can say what is there, as a crowd or a hardly visible object: neither learned nor counted.
     """
 
     label: str
@@ -97,6 +98,7 @@ class Annotation:
     id: str = ""
     polygons: tuple[tuple[Point, ...], ...] | None = None
     parent: str = ""
+    ignored: bool = False
 
     def __post_init__(self) -> None:
         if not self.label:
@@ -109,6 +111,8 @@ class Annotation:
             if x2 <= x1 or y2 <= y1:
                 raise ValueError(f"box {self.box} has no area: x2 > x1 and y2 > y1 are needed")
         self._check_points()
+        if self.ignored and self.geometry in ("", "keypoints"):
+            raise ValueError(f"annotation {self.label!r} is ignored, yet covers no part of its image")
         if self.score is not None and not 0 <= self.score <= 1:
             raise ValueError(f"score {self.score} is not in [0, 1]")
 

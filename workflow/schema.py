@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from workflow.records import Annotation
 from workflow.tasks import Task, task_named
 
 
@@ -26,6 +27,12 @@ class Schema:
     def labels(self) -> tuple[str, ...]:
         """Every name an annotation may have."""
         return self.classes + self.keypoints
+
+    def names(self, annotation: Annotation) -> bool:
+        """Whether an annotation has a name of the schema; painted pixels that are ignored need none."""
+        if annotation.ignored and self.task.kind == "pixels":
+            return True
+        return annotation.label in (self.keypoints if annotation.keypoints else self.classes)
 
     def to_json(self) -> dict[str, Any]:
         return {"task": self.task.name, "classes": list(self.classes), "keypoints": list(self.keypoints)}

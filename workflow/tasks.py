@@ -25,6 +25,8 @@ TaskName = Literal[
 Kind = Literal["labels", "objects", "pixels"]
 # In semantic segmentation, what nobody painted: pixel value 0, no class of a project.
 BACKGROUND = "background"
+# What nobody can tell, an ignored mask of no class of a project: pixel value 255.
+VOID_LABEL = "void"
 # So many classes have a number of their own in a picture of 8 bits: 0 is background, 255 what is void.
 MOST_PAINTED = 254
 

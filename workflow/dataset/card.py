@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workflow.schema import Schema
-from workflow.tasks import TaskName
+from workflow.tasks import Kind, TaskName
 
 BBOX = "`objects.bbox` is x, y, width, height in pixels of the upright image (EXIF applied)."
 NOTHING = "An image without objects was looked at and holds none."
@@ -41,7 +41,11 @@ HOW_TO_READ: Mapping[TaskName, list[str]] = {
     ],
 }
 
-
+# Labels of whole images are never ignored.
+IGNORED: Mapping[Kind, str] = {
+    "objects": "{} objects are to be ignored, `objects.iscrowd` is 1: learn nothing there, count nothing.",
+    "pixels": "Value 255 is void, in {} images: learn nothing there, count nothing.",
+}
 OTHERS = 'rest = load_dataset("PATH/TO/THIS/FOLDER", "unreviewed")       # skipped and unlabeled, by name\n'
 
 
@@ -54,6 +58,8 @@ def dataset_card(title: str, schema: Schema, counts: dict[str, Any]) -> str:
         f"| {s} | {n['images']} | {n['annotations']} | {n['empty']} |" for s, n in counts["splits"].items()
     )
     notes = [f"Classes, in order: {', '.join(schema.classes)}."]
+    ignored = sum(n.get("ignored", 0) for n in counts["splits"].values())
+    notes += [IGNORED[schema.task.kind].format(ignored)] if ignored else []
     notes += [f"Keypoints, in order: {', '.join(schema.keypoints)}."] if schema.keypoints else []
     notes += HOW_TO_READ[schema.task.name]
     notes += ["`image_id` numbers the images of this version; `hash` is the image's own name in any version."]

@@ -16,7 +16,7 @@ from workflow.schema import Schema
 Columns = dict[str, Any]
 
 
-def features(schema: Schema) -> Columns:
+def features(schema: Schema, ignored: bool) -> Columns:
     """`person` names who gave the label, one beside each label where there may be several."""
     from datasets import ClassLabel, List, Value
 
@@ -31,6 +31,7 @@ def pack(
     annotations: Sequence[Annotation],
     schema: Schema,
     tally: Tally,
+    ignored: bool,
 ) -> Columns | None:
     """The columns; None where the one label is missing, or which of several is meant, is unsaid."""
     indices = [index(a.label, schema.classes) for a in annotations]

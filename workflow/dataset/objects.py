@@ -4,6 +4,7 @@ Format: https://huggingface.co/docs/datasets/object_detection, `bbox` as x, y, w
 `rotated_box` as centre x and y, width, height and degrees clockwise; `keypoints` as COCO's x, y, v, in
 the order of the project's names, v = 0 for what is not labeled and 2 for what is; `mask` as COCO's
 compressed RLE, and `polygons` as COCO's flat lists, empty where the mask was not drawn as outlines.
+`iscrowd`, 1 for what is ignored, is a column only of datasets that have such an object.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ EXTRAS = {
 }
 
 
-def features(schema: Schema) -> Columns:
+def features(schema: Schema, ignored: bool) -> Columns:
     from datasets import ClassLabel, List, Value
 
     number = Value("float64")
@@ -50,7 +51,7 @@ def features(schema: Schema) -> Columns:
         "category": List(ClassLabel(names=list(schema.classes))),
         "area": List(number),
         "person": List(Value("string")),
-    }
+    } | ({"iscrowd": List(Value("int8"))} if ignored else {})
     return {"objects": objects | {name: extras[name] for name in EXTRAS[schema.task.name]}}
 
 
@@ -59,6 +60,7 @@ def pack(
     annotations: Sequence[Annotation],
     schema: Schema,
     tally: Tally,
+    ignored: bool,
 ) -> Columns:
     """The columns. Counted are: rotated boxes where none can turn, keypoints of no box, empty masks."""
     objects: list[Object] = []
@@ -74,15 +76,16 @@ def pack(
         if annotation.rotated_box is not None and "rotated_box" not in schema.task.geometry:
             tally.lost["rotated boxes as the boxes round them"] += 1
         named = {"id": annotation.id, "category": index(annotation.label, schema.classes)}
-        objects.append(
-            named | {"person": annotation.provenance.name} | _shape(annotation, schema.task, record)
-        )
+        named |= {"person": annotation.provenance.name, "iscrowd": int(annotation.ignored)}
+        objects.append(named | _shape(annotation, schema.task, record))
         owners.append(annotation)
     placed = 0
     if schema.task.points:
         placed = _put_points(points, owners, objects, schema.keypoints, tally.lost)
-    tally.take(len(objects) + placed)
-    names = ("id", "bbox", "category", "area", "person", *EXTRAS[schema.task.name])
+    crowds = sum(owner.ignored for owner in owners)
+    tally.take(len(objects) + placed - crowds, crowds)
+    names = ["id", "bbox", "category", "area", "person", *EXTRAS[schema.task.name]]
+    names += ["iscrowd"] if ignored or crowds else []
     return {"objects": {name: [one[name] for one in objects] for name in names}}
 
 
@@ -156,7 +159,9 @@ def unpack(row: Columns, schema: Schema) -> list[Annotation]:
         one = dict(zip(columns, values, strict=True))
         person = Provenance("person", one["person"])
         label = schema.classes[one["category"]]
-        annotations.append(Annotation(label, person, id=one["id"], **_geometry(one, schema.task)))
+        ignored = bool(one.get("iscrowd"))
+        geometry = _geometry(one, schema.task)
+        annotations.append(Annotation(label, person, id=one["id"], ignored=ignored, **geometry))
         if schema.task.points:
             annotations += [
                 Annotation(name, person, keypoints=((x, y),), parent=one["id"])

@@ -31,8 +31,11 @@ ROW_GROUP = 64
 COLUMNS: Mapping[Kind, Any] = {"labels": labels, "objects": objects, "pixels": pixels}
 
 
-def features(schema: Schema) -> datasets.Features:
-    """The schema of a reviewed split. FormatError where there are more classes than the format holds."""
+def features(schema: Schema, ignored: bool = False) -> datasets.Features:
+    """The schema of a reviewed split, with a column for what is `ignored` where there is any.
+
+    FormatError where there are more classes than the format holds.
+    """
     from datasets import Features, Image, Value
 
     head = {
@@ -43,7 +46,7 @@ def features(schema: Schema) -> datasets.Features:
         "width": Value("int32"),
         "height": Value("int32"),
     }
-    return Features(head | COLUMNS[schema.task.kind].features(schema))
+    return Features(head | COLUMNS[schema.task.kind].features(schema, ignored))
 
 
 def unreviewed_features() -> datasets.Features:
@@ -59,9 +62,11 @@ def to_row(
     annotations: Sequence[Annotation],
     schema: Schema,
     tally: Tally | None = None,
+    ignored: bool = False,
 ) -> Row | None:
     """One reviewed image, but for its `image_id`; without annotations it is a true negative.
 
+    With `ignored` the columns are those of a dataset in which something is, be it on another image.
     None where the task has no row for such an image: one class an image, and it has none or several.
     What the row holds, and what is left out or bent, is counted in `tally`. FormatError for a geometry the
     task does not have, and for a label that is no class of the project.
@@ -69,7 +74,7 @@ def to_row(
     tally = tally or Tally()
     for annotation in annotations:
         _refuse_strange(annotation, schema.task)
-    columns = COLUMNS[schema.task.kind].pack(record, annotations, schema, tally)
+    columns = COLUMNS[schema.task.kind].pack(record, annotations, schema, tally, ignored)
     if columns is None:
         return None
     head = {

@@ -27,6 +27,8 @@ IMPORTED = Provenance("import", "fiftyone")
 # FiftyOne's own `id` is its database key, so ours goes by another name.
 ATTRIBUTES = {"kind": "made_by", "name": "maker", "revision": "maker_revision", "at": "made_at"}
 REGION, PARENT, ROTATED = "region", "belongs_to", "rotated_box"
+# Its own evaluation and exporters know a crowd by this name.
+IGNORED = "iscrowd"
 # A rotated box whose corners lie further off was changed in FiftyOne, where it is but an outline.
 SAME_PIXELS = 1e-6
 # Fractions leave the mask's first pixel off by rounding only.
@@ -61,6 +63,8 @@ def _document(a: Annotation, width: int, height: int) -> Document:
     made_by = {key: getattr(a.provenance, name) for name, key in ATTRIBUTES.items()}
     attributes = {key: value for key, value in {REGION: a.id, PARENT: a.parent, **made_by}.items() if value}
     shape = _WRITE[a.geometry](a, width, height)
+    if a.ignored:
+        attributes[IGNORED] = True
     return {"label": a.label, "confidence": a.score, **shape, **attributes}
 
 
@@ -123,6 +127,7 @@ def _annotation(d: Mapping[str, Any], width: int, height: int, provenance: Prove
     if ATTRIBUTES["kind"] in d:
         provenance = Provenance(**{name: d.get(key, "") for name, key in ATTRIBUTES.items()})
     known = {"score": d.get("confidence"), "id": d.get(REGION, ""), "parent": d.get(PARENT, "")}
+    known["ignored"] = bool(d.get(IGNORED))
     try:
         return Annotation(d.get("label") or "", provenance, **known | read(d, width, height))
     except ValueError as error:

@@ -48,4 +48,4 @@ def collapse(
 
 
 def _shape(annotation: Annotation) -> Hashable:
-    return (annotation.label, *(getattr(annotation, name) for name in GEOMETRIES))
+    return (annotation.label, annotation.ignored, *(getattr(annotation, name) for name in GEOMETRIES))

@@ -19,7 +19,7 @@ from workflow.metrics.common import Labels, Sizes
 from workflow.records import Annotation
 from workflow.shapes.geometry import xyxy_to_xywh
 from workflow.shapes.matching import score_of
-from workflow.shapes.overlap import as_box, iou
+from workflow.shapes.overlap import as_box, coverage, iou
 
 # linspace, as cocoeval.py: the last digit of .29 or .6 decides a tie, and i / 100 gives another mAP.
 IOUS = tuple(np.linspace(0.5, 0.95, 10).tolist())
@@ -59,19 +59,20 @@ def coco_sweep(
     predicted: Labels,
     classes: Sequence[str],
     similarity: Similarity | None = None,
-    ignored: Callable[[Annotation], bool] = lambda truth: False,
+    ignored: Callable[[Annotation], bool] = lambda truth: truth.ignored,
 ) -> Sweep:
     """COCO's own arrays, classes in the order given.
 
     Boxes and masks are compared as COCO does, by IoU; rotated boxes by that of their outlines, exactly;
-    anything by a `similarity`. A truth that is `ignored` is no miss, and what finds it no error.
+    anything by a `similarity`. A truth that is `ignored` is no miss, and what finds it no error: a
+    prediction finds one by the share of itself that lies within.
     """
     numbers = {image: n for n, image in enumerate(sorted(images), 1)}
     sides = [dict(enumerate(_pairs(labels), 1)) for labels in (truth, predicted)]
     shapes = {a.geometry for side in sides for _, a in side.values()}
     kind = "segm" if shapes == {"mask"} else "bbox"
     if similarity is None and shapes - {"box", "mask"}:
-        similarity = iou
+        similarity = within_ignored(iou)
     category = {label: n for n, label in enumerate(classes, 1)}
     true, guesses = (
         [
@@ -125,6 +126,19 @@ def sweep_records(
     # COCO's axes: IoU, recall, class, area, most predictions.
     precision, scores = (run.eval[key][:, :, :, 0, -1].transpose(0, 2, 1) for key in ("precision", "scores"))
     return Sweep(precision, scores, run.eval["recall"][:, :, 0, -1])
+
+
+def within_ignored(similarity: Similarity) -> Similarity:
+    """The same, but with a truth that is ignored it is the share of a prediction that lies within."""
+
+    def of(found: Sequence[Annotation], true: Sequence[Annotation]) -> Floats:
+        shares = similarity(found, true)
+        crowds = [n for n, truth in enumerate(true) if truth.ignored]
+        if crowds:
+            shares[:, crowds] = coverage(found, [true[n] for n in crowds])
+        return shares
+
+    return of
 
 
 def _pairs(labels: Labels) -> Iterator[tuple[str, Annotation]]:

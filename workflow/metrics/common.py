@@ -92,8 +92,8 @@ def _check_one(where: str, schema: Schema, a: Annotation) -> None:
         kinds = schema.task.geometry or ("label of the whole image",)
         wanted = " or ".join(kind.replace("_", " ") for kind in kinds)
         raise FormatError(f"{where} has a {a.label!r} that is not a {wanted}")
-    known = schema.keypoints if a.geometry == "keypoints" else schema.classes
-    if a.label not in known:
+    if not schema.names(a):
+        known = schema.keypoints if a.geometry == "keypoints" else schema.classes
         raise FormatError(f"{where} has the label {a.label!r}, none of {list(known)}")
 
 

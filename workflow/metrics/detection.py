@@ -208,7 +208,8 @@ def _best_threshold(
             if p is not None:
                 scores.append(score_of(predicted[image][p]))
                 hits.append(t is not None)
-    return best_cut(scores, hits, sum(map(len, truth.values())))
+    truths = sum(not a.ignored for some in truth.values() for a in some)
+    return best_cut(scores, hits, truths)
 
 
 def _per_class(
@@ -218,7 +219,7 @@ def _per_class(
     threshold: float,
     classes: Sequence[str],
 ) -> dict[str, dict[str, Any]]:
-    truths = Counter(a.label for image in truth.values() for a in image)
+    truths = Counter(a.label for image in truth.values() for a in image if not a.ignored)
     guesses_by_label: Counter[str] = Counter()
     hits: Counter[str] = Counter()
     for image, pairs in matches.items():

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from workflow.errors import FormatError
-from workflow.metrics.coco import Floats, Sweep, coco_sweep
+from workflow.metrics.coco import Floats, Sweep, coco_sweep, within_ignored
 from workflow.metrics.common import Labels, Sizes, share
 from workflow.records import Annotation, Point
 from workflow.schema import Schema
@@ -51,9 +51,9 @@ def oks_sweep(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -
         return _oks([where[id(a)] for a in guesses], [where[id(a)] for a in true], guesses, true)
 
     def ignored(a: Annotation) -> bool:
-        return bool(np.isnan(where[id(a)]).all())
+        return a.ignored or bool(np.isnan(where[id(a)]).all())
 
-    return coco_sweep(images, boxes[0], boxes[1], schema.classes, similarity, ignored)
+    return coco_sweep(images, boxes[0], boxes[1], schema.classes, within_ignored(similarity), ignored)
 
 
 def near_points(truth: Labels, shown: Labels, names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -86,7 +86,7 @@ def points_of(annotations: Sequence[Annotation]) -> Parts:
 
 
 def _copy(a: Annotation) -> Annotation:
-    return Annotation(a.label, a.provenance, box=a.box, score=a.score, id=a.id)
+    return Annotation(a.label, a.provenance, box=a.box, score=a.score, id=a.id, ignored=a.ignored)
 
 
 def _refuse_strays(image: str, some: Sequence[Annotation], parts: Parts) -> None:

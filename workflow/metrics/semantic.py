@@ -17,7 +17,7 @@ from workflow.metrics.common import Column, Confusion, Headline, Labels, Sizes, 
 from workflow.records import Annotation
 from workflow.schema import Schema
 from workflow.shapes.matching import Errors
-from workflow.shapes.paint import paint
+from workflow.shapes.paint import NOTHING, VOID, paint
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +86,10 @@ class SemanticMetrics:
             paint(predicted, self.classes, *size).pixels,
             self.classes,
         )
-        wrong = int(table.sum() - table.trace())
+        counted = int(table.sum())
+        wrong = counted - int(table.trace())
         missed, false = int(table[1:, 0].sum()), int(table[0, 1:].sum())
-        return Errors(missed, false, wrong - missed - false, size[0] * size[1])
+        return Errors(missed, false, wrong - missed - false, counted)
 
     def to_json(self) -> dict[str, Any]:
         """What JSON can hold (tuples become arrays); `from_json` gives back an equal object."""
@@ -136,6 +137,11 @@ def semantic_metrics(schema: Schema, images: Sizes, truth: Labels, predicted: La
 
 
 def count_pixels(true: NDArray, predictions: NDArray, classes: Sequence[str]) -> NDArray[np.int64]:
-    """Pixels by true class (rows) and predicted class, background first."""
+    """Pixels by true class (rows) and predicted class, background first.
+
+    What is void in truth is not counted; void in a prediction is background.
+    """
     n = len(classes) + 1
-    return np.bincount(true.ravel().astype(np.int64) * n + predictions.ravel(), minlength=n * n).reshape(n, n)
+    known = true != VOID
+    rows, columns = true[known].astype(np.int64), np.where(predictions == VOID, NOTHING, predictions)[known]
+    return np.bincount(rows * n + columns, minlength=n * n).reshape(n, n)

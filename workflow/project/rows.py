@@ -264,7 +264,7 @@ def annotation_to_row(annotation: Annotation) -> Row:
         value = getattr(annotation, name)
         if value is not None and value != "":
             row[name] = _said(value) if is_dataclass(value) else value
-    return row
+    return row | ({"ignored": True} if annotation.ignored else {})
 
 
 def _said(record: Any) -> Row:
@@ -285,6 +285,7 @@ def annotation_from_row(row: Row) -> Annotation:
         parent=row.get("parent", ""),
         score=row.get("score"),
         id=row.get("id", ""),
+        ignored=row.get("ignored", False),
     )
 
 

@@ -146,6 +146,16 @@ def iou(a: Sequence[Mask], b: Sequence[Mask]) -> Floats:
     return np.asarray(shares, dtype=float).reshape(len(a), len(b))
 
 
+def coverage(a: Sequence[Mask], b: Sequence[Mask]) -> Floats:
+    """Which share of every mask of `a` lies within every one of `b`, all of one size: (n, m)."""
+    from faster_coco_eval.core import mask as library
+
+    if not a or not b:
+        return np.zeros((len(a), len(b)))
+    shares = library.iou([_coco(m) for m in a], [_coco(m) for m in b], [1] * len(b))
+    return np.asarray(shares, dtype=float).reshape(len(a), len(b))
+
+
 def _coco(mask: Mask) -> dict[str, Any]:
     return {"size": [mask.height, mask.width], "counts": mask.counts}
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from workflow.records import Annotation
+from workflow.shapes.overlap import coverage
 from workflow.shapes.overlap import iou as overlap_of
 
 Match = tuple[int | None, int | None, float | None]
@@ -49,21 +50,27 @@ def match(
     The best scored prediction chooses first, and takes the free truth it overlaps most, if by `iou`
     or more; of equals the later, as cocoeval.py does. Every object occurs once; what found no partner
     has None for it and for the IoU. Predictions come by falling score, then the missed truths.
+
+    A truth that is ignored is in no triple, and neither is a prediction that finds no other, is of its class
+    and lies within it by `iou` of the prediction's own area.
     """
     overlap = overlap_of(predicted, truth)
-    if not class_agnostic:
-        names = np.array([t.label for t in truth], dtype=object)
-        overlap[np.array([p.label for p in predicted], dtype=object)[:, None] != names[None, :]] = -1
+    ignored = np.array([t.ignored for t in truth], dtype=bool)
+    if ignored.any():
+        overlap[:, ignored] = coverage(predicted, [t for t in truth if t.ignored])
+    names = np.array([t.label for t in truth], dtype=object)
+    other = np.array([p.label for p in predicted], dtype=object)[:, None] != names[None, :]
+    overlap[other & ignored[None, :] if class_agnostic else other] = -1
     least = min(iou, 1 - 1e-10)
     matches: list[Match] = []
-    free = np.ones(len(truth), dtype=bool)
+    free = ~ignored
     for p in np.argsort([-score_of(a) for a in predicted], kind="stable").tolist():
         row = np.where(free, overlap[p], -1)
         t = len(row) - 1 - int(row[::-1].argmax()) if len(row) else -1
         if t >= 0 and row[t] >= least:
             free[t] = False
             matches.append((t, p, float(row[t])))
-        else:
+        elif not (overlap[p, ignored] >= least).any():
             matches.append((None, p, None))
     return matches + [(t, None, None) for t in np.flatnonzero(free).tolist()]
 
@@ -73,8 +80,8 @@ def count_errors(truth: Sequence[Annotation], predicted: Sequence[Annotation], i
     matches = match(truth, predicted, iou, class_agnostic=True)
     pairs = [(t, p) for t, p, _ in matches if t is not None and p is not None]
     return Errors(
-        missed=len(truth) - len(pairs),
-        false=len(predicted) - len(pairs),
+        missed=sum(p is None for _, p, _ in matches),
+        false=sum(t is None for t, _, _ in matches),
         mislabelled=sum(truth[t].label != predicted[p].label for t, p in pairs),
     )
 

@@ -39,6 +39,23 @@ def iou(a: Sequence[Annotation], b: Sequence[Annotation]) -> Floats:
     return np.array([[_pair(one, other) for other in b] for one in a])
 
 
+def coverage(a: Sequence[Annotation], b: Sequence[Annotation]) -> Floats:
+    """Which share of every one of `a` lies within every one of `b`: (n, m), in [0, 1].
+
+    COCO compares so with a crowd. ValueError for what covers no pixels.
+    """
+    if not a or not b:
+        return np.zeros((len(a), len(b)))
+    mask = next((one.mask for one in (*a, *b) if one.mask is not None), None)
+    if mask is not None:
+        return masks.coverage(*([as_mask(one, mask.height, mask.width) for one in side] for side in (a, b)))
+    import shapely
+
+    one, other = (np.array([_area(x) for x in side], dtype=object)[:, None] for side in (a, b))
+    shared, whole = shapely.area(shapely.intersection(one, other.T)), shapely.area(one)
+    return np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
+
+
 def iou_of(a: Annotation, b: Annotation) -> float:
     """The same of two: without numpy for boxes, of which a ledger judges one pair after the other."""
     if a.box is None or b.box is None:

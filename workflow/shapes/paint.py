@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from workflow.records import Annotation
+from workflow.records import Annotation, Provenance
 from workflow.shapes import masks
 from workflow.shapes.overlap import as_mask
-from workflow.tasks import MOST_PAINTED
+from workflow.tasks import MOST_PAINTED, VOID_LABEL
 
 Numbers = NDArray[np.uint8]
 # What nobody painted, and what nobody can tell: neither learned nor counted.
@@ -23,7 +23,7 @@ class Painting:
     """`pixels` (height, width): k for the k-th class, 0 where nobody painted, 255 for what is void.
 
     Of two layers the later counts: so many pixels were painted `twice`, by classes of different names. So
-    many annotations had no pixel: `empty`.
+    many annotations had no pixel: `empty`. What is ignored is void, whatever its label.
     """
 
     pixels: Numbers
@@ -42,11 +42,19 @@ def paint(annotations: Iterable[Annotation], names: Sequence[str], height: int, 
         if layer.shape != pixels.shape:
             size = f"{layer.shape[1]}x{layer.shape[0]}"
             raise ValueError(f"mask {annotation.label!r} of {size} is none of a {width}x{height} image")
-        number = names.index(annotation.label) + 1
-        twice += int((layer & (pixels != NOTHING) & (pixels != number)).sum())
+        number = VOID if annotation.ignored else names.index(annotation.label) + 1
+        twice += int((layer & (pixels != NOTHING) & (pixels != VOID) & (pixels != number)).sum())
         empty += not layer.any()
         pixels[layer] = number
     return Painting(pixels, twice, empty)
+
+
+def annotations_of(pixels: Numbers, names: Sequence[str], provenance: Provenance) -> list[Annotation]:
+    """A mask for each class that occurs, in the order of `names`, and an ignored one of what is void."""
+    found = [Annotation(name, provenance, mask=masks.encode(layer)) for name, layer in layers(pixels, names)]
+    if (void := pixels == VOID).any():
+        found.append(Annotation(VOID_LABEL, provenance, mask=masks.encode(void), ignored=True))
+    return found
 
 
 def layers(pixels: Numbers, names: Sequence[str]) -> Iterator[tuple[str, masks.Bits]]:

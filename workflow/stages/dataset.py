@@ -145,14 +145,15 @@ def _write_splits(
 
     StageError where no image has a row.
     """
-    columns = parquet.features(project.settings.schema)
+    ignored = any(a.ignored for r in reviewed for a in samples[r.id].annotations)
+    columns = parquet.features(project.settings.schema, ignored)
     tallies: dict[str, Tally] = {}
     lost: Counter[str] = Counter()
     with progress("writing the dataset", len(reviewed)) as advance:
         for split in SPLITS:
             tally = Tally(lost=lost)
             first = 1 + sum(t.images for t in tallies.values())
-            rows = _rows(project, [r for r in reviewed if r.split == split], samples, tally, advance)
+            rows = _rows(project, [r for r in reviewed if r.split == split], samples, tally, advance, ignored)
             path = folder / "data" / f"{split}-{name}.parquet"
             parquet.write(path, ({"image_id": n} | row for n, row in enumerate(rows, first)), columns)
             if tally.images:
@@ -171,6 +172,7 @@ def _rows(
     samples: Mapping[str, Sample],
     tally: Tally,
     advance: Callable[[], None],
+    ignored: bool,
 ) -> Iterator[Row]:
     for record in records:
         # What people saw and models are given: many a reader turns, scales or refuses the file itself.
@@ -179,7 +181,9 @@ def _rows(
             raise StageError(f"{path} is gone, but is labeled", "put it back, or run workflow catalog")
         sample = samples[record.id]
         tally.lost["relations, for which a dataset has no column"] += len(_relations(sample))
-        row = parquet.to_row(record, path.read_bytes(), sample.annotations, project.settings.schema, tally)
+        row = parquet.to_row(
+            record, path.read_bytes(), sample.annotations, project.settings.schema, tally, ignored
+        )
         advance()
         if row is not None:
             yield row

@@ -19,11 +19,11 @@ from torchvision.transforms.v2 import functional as F
 from workflow.errors import ModelError
 from workflow.shapes.paint import VOID
 from workflow.training import Augment, Recipe
+from workflow.training.ignored import GRAY
 
 Example = dict[str, Any]
 
-# What no image has anything to say of: gray where it was moved away or cut out, no class in a mask.
-GRAY = 114
+# What no image has anything to say of, where it was moved away or cut out: no class in a mask.
 IGNORE = VOID
 # A box of which less is left in view is none any more.
 IN_VIEW = 0.1

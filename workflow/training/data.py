@@ -34,6 +34,7 @@ from workflow.shapes.overlap import as_box, as_mask
 from workflow.shapes.paint import paint
 from workflow.training import Job, Trained
 from workflow.training.augment import Example, vary
+from workflow.training.ignored import counted, hidden
 from workflow.training.loop import Fitted
 
 Made = TypeVar("Made")
@@ -49,7 +50,7 @@ class Samples:
 
     An example has `id`, `image` (uint8, 3 x height x width) and `labels` (class numbers), and what its task
     labels: `boxes` (n x 4, xyxy pixels), `masks` (n x height x width) or `mask` (height x width, 0 where
-    no one painted, k for the k-th class).
+    no one painted, k for the k-th class, 255 where it is void).
     """
 
     def __init__(self, job: Job, split: str) -> None:
@@ -132,12 +133,16 @@ def left_out(job: Job) -> dict[str, dict[str, int]]:
 
 
 def to_example(name: str, pixels: Pixels, annotations: Sequence[Annotation], schema: Schema) -> Example:
-    """One image with its labels as tensors; see `Samples`."""
+    """One image with its labels as tensors; see `Samples`. Of objects, what is ignored is hidden."""
     size = pixels.shape[:2]
+    if schema.task.kind == "objects":
+        pixels, annotations = hidden(pixels, annotations), counted(annotations)
     example: Example = {
         "id": name,
         "image": tv_tensors.Image(torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))),
-        "labels": torch.tensor([schema.classes.index(a.label) for a in annotations], dtype=torch.int64),
+        "labels": torch.tensor(
+            [schema.classes.index(a.label) for a in annotations if not a.ignored], dtype=torch.int64
+        ),
     }
     if schema.task.kind == "pixels":
         painting = paint(annotations, schema.classes, *size)

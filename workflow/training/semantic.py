@@ -75,6 +75,9 @@ class Segmentation:
 
     def loss(self, batch: Pair) -> tuple[Tensor, int]:
         pixels, masks = (upload(part, self.device) for part in batch)
+        if bool((masks == IGNORE).all()):
+            # A mean over no pixel is no number; nothing is to be learned here.
+            return self.model(pixel_values=pixels).logits.float().sum() * 0, len(pixels)
         return self.model(pixel_values=pixels, labels=masks).loss, len(pixels)
 
     def validate(self) -> tuple[float, float]:
@@ -86,7 +89,7 @@ class Segmentation:
                 masks = [self._mask(truths[number], images[number], inputs) for number in numbers]
                 labels = upload(torch.stack(masks), self.device)
                 outputs = self.model(pixel_values=upload(inputs, self.device), labels=labels)
-                losses.append((outputs.loss, len(numbers)))
+                losses.append((torch.nan_to_num(outputs.loss), len(numbers)))
                 sizes = [images[number].shape[:2] for number in numbers]
                 return class_masks(outputs.logits.float(), sizes, names, softmax, 0.0, GUESSED)
 

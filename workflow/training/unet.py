@@ -76,6 +76,9 @@ class UnetSegmentation:
         pixels, masks = (upload(part, self.device) for part in batch)
         logits = self.model(pixels)
         logits = logits[0] if isinstance(logits, tuple) else logits
+        if bool((masks == IGNORE).all()):
+            # A mean over no pixel is no number; nothing is to be learned here.
+            return logits.float().sum() * 0, len(pixels)
         return cross_entropy(logits.float(), masks, ignore_index=IGNORE), len(pixels)
 
     def validate(self) -> tuple[None, float]:

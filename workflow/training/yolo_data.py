@@ -23,6 +23,7 @@ from workflow.images import decode
 from workflow.project.rows import write_bytes
 from workflow.records import Annotation
 from workflow.training import Job
+from workflow.training.ignored import counted, hidden
 
 KINDS: dict[str, Kind] = {
     "detection": "detect",
@@ -64,7 +65,7 @@ def export(job: Job) -> Exported:
         made.images[split] = made.objects[split] = 0
         for row, annotations in parquet.read(job.dataset, split, job.schema):
             name = parquet.image_of(row)
-            content = _png(row, name, job)
+            content = _png(row, annotations, name, job)
             if content is None:
                 made.lost[f"image of {row['width']} x {row['height']} pixels: {row['file']}"] += 1
                 continue
@@ -114,7 +115,7 @@ def _put_labels(
     """Write an image's label file; the objects in it."""
     size = (row["width"], row["height"])
     text, losses = to_lines(
-        annotations, *size, job.schema.classes, KINDS[job.schema.task.name], job.schema.keypoints
+        counted(annotations), *size, job.schema.classes, KINDS[job.schema.task.name], job.schema.keypoints
     )
     told = text.splitlines(keepends=True)
     # ultralytics drops lines that are there already.
@@ -129,14 +130,15 @@ def _class_folder_of(annotations: list[Annotation], classes: Sequence[str]) -> s
     return class_folder(classes.index(label.label))
 
 
-def _png(row: dict[str, Any], name: str, job: Job) -> bytes | None:
+def _png(row: dict[str, Any], annotations: list[Annotation], name: str, job: Job) -> bytes | None:
     """An image as a PNG of a size that ultralytics takes; None where no scale gives one.
 
     Labels are shares of the width and height, so they hold at every scale.
     """
     from PIL import Image
 
-    picture = Image.fromarray(decode.from_bytes(row["image"]["bytes"], name, job.max_megapixels, job.memory))
+    pixels = decode.from_bytes(row["image"]["bytes"], name, job.max_megapixels, job.memory)
+    picture = Image.fromarray(hidden(pixels, annotations))
     width, height = picture.size
     if width * height > MOST_PIXELS:
         share = math.sqrt(MOST_PIXELS / (width * height))

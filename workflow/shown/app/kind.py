@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from workflow.formats.fiftyone import ATTRIBUTES, PARENT, REGION
+from workflow.formats.fiftyone import ATTRIBUTES, IGNORED, PARENT, REGION
 from workflow.metrics import Labels, Metrics, Sizes
 from workflow.records import Annotation, ImageRecord
 from workflow.schema import Schema
@@ -72,6 +72,7 @@ def declare_list(fo: Any, dataset: Any, field: str, cls: str) -> None:
     dataset.add_sample_field(field, fo.EmbeddedDocumentField, embedded_doc_type=getattr(fo, cls))
     for attribute in (REGION, PARENT, *ATTRIBUTES.values()):
         dataset.add_sample_field(f"{field}.{LISTS[cls]}.{attribute}", fo.StringField)
+    dataset.add_sample_field(f"{field}.{LISTS[cls]}.{IGNORED}", fo.BooleanField)
 
 
 def with_ids(documents: Sequence[Document]) -> list[Document]:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from workflow.colours import ON_LAYERS
 from workflow.metrics.semantic import count_pixels
 from workflow.records import ImageRecord
-from workflow.shapes.paint import paint
+from workflow.shapes.paint import VOID, paint
 from workflow.shown.app.kind import TRUTH, Document, Shown, extra_metrics
-from workflow.tasks import BACKGROUND
+from workflow.tasks import BACKGROUND, VOID_LABEL
 
 
 class Pixels:
@@ -31,7 +31,7 @@ class Pixels:
         for field in self._shown.fields:
             dataset.add_sample_field(field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
             (self._files / field).mkdir(parents=True, exist_ok=True)
-        dataset.default_mask_targets = dict(enumerate(self._names))
+        dataset.default_mask_targets = dict(enumerate(self._names)) | {VOID: VOID_LABEL}
 
     def register(self, view: Any) -> None:
         from fiftyone.utils.eval.segmentation import SimpleEvaluationConfig

@@ -17,7 +17,7 @@ from workflow.records import Annotation
 from workflow.shapes import masks
 from workflow.shapes.matching import match, objects
 from workflow.shapes.overlap import as_box, outlines
-from workflow.shapes.paint import paint
+from workflow.shapes.paint import VOID, paint
 from workflow.shown.figures.canvas import Canvas, Window
 from workflow.shown.figures.colours import TRUTH, WRONG
 from workflow.tasks import TASKS
@@ -146,10 +146,13 @@ def _draw_classes(
 ) -> None:
     """What the model painted, what of all is wrong, and the edges people painted."""
     true, guessed = (paint(side, classes, *size).pixels for side in (truth, shown))
-    canvas.fill((guessed > 0) & (guessed == true), colour, 0.35)
+    # What is void is neither right nor wrong.
+    guessed = np.where(true == VOID, VOID, guessed)
+    canvas.fill((guessed > 0) & (guessed < VOID) & (guessed == true), colour, 0.35)
     canvas.fill(guessed != true, WRONG, 0.6)
     for a in truth:
-        canvas.edge(true == classes.index(a.label) + 1, TRUTH, 2, dashed=True)
+        number = VOID if a.ignored else classes.index(a.label) + 1
+        canvas.edge(true == number, TRUTH, 2, dashed=True)
     names = ("", *classes)
     wrong, counts = np.unique(np.stack([true, guessed])[:, true != guessed], axis=1, return_counts=True)
     for n in np.argsort(-counts, kind="stable")[:WORDS_AT_MOST]:
