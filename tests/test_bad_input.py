@@ -114,8 +114,8 @@ def _files(folder: Path) -> dict[str, bytes]:
     [
         (
             "catalog letters",
-            "HERE/projects/letters/data/images holds no images (.avif .bmp .gif .heic .heif .jp2 .jpeg .jpg"
-            " .png .tif .tiff .webp) -> put images there, or set images.folder",
+            "HERE/projects/letters/data/images holds no images (.avif .bmp .gif .heic .heif .jfif .jp2"
+            " .jpe .jpeg .jpg .mpo .png .tif .tiff .webp) -> put images there, or set images.folder",
         ),
         (
             "catalog leters",

@@ -116,7 +116,7 @@ def test_people_say_what_values_mean(options: Options, areas: dict[str, int], tm
     project, source, photos = _project(tmp_path, PAINTED)
     take(project, "masks", source, images=photos, options=options, class_map=options.class_map)
     sample = labels(project)["a.jpg"]
-    assert {a.label: masks.area(a.mask) for a in sample.annotations if a.mask} == areas
+    assert {a.label: masks.area(a.mask) for a in sample.annotations if a.mask and not a.ignored} == areas
 
 
 @pytest.mark.parametrize("background", ["0", "none"])
@@ -132,7 +132,9 @@ def test_a_value_without_a_class_is_refused_with_all_there_are(background: str, 
     assert "255 in 1 masks (10.0%)" in error.value.problem
     void = Options(background="0", void=("255",))
     lines = take(project, "masks", source, images=photos, options=void)
-    assert lines == ["120 pixels that are void, now background: a.jpg"]
+    assert lines == []
+    voids = [masks.area(a.mask) for a in labels(project)["a.jpg"].annotations if a.mask and a.ignored]
+    assert voids == [120]
     named = {"255": "dog"}
     take(project, "masks", source, images=photos, options=ZERO, class_map=named)
     areas = [masks.area(a.mask) for a in labels(project)["a.jpg"].annotations if a.mask]
@@ -141,8 +143,9 @@ def test_a_value_without_a_class_is_refused_with_all_there_are(background: str, 
 
 def test_a_mask_that_is_void_all_over_says_nothing(tmp_path: Path) -> None:
     project, source, photos = _project(tmp_path, np.full((30, 40), 255, dtype=np.uint8))
-    with pytest.raises(FormatError, match="has no painted classes|has no .* for semantic-segmentation"):
-        take(project, "masks", source, images=photos, options=Options(background="0", void=("255",)))
+    take(project, "masks", source, images=photos, options=Options(background="0", void=("255",)))
+    (annotation,) = labels(project)["a.jpg"].annotations
+    assert annotation.ignored and annotation.mask and masks.area(annotation.mask) == 1200
 
 
 def test_a_mask_without_its_image_is_no_image(tmp_path: Path) -> None:

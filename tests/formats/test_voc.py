@@ -26,9 +26,9 @@ def test_objects_with_their_marks(tmp_path: Path) -> None:
     marked = "<difficult>1</difficult><truncated>1</truncated><occluded>0</occluded>"
     body = f"<annotation>{HEAD}<object><name>cat</name>{marked}{BOX}</object>"
     pages, reading = _read(tmp_path, f"{body}<object><name>dog</name></object></annotation>")
-    assert [(a.label, a.box) for a in pages["a.png"].annotations] == [("cat", (1, 2.5, 11, 22))]
+    (annotation,) = pages["a.png"].annotations
+    assert (annotation.label, annotation.box, annotation.ignored) == ("cat", (1, 2.5, 11, 22), True)
     assert reading.losses == {
-        "marks that an object is difficult": 1,
         "marks that an object is truncated": 1,
         "objects without a bndbox": 1,
     }

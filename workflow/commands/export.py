@@ -49,7 +49,7 @@ def run(
         predictions is not None,
         categories=wing.categories(project),
     )
-    pictures = _pictures(project, split, predictions, writing)
+    pictures = _pictures(project, name, split, predictions, writing)
     _count_what_has_no_place(name, pictures, writing)
     if name != "label-studio" and settings.schema.task.kind != "labels":
         _tell_what_readers_may_see(pictures, writing)
@@ -102,8 +102,9 @@ def _tell_what_readers_may_see(pictures: list[Picture], writing: Writing) -> Non
 
 
 def _pictures(
-    project: Project, split: Split | None, predictions: str | None, writing: Writing
+    project: Project, name: str, split: Split | None, predictions: str | None, writing: Writing
 ) -> list[Picture]:
+    row = format_for(name, writing.schema.task.name)
     samples = _samples(project, predictions)
     pictures = []
     for record in read_catalog(project.catalog):
@@ -114,7 +115,9 @@ def _pictures(
             raise StageError(f"{path} is gone, but is labeled", "put it back, or run workflow catalog")
         annotations = []
         for annotation in samples[record.id].annotations:
-            if writing.schema.task.takes(annotation):
+            if annotation.ignored and not row.ignored:
+                writing.losses.add(f"ignored annotations, for which {name} has no place", record.path)
+            elif writing.schema.task.takes(annotation):
                 annotations.append(annotation)
             else:
                 writing.losses.add(f"annotations that are none of {writing.schema.task.name}", record.path)
@@ -141,8 +144,7 @@ def _samples(project: Project, predictions: str | None) -> dict[str, Sample]:
 def _check(annotations: list[Annotation], writing: Writing, where: str) -> None:
     """FormatError for a label that is no class any more: formats number them."""
     for annotation in annotations:
-        names = writing.schema.keypoints if annotation.keypoints else writing.schema.classes
-        if annotation.label not in names:
+        if not writing.schema.names(annotation):
             raise FormatError(f"{where}: label {annotation.label!r} is no class", "add it to project.toml")
 
 

@@ -218,11 +218,10 @@ def _refuse(
         more = [f"and {len(problems) - MOST} more"] if len(problems) > MOST else []
         away = [line for line in losses.lines() if "not there" in line]
         raise FormatError("\n".join([*problems[:MOST], *more, *away]), "mend the source")
-    settings = project.settings
+    settings, schema = project.settings, project.settings.schema
     unknown: Counter[str] = Counter()
     for annotation in (a for e in entries for a in e.annotations):
-        names = settings.keypoints if annotation.keypoints else settings.classes
-        unknown[annotation.label] += annotation.label not in names
+        unknown[annotation.label] += not schema.names(annotation)
     if unknown := +unknown:
         used = ", ".join(f"{label!r} ({n})" for label, n in sorted(unknown.items()))
         some = sorted(unknown)[0]

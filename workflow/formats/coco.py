@@ -1,8 +1,8 @@
 """COCO's instances and keypoints in one JSON file. Format: https://cocodataset.org/#format-data
 
 Boxes are x, y, width, height; outlines are flat lists, one a part; masks are RLE, compressed or not. A
-crowd region is no one object, so it is carried only where classes are painted. A keypoint's visibility is
-not kept: 1 (hidden) and 2 (seen) are both a point, 0 is none.
+crowd region (`iscrowd`, or `ignore`) is ignored where objects are labeled, and painted where classes are. A
+keypoint's visibility is not kept: 1 (hidden) and 2 (seen) are both a point, 0 is none.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class _Object(doors.Record):
     segmentation: Any = None
     keypoints: tuple[doors.Number, ...] | None = None
     iscrowd: doors.Flag = False
+    ignore: doors.Flag = False
     score: doors.Score | None = None
 
 
@@ -197,10 +198,10 @@ def _rows(model: type[Any], rows: list[Any], where: str) -> list[Any]:
 
 def _read(page: Page, one: _Object, category: _Category) -> None:
     label, task = category.name, page.reading.schema.task
-    if one.iscrowd and task.kind != "pixels":
-        page.lose("crowd regions, which are no one object")
-    elif "mask" in task.geometry:
-        _segment(page, label, one.segmentation, one.score)
+    # The pixels of a crowd are of its class all the same.
+    ignored = (one.iscrowd or one.ignore) and task.kind == "objects"
+    if "mask" in task.geometry:
+        _segment(page, label, one.segmentation, one.score, ignored)
     elif not one.bbox:
         page.drop("objects without a bbox")
     else:
@@ -208,11 +209,12 @@ def _read(page: Page, one: _Object, category: _Category) -> None:
             raise ValueError(f"bbox has {len(one.bbox)} numbers, not x, y, width, height")
         x, y, w, h = one.bbox
         name = str(len(page.annotations)) if task.points else ""
-        if page.box(label, x, y, x + w, y + h, score=one.score, id=name) and task.points:
+        boxed = page.box(label, x, y, x + w, y + h, score=one.score, id=name, ignored=ignored)
+        if boxed and task.points and not ignored:
             _points(page, one.keypoints or (), category.keypoints or (), name)
 
 
-def _segment(page: Page, label: str, segmentation: Any, score: float | None) -> None:
+def _segment(page: Page, label: str, segmentation: Any, score: float | None, ignored: bool) -> None:
     if not segmentation:
         page.drop("objects without a segmentation")
     elif isinstance(segmentation, dict):
@@ -220,12 +222,13 @@ def _segment(page: Page, label: str, segmentation: Any, score: float | None) -> 
         if runs.size != (page.height, page.width):
             page.drop("masks of another size than their image")
         elif not page.lose_misfit():
-            page.mask(label, _pixels(runs), score=score)
+            page.mask(label, _pixels(runs), score=score, ignored=ignored)
     else:
         flats = doors.take(_Outlines, {"segmentation": segmentation}, "outlines").segmentation
         if any(len(flat) % 2 for flat in flats):
             raise ValueError("an outline has an odd number of coordinates")
-        page.polygons(label, [list(zip(flat[::2], flat[1::2], strict=True)) for flat in flats], score=score)
+        parts = [list(zip(flat[::2], flat[1::2], strict=True)) for flat in flats]
+        page.polygons(label, parts, score=score, ignored=ignored)
 
 
 def _pixels(runs: _Runs) -> masks.Bits:
@@ -257,7 +260,7 @@ def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
         width, height = picture.size
         images.append({"id": number, "file_name": picture.record.path, "width": width, "height": height})
         for body in _bodies(picture, writing, ids):
-            annotations.append({"id": len(annotations) + 1, "image_id": number, "iscrowd": 0} | body)
+            annotations.append({"id": len(annotations) + 1, "image_id": number} | body)
     content = {"info": {"description": writing.name}, "licenses": [], "images": images}
     content |= {"annotations": annotations, "categories": categories}
     write_bytes(target, orjson.dumps(content))
@@ -286,7 +289,11 @@ def _bodies(picture: Picture, writing: Writing, ids: dict[str, int]) -> Iterator
 
 
 def _body(annotation: Annotation, ids: dict[str, int], box: Any) -> Json:
-    body: Json = {"category_id": ids[annotation.label], "bbox": xyxy_to_xywh(box)[0].tolist()}
+    body: Json = {
+        "category_id": ids[annotation.label],
+        "iscrowd": int(annotation.ignored),
+        "bbox": xyxy_to_xywh(box)[0].tolist(),
+    }
     if annotation.mask is not None:
         mask = annotation.mask
         body["area"] = masks.area(mask)

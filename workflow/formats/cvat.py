@@ -21,6 +21,8 @@ from workflow.formats.page import SPLITS, Page, Picture, Reading, Writing
 from workflow.records import Annotation, Point, RotatedBox
 from workflow.shapes import masks
 
+# What people call the attribute of an object that is neither to be learned nor counted.
+IGNORED = ("ignore", "ignored", "difficult", "iscrowd", "crowd")
 # CVAT's word for no group.
 NO_GROUP = (None, "", "0")
 
@@ -72,39 +74,50 @@ def _read(page: Page, image: Any) -> None:
     for number, shape in enumerate(sorted(image, key=_order)):
         label, group = _said(shape, "label"), shape.get("group_id")
         grouped = group not in NO_GROUP
-        page.lose("attributes", len(shape.findall("attribute")))
+        ignored = _is_ignored(shape)
+        page.lose("attributes", len(shape.findall("attribute")) - ignored)
         page.lose("marks that an object is occluded", shape.get("occluded") == "1")
         if shape.tag == "tag":
             page.label(label)
         elif shape.tag == "box":
-            _box(page, shape, f"group{group}" if grouped else f"shape{number}")
+            _box(page, shape, f"group{group}" if grouped else f"shape{number}", ignored)
         elif shape.tag == "polygon" and grouped and "polygons" in page.reading.schema.task.geometry:
             parts.setdefault((label, group), []).append(_points(shape))
         elif shape.tag == "polygon":
-            page.polygons(label, [_points(shape)])
+            page.polygons(label, [_points(shape)], ignored=ignored)
         elif shape.tag == "points":
             for x, y in _points(shape):
                 page.point(label, x, y, f"group{group}" if grouped else "")
         elif shape.tag == "mask":
             if not page.lose_misfit():
-                page.mask(label, _pixels(page, shape))
+                page.mask(label, _pixels(page, shape), ignored=ignored)
         else:
             page.drop(f"shapes of the type {shape.tag}")
     for (label, _), whole in parts.items():
         page.polygons(label, whole)
 
 
-def _box(page: Page, shape: Any, name: str) -> None:
+def _is_ignored(shape: Any) -> bool:
+    """Whether an attribute of the shape says so: CVAT has no mark of its own."""
+    return any(
+        (one.get("name") or "").lower() in IGNORED
+        and (one.text or "").strip().lower() in ("true", "1", "yes")
+        for one in shape.findall("attribute")
+    )
+
+
+def _box(page: Page, shape: Any, name: str, ignored: bool) -> None:
     label = _said(shape, "label")
     x1, y1, x2, y2 = _numbers(shape, "xtl", "ytl", "xbr", "ybr")
     angle = doors.number(shape.get("rotation") or "0", "rotation of <box>")
     if angle == 0:
-        page.box(label, x1, y1, x2, y2, id=name)
+        page.box(label, x1, y1, x2, y2, id=name, ignored=ignored)
     elif x2 <= x1 or y2 <= y1:
         page.drop("boxes without an area")
     else:
         turned = RotatedBox((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, angle)
-        page.add(Annotation(label, page.reading.provenance, rotated_box=turned, id=name))
+        provenance = page.reading.provenance
+        page.add(Annotation(label, provenance, rotated_box=turned, id=name, ignored=ignored))
 
 
 def _points(shape: Any) -> list[Point]:

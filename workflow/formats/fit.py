@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from workflow.formats.page import Page
 from workflow.records import Annotation
-from workflow.shapes import masks, overlap
+from workflow.shapes import overlap
 from workflow.shapes.clip import clip
-from workflow.shapes.paint import layers, paint
+from workflow.shapes.paint import annotations_of, paint
 from workflow.tasks import Task
 
 
@@ -53,7 +53,7 @@ def _layers(page: Page, classes: Sequence[str]) -> list[Annotation]:
         # Nothing is painted in a size that only the source says.
         return []
     names = sorted(
-        dict.fromkeys(a.label for a in page.annotations),
+        dict.fromkeys(a.label for a in page.annotations if not a.ignored),
         key=lambda label: classes.index(label) if label in classes else -1,
     )
     drawn = [a for a in page.annotations if a.geometry in ("mask", "polygons")]
@@ -62,11 +62,9 @@ def _layers(page: Page, classes: Sequence[str]) -> list[Annotation]:
             page.drop(f"{_name(annotation)}, which semantic-segmentation has none of")
     painting = paint(drawn, names, page.height, page.width)
     page.lose("pixels painted twice (the later layer counts)", painting.twice)
-    scores = {a.label: a.score for a in page.annotations}
-    return [
-        Annotation(label, page.reading.provenance, mask=masks.encode(pixels), score=scores[label])
-        for label, pixels in layers(painting.pixels, names)
-    ]
+    scores = {a.label: a.score for a in drawn if not a.ignored}
+    painted = annotations_of(painting.pixels, names, page.reading.provenance)
+    return [replace(a, score=scores.get(a.label)) for a in painted]
 
 
 def _name(annotation: Annotation) -> str:

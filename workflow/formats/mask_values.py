@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from workflow.formats.page import Options, Page, Reading
-from workflow.tasks import BACKGROUND
+from workflow.tasks import BACKGROUND, VOID_LABEL
 
 # The value of a mask set that has no background.
 NONE = "none"
@@ -41,7 +41,7 @@ class Values:
             self.pixels[value] += count
             label = self.label(value)
             if label in self.options.void or str(value) in self.options.void:
-                lose_void(page, count)
+                add_void(page, painted == value)
             elif label not in (None, BACKGROUND):
                 page.mask(label, painted == value)
 
@@ -77,9 +77,9 @@ class Values:
         self.reading.problems.append(f"{source}: {what}; {more}; values: {table}")
 
 
-def lose_void(page: Page, pixels: int) -> None:
-    """Count what nobody can name."""
-    page.lose("pixels that are void, now background", pixels)
+def add_void(page: Page, pixels: Any) -> None:
+    """What nobody can name (height, width): neither learned nor counted."""
+    page.mask(VOID_LABEL, pixels, ignored=True)
 
 
 def check_background(options: Options) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from workflow.errors import FormatError
 from workflow.formats import doors
 from workflow.formats.files import image_sets
-from workflow.formats.mask_values import Values, lose_void
+from workflow.formats.mask_values import Values, add_void
 from workflow.formats.page import Page, Picture, Reading, Writing
 from workflow.formats.pictures import copy_images
 from workflow.shapes.paint import paint
@@ -93,7 +93,7 @@ def _by_colour(page: Page, painted: Any, colours: dict[Colour, str], path: Path)
         if label is None:
             page.reading.problems.append(f"{path}: {LABELMAP} has no colour {','.join(map(str, colour))}")
         elif label in page.reading.options.void:
-            lose_void(page, int((codes == code).sum()))
+            add_void(page, codes == code)
         elif label != BACKGROUND:
             page.mask(label, codes == code)
 

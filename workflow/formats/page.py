@@ -55,6 +55,7 @@ class Format:
     lies_in: Literal["file", "folder"]
     scores: bool = False
     relations: bool = False
+    ignored: bool = False
 
     def load(self) -> Any:
         return importlib.import_module(f"workflow.{self.module}")
@@ -66,6 +67,7 @@ FORMATS: dict[str, Format] = {
         ("detection", "instance-segmentation", "semantic-segmentation", "keypoints"),
         "file",
         scores=True,
+        ignored=True,
     ),
     "csv": Format("formats.csv_labels", ("classification", "multilabel-classification"), "file", scores=True),
     "cvat": Format("formats.cvat", ALL, "file"),
@@ -74,8 +76,8 @@ FORMATS: dict[str, Format] = {
     "labelme": Format(
         "formats.labelme", tuple(name for name in ALL if name != "oriented-detection"), "folder"
     ),
-    "masks": Format("formats.masks", ("semantic-segmentation",), "folder"),
-    "voc": Format("formats.voc", ("detection",), "folder"),
+    "masks": Format("formats.masks", ("semantic-segmentation",), "folder", ignored=True),
+    "voc": Format("formats.voc", ("detection",), "folder", ignored=True),
     "yolo": Format(
         "formats.yolo.folder",
         ("classification", "detection", "oriented-detection", "keypoints", "instance-segmentation"),

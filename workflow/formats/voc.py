@@ -20,7 +20,7 @@ from workflow.formats.pictures import copy_images
 
 ANNOTATIONS = "Annotations"
 # Marks of an object that no annotation has.
-MARKS = ("difficult", "truncated", "occluded")
+MARKS = ("truncated", "occluded")
 SETS = {"train": "train", "validation": "val", "test": "test"}
 
 
@@ -88,7 +88,9 @@ def _read(page: Page, one: Any, number: int) -> None:
         page.drop("objects without a bndbox")
     else:
         edges = ("xmin", "ymin", "xmax", "ymax")
-        page.box(label, *(doors.number(_text(one, f"bndbox/{edge}"), f"<{edge}>") for edge in edges))
+        corners = [doors.number(_text(one, f"bndbox/{edge}"), f"<{edge}>") for edge in edges]
+        # VOC's own evaluation takes what is difficult for neither hit nor miss.
+        page.box(label, *corners, ignored=_text(one, "difficult") == "1")
 
 
 def _text(element: Any, path: str) -> str | None:
@@ -143,7 +145,7 @@ def _annotation(picture: Picture, name: str) -> ElementTree.Element:
             ("name", annotation.label),
             ("pose", "Unspecified"),
             ("truncated", 0),
-            ("difficult", 0),
+            ("difficult", int(annotation.ignored)),
         ):
             _put(one, key, value)
         box = ElementTree.SubElement(one, "bndbox")

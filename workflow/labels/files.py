@@ -10,7 +10,7 @@ from workflow.labels.judging import Judgement
 from workflow.labels.work import Work
 from workflow.project.paths import Project
 from workflow.project.rowfile import RowFile
-from workflow.project.rows import sample_to_row
+from workflow.project.rows import Row, sample_to_row
 from workflow.records import ImageRecord, Sample
 
 DECIDED = ("reviewed", "skipped")
@@ -45,10 +45,24 @@ class LabelFiles:
     def put(self, judgement: Judgement) -> None:
         """Take what counts of one image."""
         image = judgement.sample.image
-        self.labels.put(image, sample_to_row(judgement.sample))
+        self.labels.put(image, self._with_ignored(sample_to_row(judgement.sample)))
         self.ledger.put(image, *judgement.entries)
         self.disagreements.put(image, *([judgement.disagreement] if judgement.disagreement else []))
         self.losses.update(judgement.losses)
+
+    def _with_ignored(self, row: Row) -> Row:
+        """A line with what was ignored on its image before: nobody sees that while they review, or undoes it.
+
+        It comes first, so that what people paint lies on top.
+        """
+        before = (self.labels.row(row["image"]) or {}).get("annotations", [])
+        ignored = [annotation for annotation in before if annotation.get("ignored")]
+        if not ignored:
+            return row
+        if row["state"] != "reviewed":
+            self.losses["ignored annotations of images that nobody has reviewed now"] += len(ignored)
+            return row
+        return row | {"annotations": ignored + row["annotations"]}
 
     def look_for_deleted(self, tasks: Collection[int], drop: bool) -> None:
         """Images with labels whose task is none of `tasks`, all there are: with `drop` they are forgotten."""

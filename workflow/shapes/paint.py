@@ -51,10 +51,12 @@ def paint(annotations: Iterable[Annotation], names: Sequence[str], height: int, 
 
 def annotations_of(pixels: Numbers, names: Sequence[str], provenance: Provenance) -> list[Annotation]:
     """A mask for each class that occurs, in the order of `names`, and an ignored one of what is void."""
-    found = [Annotation(name, provenance, mask=masks.encode(layer)) for name, layer in layers(pixels, names)]
+    painted = [
+        Annotation(name, provenance, mask=masks.encode(layer)) for name, layer in layers(pixels, names)
+    ]
     if (void := pixels == VOID).any():
-        found.append(Annotation(VOID_LABEL, provenance, mask=masks.encode(void), ignored=True))
-    return found
+        painted.append(Annotation(VOID_LABEL, provenance, mask=masks.encode(void), ignored=True))
+    return painted
 
 
 def layers(pixels: Numbers, names: Sequence[str]) -> Iterator[tuple[str, masks.Bits]]:

@@ -59,8 +59,9 @@ def compare(
     """One row an action: {action, label, was, iou, score, moved, reshaped}; `was` is the predicted label.
 
     With `one_label` an image has one label as a whole, so that another one in its place is the same label
-    renamed; else it is one deleted and one added.
+    renamed; else it is one deleted and one added. What is ignored is nobody's work on a guess.
     """
+    corrected = [c for c in corrected if not c.ignored]
     pairs = _match(predicted, corrected, one_label)
     kept = {p for p, _ in pairs}
     made = {c for _, c in pairs}

@@ -7,7 +7,6 @@ beside it; plots and pictures come from figures/.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
