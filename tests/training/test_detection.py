@@ -253,7 +253,7 @@ LONGER: dict[str, Any] = {"epochs": 4, "image_size": 64, "augment": PRESETS["lig
 CHILD = """
 import sys
 from pathlib import Path
-from tests.test_training_detection import LONGER, _job, _train
+from tests.training.test_detection import LONGER, _job, _train
 _train(_job(Path(sys.argv[1]), "rtdetr-v2", **LONGER, scratch=sys.argv[2]))
 """
 

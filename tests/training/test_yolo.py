@@ -304,7 +304,7 @@ def test_a_run_of_each_task_annotates_in_the_projects_words(tmp_path: Path, task
     assert made.arguments["left_out"] == {}
     assert _files(job.dataset) == before
     assert ("ultralytics" in sys.modules, Image.open.__module__) == (False, "PIL.Image")
-    labels = CLASSES + job.keypoints
+    labels = CLASSES + job.schema.keypoints
     annotator = models.load(
         f"ultralytics:files/{made.checkpoint}",
         job.scratch,
