@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workflow import models
 from workflow.errors import ModelError
 from workflow.guesses.annotate import annotate_all
+from workflow.guesses.options import options_of
 from workflow.models import Options
 from workflow.models.chain import load_chain
 from workflow.project.paths import Project
@@ -73,23 +74,13 @@ def ask(
 def _options(project: Project, specs: Sequence[str], device: str) -> Options:
     """A run knows its own classes and prompts; another model is asked as for pre-annotation."""
     settings = project.settings
-    threshold = settings.schema.task.floor
-    asked = settings.preannotate
+    options = options_of(settings.preannotate, device, settings.schema.task.floor)
+    # Numbers rank all that a model guesses, also two labels of one place.
+    options = replace(options, one_label_a_place=False)
     if specs[-1].startswith("run:"):
         size = settings.train.image_size
-        return Options(
-            threshold=threshold, image_size=size, max_det=asked.max_det, device=device, trust=asked.trust
-        )
-    return Options(
-        threshold=threshold,
-        image_size=asked.image_size,
-        class_map=asked.class_map,
-        prompts=asked.prompts,
-        templates=asked.templates,
-        max_det=asked.max_det,
-        device=device,
-        trust=asked.trust,
-    )
+        return replace(options, image_size=size, class_map={}, prompts={}, templates=())
+    return options
 
 
 def read_labels(path: Path) -> Labels:

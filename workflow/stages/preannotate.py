@@ -6,7 +6,7 @@ from pathlib import Path
 
 from workflow import models
 from workflow.guesses.annotate import BATCH, annotate_all, to_push, with_ids
-from workflow.models import Options
+from workflow.guesses.options import options_of
 from workflow.models.chain import Chain, load_chain
 from workflow.project.checks import sample_shape
 from workflow.project.paths import Project
@@ -55,17 +55,7 @@ def run(project: Project, device: str = "auto", batch: int = BATCH, force: bool 
 def load(project: Project, device: str, threshold: float | None = None) -> Chain:
     """The project's pre-annotators as one, at their own thresholds unless one is given for all classes."""
     settings = project.settings.preannotate
-    options = Options(
-        threshold=settings.threshold if threshold is None else threshold,
-        image_size=settings.image_size,
-        class_map=settings.class_map,
-        prompts=settings.prompts,
-        templates=settings.templates,
-        one_label_a_place=settings.one_label_a_place,
-        max_det=settings.max_det,
-        device=device,
-        trust=settings.trust,
-    )
+    options = options_of(settings, device, settings.threshold if threshold is None else threshold)
     thresholds = settings.thresholds if threshold is None else {}
     return load_chain(settings.models, project.folder, project.settings.task, options, thresholds)
 

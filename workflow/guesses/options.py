@@ -1,0 +1,21 @@
+"""How a project's settings say that its models are asked."""
+
+from __future__ import annotations
+
+from workflow.models import Options
+from workflow.project.settings import Preannotate
+
+
+def options_of(asked: Preannotate, device: str, threshold: float | None) -> Options:
+    """As [preannotate] has it, but for the threshold: of all classes, None where the family decides."""
+    return Options(
+        threshold=threshold,
+        image_size=asked.image_size,
+        class_map=asked.class_map,
+        prompts=asked.prompts,
+        templates=asked.templates,
+        one_label_a_place=asked.one_label_a_place,
+        max_det=asked.max_det,
+        device=device,
+        trust=asked.trust,
+    )
