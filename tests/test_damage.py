@@ -14,8 +14,8 @@ import pytest
 from tests.foreign import review_by_truth
 from tests.ledger_rows import action, row
 from tests.samples import draw_project
-from workflow import cli
 from workflow.__main__ import main
+from workflow.cli import shared
 from workflow.commands import export
 from workflow.errors import StageError
 from workflow.labels import history
@@ -66,12 +66,12 @@ def project(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WORKFLOW_STATE", str(tmp_path / "state"))
     yield load_project(folder)
-    cli._locks.clear()
+    shared.locks.clear()
 
 
 def type_in(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     """Run the command line here; its exit code."""
-    cli._locks.clear()
+    shared.locks.clear()
     monkeypatch.setattr(sys, "argv", ["workflow", *words])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -14,8 +14,8 @@ import pytest
 
 from tests.foreign import make_project, review_by_truth
 from tests.samples import CLASSES, KEYPOINTS, draw_project
-from workflow import cli
 from workflow.__main__ import main
+from workflow.cli import shared
 from workflow.commands import export
 from workflow.formats.page import FORMATS
 from workflow.tasks import TaskName
@@ -62,7 +62,7 @@ class Source:
         self.file.write_bytes(content)
         images = () if self.name in ("folder", "yolo") else ("--images", str(self.images))
         words = [self.name, str(self.root / "out"), str(self.project.folder), *images, "--dry-run"]
-        cli._locks.clear()
+        shared.locks.clear()
         capsys.readouterr()
         sys.argv = ["workflow", "import", *words]
         try:
