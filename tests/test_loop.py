@@ -293,7 +293,7 @@ def test_the_demo_waits_until_a_person_has_dealt_with_every_task(
 ) -> None:
     with ThreadPoolExecutor(1) as pool:
         person = pool.submit(reviewer.run, pushed, LabelStudio(client))
-        outcome = demo._wait_for_person(pushed, client)
+        outcome = demo._wait_for_person(pushed, LabelStudio(client))
         assert "48 tasks reviewed by a simulated reviewer, 1 of them skipped" in person.result().did
     assert outcome.did == "48 tasks reviewed by you"
     shown = capsys.readouterr().out

@@ -59,6 +59,8 @@ def attempts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(label_studio, "_GUARD", folder)
     monkeypatch.setattr(service, "_INHERITED", (*service._INHERITED, "PYTHONPATH"))
     monkeypatch.setenv("PYTHONPATH", str(folder), prepend=":")
+    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "FIFTYONE_DATABASE_URI"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WORKFLOW_STATE", str(tmp_path / "state"))
     state = tmp_path / "state"
     services.up(state, services.SERVICES, lambda line: None, services.served_root(state))

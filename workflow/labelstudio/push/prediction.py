@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from workflow.labels import probes
 from workflow.labels.blind import blindness
+from workflow.labels.duplicates import collapse
 from workflow.labels.order import sureness
 from workflow.labelstudio import regions
 from workflow.labelstudio.interface import Interface
@@ -35,6 +36,9 @@ def as_prediction(
     push = settings.push
     blind = blindness(record, push)
     annotations = () if blind else _of_classes(sample.annotations, settings, lose)
+    annotations, _, doubles = collapse(annotations)
+    for _ in range(doubles):
+        lose("guesses twice in the same place (one is shown)")
     annotations = probes.plant(annotations, record, settings.schema, push.probes)
     taken = regions.acceptable(annotations, *size, lose)
     shown = interface.fit(taken, *size, lose, STAIRS)

@@ -101,9 +101,14 @@ def dataset_url(app_url: str, name: str, workspace: str | None = WORKSPACE, view
 
 @contextlib.contextmanager
 def _fiftyone(environment: Mapping[str, str]) -> Iterator[Any]:
-    """fiftyone, imported after `environment` is set, and without a word on standard output."""
+    """fiftyone, imported while `environment` is set, and without a word on standard output.
+
+    Afterwards the variables are as before: who looks for a database of the user's own must not find ours.
+    """
+    before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.ExitStack() as stack:
+        stack.callback(_restore, before)
         import fiftyone as fo
         from pymongo.errors import PyMongoError
 
@@ -115,6 +120,14 @@ def _fiftyone(environment: Mapping[str, str]) -> Iterator[Any]:
             yield fo
         except (PyMongoError, ConnectionError) as error:
             raise ServiceError(f"FiftyOne's database failed: {error}", "make up") from error
+
+
+def _restore(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _is_there(fo: Any, name: str, digest: str, masks: Path | None) -> bool:
