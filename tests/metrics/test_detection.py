@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -180,35 +181,62 @@ def test_refusals():
     assert str(shape.value) == "predictions: image a has a 'cat' that is not a box"
 
 
-@needs_reference
-def test_published_values_of_detectron2():
-    expected = json.loads((REFERENCE / "expected.json").read_text())["detectron2_mini"]["bbox"]
-    m = of_boxes(*reference("detectron2_mini", "gt.json", "dt.json"))
-    assert m.map50_95 == pytest.approx(expected["AP"], abs=1e-12)
-    assert m.map50 == pytest.approx(expected["AP50"], abs=1e-12)
+# COCO's names of its figures, and the names they have in the published files.
+PUBLISHED = {
+    **{name: name for name in ("AP", "AP50", "AP75", "AR1", "AR10", "AR100")},
+    **{f"{kind} {size}": f"{kind}{size}" for kind in ("AP", "AR") for size in ("small", "medium", "large")},
+}
 
 
 @needs_reference
-def test_published_values_of_cocoapi_through_our_sweep():
-    """The 100 official images have crowds, which our records do not: they go in as COCO's own records."""
-    case = json.loads((REFERENCE / "expected.json").read_text())["coco100"]["bbox"]
-    gt = json.loads((REFERENCE / case["gt"]).read_text())
-    dt = json.loads((REFERENCE / case["dt"]).read_text())
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+@pytest.mark.parametrize(
+    ("folder", "values"), [("coco100", "faster_coco_eval_test_values"), ("detectron2_mini", "")]
+)
+def test_every_published_figure(folder: str, values: str, kind: str) -> None:
+    """COCO's own records go in: the official images have crowds, and areas of their own."""
+    expected = json.loads((REFERENCE / "expected.json").read_text())[folder]
+    case = expected[kind]
+    names = case if values else expected
+    gt, dt = (
+        json.loads((REFERENCE / _published_path(folder, names[side])).read_text()) for side in ("gt", "dt")
+    )
     number = {c["id"]: n for n, c in enumerate(sorted(gt["categories"], key=lambda c: c["id"]), 1)}
     for n, record in enumerate(dt, 1):
-        record |= {"id": n, "area": record["bbox"][2] * record["bbox"][3], "iscrowd": 0}
+        record |= {"id": n, "area": _area_of(record, kind), "iscrowd": 0}
     for record in gt["annotations"] + dt:
         record["category_id"] = number[record["category_id"]]
-    sweep = sweep_records(gt["images"], gt["annotations"], dt, len(number))
-    known = sweep.precision > -1
-    assert sweep.precision[known].mean() == pytest.approx(
-        case["faster_coco_eval_test_values"]["AP"], abs=1e-12
-    )
-    at50 = sweep.precision[0][known[0]]
-    assert at50.mean() == pytest.approx(case["faster_coco_eval_test_values"]["AP50"], abs=1e-12)
-    assert sweep.recall[sweep.recall > -1].mean() == pytest.approx(
-        case["faster_coco_eval_test_values"]["AR100"], abs=1e-12
-    )
+    sweep = sweep_records(gt["images"], gt["annotations"], dt, len(number), kind)
+    published = case[values] if values else case
+    for ours, theirs in PUBLISHED.items():
+        value = sweep.figures[ours]
+        # -1 is COCO's word for no truth.
+        assert (-1 if value is None else value) == pytest.approx(published[theirs], abs=1e-12), ours
+
+
+def _published_path(folder: str, name: str) -> str:
+    return name if name.startswith(folder) else f"{folder}/{name}"
+
+
+def _area_of(record: dict[str, Any], kind: str) -> float:
+    """As COCO's loadRes has it."""
+    from pycocotools import mask
+
+    if kind == "segm":
+        return float(mask.area(record["segmentation"]))
+    return record["bbox"][2] * record["bbox"][3]
+
+
+@needs_reference
+def test_published_values_through_our_records():
+    expected = json.loads((REFERENCE / "expected.json").read_text())["detectron2_mini"]["bbox"]
+    m = of_boxes(*reference("detectron2_mini", "gt.json", "dt.json"))
+    for ours, theirs in PUBLISHED.items():
+        value = m.figures[ours]
+        # Its truths state an area by their masks, ours by their boxes.
+        if ours[3:] not in ("small", "medium", "large"):
+            assert (-1 if value is None else value) == pytest.approx(expected[theirs], abs=1e-12), ours
+    assert (m.map50_95, m.map50) == (m.figures["AP"], m.figures["AP50"])
 
 
 @st.composite

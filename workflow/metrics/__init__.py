@@ -9,21 +9,33 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from workflow.metrics.classification import ClassificationMetrics, classification_metrics
+from workflow.metrics.classification import ClassificationMetrics, weigh_classification
 from workflow.metrics.common import NONE, Column, Headline, Labels, Metrics, Sizes
-from workflow.metrics.detection import DetectionMetrics, detection_metrics
-from workflow.metrics.semantic import SemanticMetrics, semantic_metrics
+from workflow.metrics.detection import DetectionMetrics, weigh_detection
+from workflow.metrics.evidence import Evidence
+from workflow.metrics.semantic import SemanticMetrics, weigh_semantic
 from workflow.schema import Schema
 from workflow.tasks import Kind, task_named
 
-__all__ = ["NONE", "Column", "Headline", "Labels", "Metrics", "Sizes", "from_json", "measure"]
+__all__ = [
+    "NONE",
+    "Column",
+    "Evidence",
+    "Headline",
+    "Labels",
+    "Metrics",
+    "Sizes",
+    "from_json",
+    "measure",
+    "weigh",
+]
 
 
 # What labels are of -> who measures them, and what holds the numbers.
-MEASURES: Mapping[Kind, Callable[[Schema, Sizes, Labels, Labels], Metrics]] = {
-    "labels": classification_metrics,
-    "objects": detection_metrics,
-    "pixels": semantic_metrics,
+MEASURES: Mapping[Kind, Callable[[Schema, Sizes, Labels, Labels], tuple[Metrics, Evidence]]] = {
+    "labels": weigh_classification,
+    "objects": weigh_detection,
+    "pixels": weigh_semantic,
 }
 NUMBERS: Mapping[Kind, Callable[[Mapping[str, Any]], Metrics]] = {
     "labels": ClassificationMetrics.from_json,
@@ -38,6 +50,14 @@ def measure(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -> 
     `truth` and `predicted` are {image id: annotations}; an image absent from them has none there, and
     counts. A prediction without a score counts as certain. Raises StageError for an image that is not in
     `images`, FormatError for an annotation that is not of the task, or of an unknown label.
+    """
+    return weigh(schema, images, truth, predicted)[0]
+
+
+def weigh(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -> tuple[Metrics, Evidence]:
+    """The same numbers, and what the score is made of, image by image in the order of their ids.
+
+    From that `workflow.metrics.compare` says how sure the score is, and whether another's is better.
     """
     return MEASURES[schema.task.kind](schema, images, truth, predicted)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from workflow.errors import FormatError
+from workflow.metrics.coco import Ranks
 from workflow.metrics.common import (
     Column,
     Confusion,
@@ -21,6 +22,7 @@ from workflow.metrics.common import (
     share,
     tupled,
 )
+from workflow.metrics.evidence import Counts, RankedLabels
 from workflow.records import Annotation
 from workflow.schema import Schema
 from workflow.shapes.matching import Errors, above, score_of
@@ -133,11 +135,46 @@ def classification_metrics(
 
     Of one label an image, an image without a true one is left out; FormatError for two.
     """
+    return weigh_classification(schema, images, truth, predicted)[0]
+
+
+def weigh_classification(
+    schema: Schema, images: Sizes, truth: Labels, predicted: Labels
+) -> tuple[ClassificationMetrics, Counts | RankedLabels]:
+    """The numbers, and what the score is made of; see `workflow.metrics.weigh`."""
     check(schema, images, truth, predicted)
     true = {image: [a.label for a in truth.get(image, ())] for image in sorted(images)}
     ranked = {i: sorted(predicted.get(i, ()), key=lambda a: -score_of(a)) for i in true}
-    measure = _single if schema.task.exclusive else _multiple
-    return measure(true, ranked, schema)
+    if schema.task.exclusive:
+        return _single(true, ranked, schema), _counts(true, ranked, schema.classes)
+    ranks = [_ranks(label, true, ranked) for label in schema.classes]
+    return _multiple(true, ranked, schema), RankedLabels(ranks)
+
+
+def _counts(true: Names, ranked: Labels, classes: Sequence[str]) -> Counts:
+    """Of one label an image: which it has, and which is guessed; nothing of an image without a true one."""
+    truths, guesses = (np.zeros((len(true), len(classes)), dtype=np.int64) for _ in range(2))
+    for row, (image, labels) in enumerate(true.items()):
+        for label in labels:
+            truths[row, classes.index(label)] = 1
+        for best in ranked[image][:1] if labels else ():
+            guesses[row, classes.index(best.label)] = 1
+    return Counts(truths, guesses, truths & guesses)
+
+
+def _ranks(label: str, true: Names, ranked: Labels) -> Ranks:
+    """One class's guesses over all images, by falling score."""
+    guesses = [
+        (n, score_of(a), label in true[image])
+        for n, image in enumerate(true)
+        for a in ranked[image]
+        if a.label == label
+    ]
+    images, scores, hits = (np.array([row[n] for row in guesses]) for n in range(3))
+    order = np.argsort(-scores, kind="stable")
+    hit = hits[order].astype(bool)[None]
+    truths = np.array([label in labels for labels in true.values()], dtype=np.int64)
+    return Ranks(images[order].astype(np.int64), scores[order], hit, np.ones_like(hit), truths)
 
 
 def _single(true: Names, ranked: Labels, schema: Schema) -> ClassificationMetrics:

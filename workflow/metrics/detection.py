@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from workflow.metrics.coco import coco_sweep
+from workflow.metrics.coco import Sweep, coco_sweep
 from workflow.metrics.common import (
     Column,
     Confusion,
@@ -27,6 +27,7 @@ from workflow.metrics.common import (
     share,
     tupled,
 )
+from workflow.metrics.evidence import Objects
 from workflow.metrics.keypoints import near_points, oks_sweep
 from workflow.records import Annotation
 from workflow.schema import Schema
@@ -54,6 +55,8 @@ class DetectionMetrics:
     predictions) and `recall` (None without truths); of keypoints, `oks50_95` too.
     `points[name]` holds of a keypoint how many `truths` there are, and which share is `near`, within a
     tenth of the longer side of its object's box (PCK@0.1), in the objects matched at `threshold`.
+    `figures` are those of COCO's leaderboard by their names there, such as "AP75" or "AR small", of
+    keypoints by OKS; empty in what was measured before they were.
     `threshold` is the score at which `f1`, over all classes at IoU .5, is highest; of equals the
     higher score. It is 0.0, so that everything counts, where no prediction is right.
     `curve` holds the precision at `RECALLS` and IoU .5, mean over the classes; `curves` one a class.
@@ -75,6 +78,7 @@ class DetectionMetrics:
     oks50: float | None = None
     oks50_95: float | None = None
     points: dict[str, dict[str, Any]] = field(default_factory=dict)
+    figures: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def score(self) -> float | None:
@@ -140,6 +144,13 @@ class DetectionMetrics:
 
 def detection_metrics(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -> DetectionMetrics:
     """All numbers of one set of `images`; see `workflow.metrics.measure`."""
+    return weigh_detection(schema, images, truth, predicted)[0]
+
+
+def weigh_detection(
+    schema: Schema, images: Sizes, truth: Labels, predicted: Labels
+) -> tuple[DetectionMetrics, Objects]:
+    """The numbers, and what the score is made of; see `workflow.metrics.weigh`."""
     check(schema, images, truth, predicted)
     classes = schema.classes
     true, guesses = (_comparable(schema.task, images, labels) for labels in (truth, predicted))
@@ -165,8 +176,12 @@ def detection_metrics(schema: Schema, images: Sizes, truth: Labels, predicted: L
         curves=curves,
         confusion=_confusion(true, kept, classes),
         task=schema.task.name,
+        figures=sweep.figures,
     )
-    return _with_points(numbers, schema, images, truth, predicted) if schema.task.points else numbers
+    if schema.task.points:
+        sweep = oks_sweep(schema, images, truth, predicted)
+        numbers = _with_points(numbers, schema, sweep, truth, predicted)
+    return numbers, Objects(sweep.ranks())
 
 
 def _comparable(task: Task, images: Sizes, labels: Labels) -> dict[str, list[Annotation]]:
@@ -181,9 +196,8 @@ def _as_mask(a: Annotation, width: int, height: int) -> Annotation:
 
 
 def _with_points(
-    numbers: DetectionMetrics, schema: Schema, images: Sizes, truth: Labels, predicted: Labels
+    numbers: DetectionMetrics, schema: Schema, sweep: Sweep, truth: Labels, predicted: Labels
 ) -> DetectionMetrics:
-    sweep = oks_sweep(schema, images, truth, predicted)
     per_class = {
         label: numbers.per_class[label] | {"oks50_95": value}
         for label, value in zip(numbers.classes, sweep.ap, strict=True)
@@ -194,6 +208,7 @@ def _with_points(
         per_class=per_class,
         oks50=mean_of(sweep.ap50),
         oks50_95=mean_of(sweep.ap),
+        figures=sweep.figures,
         points=near_points(truth, shown, schema.keypoints),
     )
 

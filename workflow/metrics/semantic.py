@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workflow.metrics.common import Column, Confusion, Headline, Labels, Sizes, check, mean_of, share, tupled
+from workflow.metrics.evidence import Counts
 from workflow.records import Annotation
 from workflow.schema import Schema
 from workflow.shapes.matching import Errors
@@ -104,14 +105,30 @@ class SemanticMetrics:
 
 def semantic_metrics(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -> SemanticMetrics:
     """All numbers of one set of `images`; see `workflow.metrics.measure`."""
+    return weigh_semantic(schema, images, truth, predicted)[0]
+
+
+def weigh_semantic(
+    schema: Schema, images: Sizes, truth: Labels, predicted: Labels
+) -> tuple[SemanticMetrics, Counts]:
+    """The numbers, and what the score is made of; see `workflow.metrics.weigh`."""
     check(schema, images, truth, predicted)
     classes = schema.classes
-    table = np.zeros((len(classes) + 1, len(classes) + 1), dtype=np.int64)
-    for image, (width, height) in images.items():
+    total = np.zeros((len(classes) + 1, len(classes) + 1), dtype=np.int64)
+    rows = []
+    for image, (width, height) in sorted(images.items()):
         true, predictions = (
             paint(side.get(image, ()), classes, height, width).pixels for side in (truth, predicted)
         )
-        table += count_pixels(true, predictions, classes)
+        table = count_pixels(true, predictions, classes)
+        total += table
+        rows.append([table.sum(1)[1:], table.sum(0)[1:], table.diagonal()[1:]])
+    counts = np.array(rows, dtype=np.int64).reshape(-1, 3, len(classes))
+    evidence = Counts(counts[:, 0], counts[:, 1], counts[:, 2], pixels=True)
+    return _of_table(total, classes, len(images)), evidence
+
+
+def _of_table(table: NDArray[np.int64], classes: tuple[str, ...], images: int) -> SemanticMetrics:
     truths, found, hits = (values.tolist() for values in (table.sum(1), table.sum(0), table.diagonal()))
     per_class = {
         label: {
@@ -126,7 +143,7 @@ def semantic_metrics(schema: Schema, images: Sizes, truth: Labels, predicted: La
     }
     return SemanticMetrics(
         classes=classes,
-        images=len(images),
+        images=images,
         miou=mean_of([row["iou"] for row in per_class.values()]),
         dice=mean_of([row["dice"] for row in per_class.values()]),
         pixel_accuracy=share(sum(hits), sum(truths)),

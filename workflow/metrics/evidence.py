@@ -1,0 +1,117 @@
+"""What a model's score is made of, image by image: as objects were matched, labels named, pixels counted.
+
+From it the score of other images than those that happened to be there can be made: of some drawn again
+(resampling.py), of a slice, without asking the model or matching its guesses again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workflow.metrics.coco import Floats, Ranks
+from workflow.metrics.resampling import Weights, average_precision
+
+Chosen = NDArray[np.bool_]
+
+
+class Evidence(Protocol):
+    """What one model's number is made of; images stand in the order of their ids."""
+
+    def scores(self, weights: Weights) -> tuple[Floats, Floats]:
+        """The score of each draw, (draws,), and that of each class, (draws, classes).
+
+        `weights` (draws, images) says how often each image was drawn. nan is a number that does not exist.
+        """
+        ...
+
+    def within(self, chosen: Chosen) -> Evidence:
+        """That of some images alone, of which weights then speak."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Objects:
+    """Objects as they were matched, one `ranks` a class: mean average precision over COCO's ten IoUs."""
+
+    ranks: Sequence[Ranks]
+
+    def scores(self, weights: Weights) -> tuple[Floats, Floats]:
+        columns = [average_precision(ranks, weights) for ranks in self.ranks]
+        per_class = np.stack(columns, axis=1) if columns else np.zeros((len(weights), 0))
+        return mean_of_classes(per_class), per_class
+
+    def within(self, chosen: Chosen) -> Objects:
+        return Objects([ranks.within(chosen) for ranks in self.ranks])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counts:
+    """Truths, guesses and hits by image and class, (images, classes) each: of labels, or of pixels.
+
+    A class's number is F1, hits by the mean of truths and guesses, or, of pixels, IoU, hits by the union.
+    The score is the mean over the classes that a draw has a truth or a guess of, or, of one label an image,
+    accuracy: the share of images whose label is right.
+    """
+
+    truths: NDArray[np.int64]
+    guesses: NDArray[np.int64]
+    hits: NDArray[np.int64]
+    pixels: bool = False
+
+    def scores(self, weights: Weights) -> tuple[Floats, Floats]:
+        drawn = weights.astype(float)
+        truths, guesses, hits = (drawn @ counts for counts in (self.truths, self.guesses, self.hits))
+        if self.pixels:
+            per_class = _shares(hits, truths + guesses - hits)
+            return mean_of_classes(per_class), per_class
+        return _shares(hits.sum(axis=1), truths.sum(axis=1)), _shares(2 * hits, truths + guesses)
+
+    def within(self, chosen: Chosen) -> Counts:
+        return Counts(self.truths[chosen], self.guesses[chosen], self.hits[chosen], self.pixels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RankedLabels:
+    """Labels of whole images by score, any number an image: mean average precision, as scikit-learn has it.
+
+    `ranks` holds a class's guesses by falling score, of which only the first IoU is looked at.
+    """
+
+    ranks: Sequence[Ranks]
+
+    def scores(self, weights: Weights) -> tuple[Floats, Floats]:
+        columns = [_step_precision(ranks, weights) for ranks in self.ranks]
+        per_class = np.stack(columns, axis=1) if columns else np.zeros((len(weights), 0))
+        return mean_of_classes(per_class), per_class
+
+    def within(self, chosen: Chosen) -> RankedLabels:
+        return RankedLabels([ranks.within(chosen) for ranks in self.ranks])
+
+
+def mean_of_classes(scores: Floats) -> Floats:
+    """The mean over the classes that a draw has the number of, (draws,); nan where it has none."""
+    known = ~np.isnan(scores)
+    return _shares(np.where(known, scores, 0).sum(axis=1), known.sum(axis=1))
+
+
+def _shares(parts: NDArray[Any], wholes: NDArray[Any]) -> Floats:
+    """A part of a whole; nan of nothing."""
+    return np.divide(parts, wholes, out=np.full(np.shape(parts), np.nan), where=wholes > 0)
+
+
+def _step_precision(ranks: Ranks, weights: Weights) -> Floats:
+    """The sum of precision times gain of recall, over the distinct scores from the highest down, (draws,)."""
+    truths = weights.astype(float) @ ranks.truths
+    if not len(ranks.images):
+        return np.where(truths > 0, 0.0, np.nan)
+    drawn = weights[:, ranks.images]
+    ends = np.flatnonzero(np.append(ranks.scores[1:] != ranks.scores[:-1], True))
+    right = np.cumsum(drawn * ranks.hits[0], axis=1)[:, ends]
+    precision = _shares(right, np.cumsum(drawn, axis=1)[:, ends])
+    gain = np.diff(right, axis=1, prepend=0)
+    return _shares((np.nan_to_num(precision) * gain).sum(axis=1), truths)
