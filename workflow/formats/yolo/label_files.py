@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from workflow.errors import FormatError
 from workflow.formats import doors
 from workflow.formats.page import Page, Reading
 from workflow.formats.yolo.data_yaml import Data
 from workflow.formats.yolo.lines import SHAPES, Kind, from_lines
+from workflow.formats.yolo.score_place import Order, order_of
 from workflow.records import Provenance
 
-Order = Literal["last", "second"]
 # The share of an image by which a guessed box may leave it: models cut theirs at the edge.
 OUTSIDE = 0.01
 SECOND = "lines whose score stands second, as their geometry says"
@@ -65,13 +64,15 @@ def _order(
 ) -> Order:
     """Where the scores stand: where every line is then a shape within its image. Else that is a problem.
 
-    Outlines tell nothing, as theirs are read either way: of them the score is last.
+    Outlines are shapes either way: of them `order_of` tells.
     """
     scored = [
         (file.page, parts) for file in files for parts in file.lines.values() if _has_score(parts, plain)
     ]
-    if plain is None or not scored:
+    if not scored:
         return "last"
+    if plain is None:
+        return _order_of_outlines([parts for _, parts in scored], reading, source)
     ways: tuple[Order, Order] = ("last", "second")
     out = {
         way: sum(not _is_inside(page, *_parted(parts, way, plain), kind) for page, parts in scored)
@@ -88,6 +89,26 @@ def _order(
         reading.losses.add(SECOND, count=len(scored))
         return "second"
     return "last"
+
+
+def _order_of_outlines(lines: Sequence[Sequence[str]], reading: Reading, source: Path) -> Order:
+    numbers = []
+    for parts in lines:
+        try:
+            numbers.append([doors.number(part, "a part") for part in parts[1:]])
+        except ValueError:
+            # The line is refused where it is read.
+            continue
+    order, votes = order_of(numbers)
+    if order == "second":
+        reading.losses.add(SECOND, count=len(lines))
+    elif order is None and numbers:
+        reading.problems.append(
+            f"{source}: where do the scores stand? Of {len(lines)} outlines {votes['last']} look like "
+            f"`class x1 y1 x2 y2 ... score`, {votes['second']} like `class score x1 y1 x2 y2 ...`, the "
+            "others like both: say --columns last or --columns second"
+        )
+    return order or "last"
 
 
 def _is_inside(page: Page, parts: Sequence[str], score: str | None, kind: Kind) -> bool:
