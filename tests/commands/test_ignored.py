@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,6 +16,8 @@ from workflow.commands import export, import_
 from workflow.formats.page import Options
 from workflow.labels.files import LabelFiles
 from workflow.labels.judging import Judgement
+from workflow.labelstudio.project_interface import interface_of
+from workflow.labelstudio.push.prediction import as_prediction
 from workflow.project.paths import Project, load_project
 from workflow.project.rows import read_catalog
 from workflow.records import Annotation, Provenance, Sample
@@ -120,3 +123,34 @@ def test_what_nobody_sees_while_they_review_is_kept(tmp_path: Path, state: str) 
     boxes = [(a.box, a.ignored) for a in sample.annotations]
     kept = [((20, 5, 50, 35), True), ((5, 20, 13, 28), True), ((2, 2, 9, 9), False)]
     assert boxes == (kept if state == "reviewed" else [])
+
+
+def test_label_studios_export_has_a_note_and_reads_it(tmp_path: Path) -> None:
+    project = _project(tmp_path)
+    import_.run(project, "coco", _coco(tmp_path))
+    before = labels(project)["a.png"].annotations
+    export.run(project, "label-studio", tmp_path / "out.json")
+    result = json.loads((tmp_path / "out.json").read_text())[0]["annotations"][0]["result"]
+    assert [r.get("meta") for r in result] == [None, {"text": ["ignored"]}, {"text": ["ignored"]}]
+    import_.run(project, "label-studio", tmp_path / "out.json")
+    after = labels(project)["a.png"].annotations
+    assert [(a.label, a.ignored) for a in after] == [(a.label, a.ignored) for a in before]
+
+
+def test_void_pixels_are_not_sent_to_label_studio_and_counted(tmp_path: Path) -> None:
+    project = _project(tmp_path, "semantic-segmentation")
+    values = np.zeros((40, 60), dtype=np.uint8)
+    values[:10], values[10:20] = 1, 255
+    (tmp_path / "source" / "masks").mkdir(parents=True)
+    (tmp_path / "a.png").rename(tmp_path / "source" / "a.png")
+    Image.fromarray(values).save(tmp_path / "source" / "masks" / "a.png")
+    import_.run(project, "masks", tmp_path / "source", options=Options(background="0", void=("255",)))
+    _, lines = export.run(project, "label-studio", tmp_path / "out.json")
+    assert "1 ignored masks, for which Label Studio has no label: a.png" in lines
+    (record,) = read_catalog(project.catalog)
+    lost: list[str] = []
+    guesses = Sample(record.id, "predicted", labels(project)["a.png"].annotations)
+    interface = interface_of(project)
+    row = as_prediction(guesses, replace(record, split="train"), project.settings, interface, lost.append)
+    assert len(row["result"]) == 1
+    assert lost == ["ignored masks, for which Label Studio has no label"]

@@ -198,3 +198,30 @@ def test_a_relation_drawn_twice_is_one_persons_word() -> None:
     verdict = decide(said, policy("agreement"))
     assert len(verdict.annotations) == 2
     assert (verdict.relations, verdict.severed) == ((), 1)
+
+
+def ignoring(person: str, label: str = "cat", at: str = "1") -> Opinion:
+    return opinion(person, replace(box(person, label, LEFT, "r"), ignored=True), at=at)
+
+
+def test_what_is_ignored_by_one_of_two_is_a_disagreement_and_told_as_such() -> None:
+    two = [A, ignoring("2")]
+    (row,) = disagreements(two, policy("latest"))
+    assert row == {
+        "what": "ignored",
+        "labels": {"cat": ["1", "2"]},
+        "ignored": ["2"],
+        "box": [1.0, 0.0, 11.0, 10.0],
+    }
+    assert decide(two, policy("agreement")).state is None
+    assert disagreements([ignoring("1"), ignoring("2")], policy("latest")) == []
+    (other,) = disagreements([A, ignoring("2", "dog")], policy("latest"))
+    assert (other["what"], other["ignored"]) == ("label", ["2"])
+
+
+def test_whether_something_is_ignored_is_put_to_the_vote() -> None:
+    verdict = decide([A, ignoring("2"), ignoring("3")], policy("agreement"))
+    assert [(a.label, a.ignored, a.provenance.name) for a in verdict.annotations] == [("cat", True, "2")]
+    assert disagreements([A, ignoring("2"), ignoring("3")], policy("agreement")) == []
+    (kept,) = decide([A, B, ignoring("3")], policy("agreement")).annotations
+    assert not kept.ignored

@@ -19,6 +19,9 @@ def box(
     return Annotation(label, ME, box=place, id=name, score=score)  # type: ignore[arg-type]
 
 
+IGNORED = replace(box("i"), ignored=True)
+
+
 def tip(parent: str, x: float, name: str = "") -> Annotation:
     return Annotation("tip", ME, keypoints=((x, 5.0),), parent=parent, id=name)
 
@@ -33,6 +36,9 @@ def tip(parent: str, x: float, name: str = "") -> Annotation:
         ([box("1"), box("2", place=(0, 0, 9, 9.000001))], [box("1"), box("2", place=(0, 0, 9, 9.000001))]),
         ([Annotation("cat", ME), Annotation("cat", ME)], [Annotation("cat", ME)]),
         ([Annotation("cat", ME, mask=Mask(2, 2, "04"))] * 3, [Annotation("cat", ME, mask=Mask(2, 2, "04"))]),
+        # A car, and "ignore this car", are no doubles.
+        ([box("1"), IGNORED], [box("1"), IGNORED]),
+        ([IGNORED, replace(IGNORED, id="2")], [IGNORED]),
         # Two labels of one region are two annotations of one id.
         ([box("1"), box("1", "dog"), box("2")], [box("1"), box("1", "dog")]),
         # Objects with points are one only if their points are.

@@ -174,3 +174,34 @@ def test_summary_counts_blind_images_apart() -> None:
         "blind_images": 1,
         "blind_seconds": 6.0,
     }
+
+
+def _ignored(annotation: Annotation) -> Annotation:
+    return replace(annotation, ignored=True)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "corrected", "actions"),
+    [
+        # A guess that a person made ignored was no error, and no hit.
+        ([_box("a", 0, "1")], [_ignored(_box("a", 0, "1"))], []),
+        # Nor is one within what a person of its label ignored; of another label it is.
+        ([_box("a", 0, "1"), _box("a", 90, "2")], [_ignored(_box("a", 3, "new"))], ["deleted"]),
+        ([_box("b", 0, "1")], [_ignored(_box("a", 0, "new"))], ["deleted"]),
+        # What is right beside it counts as ever.
+        ([_box("a", 0, "1")], [_box("a", 0, "1"), _ignored(_box("a", 0, "new"))], ["accepted"]),
+        # A guess that is ignored counts for nothing, whatever becomes of it.
+        ([_ignored(_box("a", 0, "1"))], [_ignored(_box("a", 0, "1"))], []),
+        ([_ignored(_box("a", 0, "1"))], [], []),
+        ([_ignored(_box("a", 0, "1"))], [_box("a", 0, "1")], ["added"]),
+        # Its points neither.
+        (
+            [_box("a", 0, "1"), _point("tip", 5, "p", "1")],
+            [_ignored(_box("a", 0, "1")), _point("tip", 5, "p", "1")],
+            [],
+        ),
+        ([_box("a", 0, "1"), _point("tip", 5, "p", "1")], [_ignored(_box("a", 0, "new"))], []),
+    ],
+)
+def test_what_is_ignored_counts_for_nothing(predicted: list, corrected: list, actions: list) -> None:
+    assert _actions(predicted, corrected) == actions

@@ -133,3 +133,61 @@ def test_a_taxonomy_path_is_read_as_people_write_it() -> None:
 
 def test_addresses_are_quoted() -> None:
     assert local_file_url("p", "a b/ü#1.jpg") == "/data/local-files/?d=p/a%20b/%C3%BC%231.jpg"
+
+
+CROWD = Annotation("a", ME, box=(1.0, 2.0, 30.0, 40.0), id="r", ignored=True)
+
+
+def test_what_is_ignored_has_a_note_that_says_so() -> None:
+    """In the field where the editor keeps a region's note."""
+    (region,) = to_result([CROWD], 100, 60)
+    assert region["meta"] == {"text": ["ignored"]}
+    reading = from_result([region], 100, 60, ME)
+    assert [(a.ignored, a.id) for a in reading.annotations] == [(True, "r")]
+    assert reading.lost == {}
+    assert "meta" not in to_result([Annotation("a", ME, box=(1, 2, 30, 40))], 100, 60)[0]
+
+
+@pytest.mark.parametrize(
+    ("meta", "ignored", "lost"),
+    [
+        ({"text": ["ignored"]}, True, {}),
+        ({"text": "Ignore "}, True, {}),
+        ({"text": ["ignored\nfar too blurry"]}, True, {"note on a region": 1}),
+        ({"text": ["not ignored"]}, False, {"note on a region": 1}),
+        ({"text": [None, 7, "ignored"]}, True, {}),
+        ({"text": {"ignored": True}}, False, {"note on a region": 1}),
+        ({"text": ["ignored"], "lead": 3}, True, {"note on a region": 1}),
+        ({"text": []}, False, {}),
+        ({}, False, {}),
+        (["ignored"], False, {"note on a region": 1}),
+    ],
+)
+def test_notes_that_people_write(meta: object, ignored: bool, lost: dict[str, int]) -> None:
+    (region,) = to_result([Annotation("a", ME, box=(1, 2, 30, 40), id="r")], 100, 60)
+    reading = from_result([region | {"meta": meta}], 100, 60, ME)
+    assert [a.ignored for a in reading.annotations] == [ignored]
+    assert reading.lost == lost
+
+
+def test_a_note_on_what_covers_nothing_is_counted() -> None:
+    whole = Annotation("a", ME, id="w")
+    (region,) = to_result([whole], 100, 60, controls={"choices": "label"})
+    reading = from_result([region | {"meta": {"text": ["ignored"]}}], 100, 60, ME, controls={"choices": ""})
+    assert [a.ignored for a in reading.annotations] == [False]
+    assert reading.lost == {"note 'ignored' on what covers no part of the image": 1}
+
+
+def test_a_part_that_is_ignored_is_so_by_itself() -> None:
+    parts = tuple(((x, 0.0), (x + 9, 0.0), (x + 9, 9.0)) for x in (0.0, 20.0, 40.0))
+    controls = {"polygonlabels": "label"}
+    result = to_result([Annotation("a", ME, polygons=parts, id="r")], 100, 60, controls=controls)
+    result[1]["meta"] = {"text": ["ignored"]}
+    reading = from_result(result, 100, 60, ME, controls={"polygonlabels": ""})
+    assert [(a.id, a.ignored, len(a.polygons or ())) for a in reading.annotations] == [
+        ("r", False, 2),
+        ("r-part2", True, 1),
+    ]
+    whole = to_result([Annotation("a", ME, polygons=parts, id="r", ignored=True)], 100, 60, controls=controls)
+    (again,) = from_result(whole, 100, 60, ME, controls={"polygonlabels": ""}).annotations
+    assert (again.ignored, len(again.polygons or ())) == (True, 3)

@@ -72,7 +72,7 @@ FORMATS: dict[str, Format] = {
     "csv": Format("formats.csv_labels", ("classification", "multilabel-classification"), "file", scores=True),
     "cvat": Format("formats.cvat", ALL, "file"),
     "folder": Format("formats.folder", ("classification",), "folder"),
-    "label-studio": Format("labelstudio.json_format", ALL, "file", scores=True, relations=True),
+    "label-studio": Format("labelstudio.json_format", ALL, "file", scores=True, relations=True, ignored=True),
     "labelme": Format(
         "formats.labelme", tuple(name for name in ALL if name != "oriented-detection"), "folder"
     ),

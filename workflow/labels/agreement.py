@@ -3,7 +3,8 @@
 Regions of different people are the same where they overlap (IoU) enough: the assignment that maximises
 the sum of IoUs, one person after the other (Hungarian method, scipy's `linear_sum_assignment`). A region
 is agreed on where at least `minimum` people, and more than half of them, drew it with one label; and
-agreed to be nothing where as many did not draw it. The rest is a disagreement, for people to settle.
+agreed to be nothing where as many did not draw it. The rest is a disagreement, for people to settle. What
+is ignored is another label than the same one that is not: a car and "ignore this car" are no agreement.
 """
 
 from __future__ import annotations
@@ -53,20 +54,25 @@ class Verdict:
     severed: int = 0
 
 
+# What somebody says of a place: a label, and whether it is ignored.
+Said = tuple[str, bool]
+NOTHING: Said = ("", False)
+
+
 @dataclass
 class Place:
     """What people said of one place in an image: a region each at most."""
 
     by_person: dict[str, Annotation] = field(default_factory=dict)
 
-    def winner(self) -> tuple[str, int]:
-        """The label most people gave it, the first by name among equals, and how many."""
-        votes = Counter(a.label for a in self.by_person.values())
+    def winner(self) -> tuple[Said, int]:
+        """What most people said of it, the first by name among equals, and how many."""
+        votes = Counter((a.label, a.ignored) for a in self.by_person.values())
         return min(votes.items(), key=lambda item: (-item[1], item[0]))
 
-    def best(self, label: str) -> tuple[str, Annotation]:
-        """Of the regions with that label, the one that overlaps the others most, and whose it is."""
-        own = {person: a for person, a in self.by_person.items() if a.label == label}
+    def best(self, said: Said) -> tuple[str, Annotation]:
+        """Of the regions of which that was said, the one that overlaps the others most, and whose it is."""
+        own = {person: a for person, a in self.by_person.items() if (a.label, a.ignored) == said}
         shared = overlap.iou(list(own.values()), list(own.values())).sum(axis=1)
         return list(own.items())[int(np.argmax(shared))]
 
@@ -94,6 +100,7 @@ def decide(opinions: Sequence[Opinion], policy: Pull, single: bool = False) -> V
 def disagreements(opinions: Sequence[Opinion], policy: Pull, single: bool = False) -> list[Row]:
     """Where people who submitted an image differ, a row a place: {what, labels: label -> people, box}.
 
+    `what` is label, ignored (the label is one, and `ignored` names who would have it ignored) or presence.
     Under the policy of agreement what the majority settles is none; else whatever not all say alike.
     """
     submitted = [o for o in opinions if not o.skipped]
@@ -108,8 +115,12 @@ def disagreements(opinions: Sequence[Opinion], policy: Pull, single: bool = Fals
             for person, annotation in place.by_person.items():
                 people[annotation.label].append(person)
             box = next((overlap.as_box(a) for a in place.by_person.values() if a.geometry), None)
-            what = "label" if len(people) > 1 else "presence"
-            rows.append({"what": what, "labels": dict(people)} | ({"box": list(box)} if box else {}))
+            ignored = [person for person, a in place.by_person.items() if a.ignored]
+            mixed = 0 < len(ignored) < len(place.by_person)
+            what = "label" if len(people) > 1 else "ignored" if mixed else "presence"
+            row: Row = {"what": what, "labels": dict(people)}
+            row |= {"ignored": ignored} if ignored else {}
+            rows.append(row | ({"box": list(box)} if box else {}))
     skipped = sorted(o.person for o in opinions if o.skipped)
     return rows + ([{"what": "skipped", "labels": {"": skipped}}] if skipped else [])
 
@@ -126,7 +137,7 @@ def _agreed(opinions: Sequence[Opinion], policy: Pull, single: bool) -> Verdict:
         settled = _settled(place, len(submitted), policy, single)
         if settled is None:
             return Verdict(None)
-        if settled:
+        if settled != NOTHING:
             person, annotation = place.best(settled)
             regions.append((person, annotation))
             twins |= {(who, a.id): f"{person}/{annotation.id}" for who, a in place.by_person.items() if a.id}
@@ -139,13 +150,13 @@ def _enough(votes: int, of: int, policy: Pull) -> bool:
     return votes >= policy.minimum and votes > of / 2
 
 
-def _settled(place: Place, people: int, policy: Pull, single: bool) -> str | None:
-    """The label agreed on; empty where it is agreed that nothing is there; None where neither."""
-    label, votes = place.winner()
+def _settled(place: Place, people: int, policy: Pull, single: bool) -> Said | None:
+    """What is agreed on; NOTHING where it is agreed that nothing is there; None where neither."""
+    said, votes = place.winner()
     if _enough(votes, people, policy):
-        return label
+        return said
     # Of an image's one label nobody says that it is not there: they say another.
-    return "" if not single and _enough(people - len(place.by_person), people, policy) else None
+    return NOTHING if not single and _enough(people - len(place.by_person), people, policy) else None
 
 
 def _places(opinions: Sequence[Opinion], iou: float, single: bool) -> list[Place]:
@@ -187,7 +198,7 @@ def _join(places: list[Place], person: str, drawn: list[Annotation], iou: float)
 
 def _shared(place: Place, drawn: Sequence[Annotation]) -> np.ndarray:
     """How well each region fits the place: its mean IoU with what is there; none for another point's name."""
-    label = place.winner()[0]
+    label = place.winner()[0][0]
     apart = [a.keypoints is not None and a.label != label for a in drawn]
     return np.where(apart, 0.0, overlap.iou(list(place.by_person.values()), drawn).mean(axis=0))
 

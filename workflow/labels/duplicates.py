@@ -1,9 +1,9 @@
 """Exact doubles: the same label in the very same place, drawn or written down twice.
 
 They are one object told twice, and a model that finds it once would be called half wrong. Doubles have one
-label and the very same numbers, to the last bit; two objects with points are doubles only where their points
-are. The first stays, with the best of their scores. Points go with their object, and relations to the one
-that stays. Pull and import both hold to this rule.
+label and the very same numbers, to the last bit, and are both ignored or neither; two objects with points are
+doubles only where their points are. The first stays, with the best of their scores. Points go with their
+object, and relations to the one that stays. Pull and import both hold to this rule.
 """
 
 from __future__ import annotations

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from workflow.labels import history
 from workflow.labels.judging import Judgement
 from workflow.labels.work import Work
 from workflow.project.paths import Project
 from workflow.project.rowfile import RowFile
-from workflow.project.rows import Row, sample_to_row
-from workflow.records import ImageRecord, Sample
+from workflow.project.rows import Row, annotation_from_row, sample_to_row
+from workflow.records import Annotation, ImageRecord, Sample
+from workflow.shapes import overlap
 
 DECIDED = ("reviewed", "skipped")
+# An outline that was made simpler to be shown is still the same one: the least overlap of the two.
+SAME_IOU = 0.8
 
 
 class LabelFiles:
@@ -45,18 +48,20 @@ class LabelFiles:
     def put(self, judgement: Judgement) -> None:
         """Take what counts of one image."""
         image = judgement.sample.image
-        self.labels.put(image, self._with_ignored(sample_to_row(judgement.sample)))
+        self.labels.put(image, self._with_ignored(sample_to_row(judgement.sample), judgement.shown))
         self.ledger.put(image, *judgement.entries)
         self.disagreements.put(image, *([judgement.disagreement] if judgement.disagreement else []))
         self.losses.update(judgement.losses)
 
-    def _with_ignored(self, row: Row) -> Row:
-        """A line with what was ignored on its image before: nobody sees that while they review, or undoes it.
+    def _with_ignored(self, row: Row, shown: Sequence[Annotation]) -> Row:
+        """A line with what was ignored on its image before and nobody saw while they reviewed, or could undo.
 
-        It comes first, so that what people paint lies on top.
+        What a person's region said is the person's to take back; so is what came by an import and was `shown`
+        as a guess. What is kept comes first, so that what people paint lies on top.
         """
         before = (self.labels.row(row["image"]) or {}).get("annotations", [])
-        ignored = [annotation for annotation in before if annotation.get("ignored")]
+        ignored = [a for a in before if a.get("ignored") and a["provenance"]["kind"] != "person"]
+        ignored = [a for a in ignored if not _is_among(annotation_from_row(a), shown)]
         if not ignored:
             return row
         if row["state"] != "reviewed":
@@ -109,3 +114,8 @@ class LabelFiles:
                 counts["annotations"] += len(row["annotations"])
                 counts["empty"] += not row["annotations"]
         return counts
+
+
+def _is_among(annotation: Annotation, others: Sequence[Annotation]) -> bool:
+    same = [other for other in others if other.label == annotation.label]
+    return bool((overlap.iou([annotation], same) >= SAME_IOU).any())

@@ -12,13 +12,14 @@ from workflow.labels.duplicates import collapse
 from workflow.labels.work import Guesses, Work
 from workflow.project.rows import Row, relation_to_row
 from workflow.project.settings import Pull
-from workflow.records import ImageRecord, Sample, State
+from workflow.records import Annotation, ImageRecord, Sample, State
 
 
 @dataclass(frozen=True)
 class Judgement:
     """An image's line of labels.jsonl as a `sample`, its `entries` in the ledger, and its disagreement.
 
+    `shown` are the guesses of whoever's word counts that were ignored: what they saw, and could undo.
     `losses` count, by reason, what does not count or could not be carried.
     """
 
@@ -26,6 +27,7 @@ class Judgement:
     entries: tuple[Row, ...]
     disagreement: Row | None
     losses: Counter[str] = field(default_factory=Counter)
+    shown: tuple[Annotation, ...] = ()
 
 
 def judge(work: Work, record: ImageRecord, policy: Pull, exclusive: bool) -> Judgement:
@@ -52,7 +54,10 @@ def judge(work: Work, record: ImageRecord, policy: Pull, exclusive: bool) -> Jud
         sample = Sample(record.id, verdict.state, annotations, meta)
     rows = agreement.disagreements(opinions, policy, exclusive)
     disagreement = _disagreement(record, work.task, opinions, rows) if rows else None
-    return Judgement(sample, tuple(entries), disagreement, +losses)
+    people = {opinion.number for opinion in verdict.of}
+    given_to = [s for o, s in zip(work.opinions, work.started_from, strict=True) if o.number in people]
+    seen = (a for shown in given_to for a in shown.annotations if a.ignored)
+    return Judgement(sample, tuple(entries), disagreement, +losses, tuple(seen))
 
 
 def _checked(opinion: Opinion, shown: Guesses, losses: Counter[str]) -> tuple[Opinion, list[Row]]:

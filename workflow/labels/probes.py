@@ -62,6 +62,8 @@ def plant(
     shapes = [a for a in guesses if overlap.as_box(a)]
     for chosen in rng.permutation(len(shapes)):
         source = shapes[chosen]
+        if source.ignored:
+            continue
         whole = [source] + [a for a in guesses if source.id and a.parent == source.id and a.keypoints]
         for dx, dy in _steps(whole, record, rng):
             shape, *points = (moved(a, dx, dy) for a in whole)
@@ -93,7 +95,8 @@ def judge(
 
 def _is_untouched(now: Annotation, probe: Annotation) -> bool:
     # Copied in the editor, a region gets an id of its own; nobody draws the same to a thousandth of a pixel.
-    return now.label == probe.label and bool(now.geometry) and overlap.same_place(now, probe)
+    same = (now.label, now.ignored) == (probe.label, probe.ignored)
+    return same and bool(now.geometry) and overlap.same_place(now, probe)
 
 
 def _steps(

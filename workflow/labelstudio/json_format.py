@@ -250,7 +250,10 @@ def write(target: Path, pictures: Sequence[Picture], writing: Writing) -> None:
         def lose(reason: str, where: str = picture.record.path) -> None:
             writing.losses.add(reason, where)
 
-        shown = regions.fit(picture.annotations, controls, width, height, lose)
+        named = [a for a in picture.annotations if a.label in writing.schema.labels]
+        for _ in range(len(picture.annotations) - len(named)):
+            lose("ignored masks, for which Label Studio has no label")
+        shown = regions.fit(named, controls, width, height, lose)
         result = regions.to_result(shown, width, height, controls=controls, relations=picture.relations)
         record = picture.record
         url = address(writing.name, record, None)

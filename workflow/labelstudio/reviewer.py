@@ -155,10 +155,11 @@ class _Reviewer:
     def _mend(self, regions: list[Json], guess: Annotation, wanted: Annotation, fits: bool) -> list[Json]:
         """A predicted region, or all its parts, as a person leaves it: untouched where it is right."""
         own = [r for r in regions if str(r["id"]).split(PART)[0] == guess.id]
-        if fits and guess.label == wanted.label:
+        same = guess.ignored == wanted.ignored
+        if fits and same and guess.label == wanted.label:
             return [region | {"origin": "prediction"} for region in own]
         changed: Json = {"origin": "prediction-changed"}
-        if fits:
+        if fits and same:
             return [r | {"value": r["value"] | {r["type"]: [self.kept(wanted.label)]}} | changed for r in own]
         score = {key: value for key, value in own[0].items() if key == "score"}
         exact = self.draw([replace(wanted, id=guess.id, parent=guess.parent)])

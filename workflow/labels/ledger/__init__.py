@@ -3,8 +3,10 @@
 A person's region is matched to the predicted one by its id, which Label Studio keeps while a region is
 changed or renamed; a point also by its name within its object; the rest by geometry, as the assignment
 that maximises the sum of IoUs (Hungarian method, scipy's `linear_sum_assignment`). Labels of the whole
-image are matched by name. Label Studio's own `origin` field is only a hint, written by the client, and
-is not used.
+image are matched by name. What is ignored counts for nothing: a guess that is ignored, that a person made
+so, or that lies within what a person of its label ignored, is neither right nor wrong, and a person's label
+in place of an ignored guess was added. Label Studio's own `origin` field is only a hint, written by the
+client, and is not used.
 """
 
 from __future__ import annotations
@@ -13,12 +15,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from workflow.project.rows import Row
 from workflow.records import Annotation
 from workflow.shapes import overlap
 
 ACTIONS = ("accepted", "moved", "reshaped", "relabelled", "deleted", "added")
 MATCH_IOU = 0.3
+# The share of a guess that lies within what is ignored, from which on it is no error, as in the metrics.
+WITHIN = 0.5
 
 
 @dataclass(frozen=True)
@@ -61,14 +67,35 @@ def compare(
     With `one_label` an image has one label as a whole, so that another one in its place is the same label
     renamed; else it is one deleted and one added. What is ignored is nobody's work on a guess.
     """
-    corrected = [c for c in corrected if not c.ignored]
+    ignored = [c for c in corrected if c.ignored]
+    predicted, corrected = _not_ignored(predicted, ignored), _not_ignored(corrected, ignored)
     pairs = _match(predicted, corrected, one_label)
     kept = {p for p, _ in pairs}
     made = {c for _, c in pairs}
     rows = [_judge(predicted[p], corrected[c]) for p, c in pairs]
-    rows += [_row("deleted", None, predicted[p]) for p in range(len(predicted)) if p not in kept]
+    left = [predicted[p] for p in range(len(predicted)) if p not in kept]
+    rows += [_row("deleted", None, guess) for guess in _outside(left, ignored)]
     rows += [_row("added", corrected[c], None) for c in range(len(corrected)) if c not in made]
     return rows
+
+
+def _not_ignored(annotations: Sequence[Annotation], ignored: Sequence[Annotation]) -> list[Annotation]:
+    """Those that are not ignored, nor called by the id of one that is, nor points of one."""
+    names = {a.id for a in (*annotations, *ignored) if a.ignored} - {""}
+    return [a for a in annotations if not a.ignored and names.isdisjoint((a.id, a.parent))]
+
+
+def _outside(guesses: Sequence[Annotation], ignored: Sequence[Annotation]) -> list[Annotation]:
+    """Guesses, with their points, but those that lie within what is ignored of their label."""
+    if not ignored:
+        return list(guesses)
+    shapes = [g for g in guesses if g.geometry not in ("", "keypoints")]
+    shared = overlap.coverage(shapes, ignored)
+    same = np.array([[g.label == i.label for i in ignored] for g in shapes], dtype=bool).reshape(shared.shape)
+    within = ((shared >= WITHIN) & same).any(axis=1)
+    hidden = [shape for shape, inside in zip(shapes, within, strict=True) if inside]
+    names = {shape.id for shape in hidden} - {""}
+    return [g for g in guesses if g not in hidden and g.parent not in names]
 
 
 def _match(

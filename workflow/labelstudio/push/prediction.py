@@ -58,6 +58,9 @@ def _of_classes(
     for a in named:
         if a.label in settings.labels:
             continue
+        if settings.schema.names(a):
+            lose("ignored masks, for which Label Studio has no label")
+            continue
         near = by_case.get(a.label.casefold())
         other = f"guesses of {a.label!r}, where the class is {near!r} (preannotate.class_map makes them one)"
         lose(other if near else "guesses of what is no class of the project")

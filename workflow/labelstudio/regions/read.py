@@ -1,8 +1,8 @@
 """Label Studio's regions as annotations.
 
-What is carried: labels, geometry, id, parentID, a model's score, and relations. What says only
-how the editor shows a region (hidden, locked, origin, the size of a keypoint's dot) is no label and stays
-behind. All else that is not carried exactly is counted in `Reading.lost`, by reason.
+What is carried: labels, geometry, id, parentID, a model's score, the note `ignored`, and relations. What
+says only how the editor shows a region (hidden, locked, origin, the size of a keypoint's dot) is no label and
+stays behind. All else that is not carried exactly is counted in `Reading.lost`, by reason.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from workflow.labelstudio.regions import shapes as shapes
-from workflow.labelstudio.regions.write import PART, Region, path_to_label
+from workflow.labelstudio.regions.write import IGNORED, PART, Region, path_to_label
 from workflow.project.rows import relation_from_row
 from workflow.records import Annotation, Provenance, Relation
 
@@ -29,6 +29,8 @@ SHAPES: Mapping[str, Callable[..., shapes.Geometry | None]] = {
 }
 WHOLE_IMAGE = ("choices", "taxonomy")
 RELATION = "relation"
+# Lines of a region's note that say that it is ignored, whatever their case.
+IGNORED_NOTES = (IGNORED, "ignore")
 # Controls that draw without a label; one called Labels stores the same shape, labelled, under the same id.
 BARE = ("rectangle", "ellipse", "polygon", "brush", "magicwand", "keypoint")
 # The type of a region -> the control it must come from; "" is any.
@@ -74,6 +76,7 @@ def from_result(
     """
     reading = Reading()
     shaped, labelled = _keys(result, _is_shape), _keys(result, lambda r: r.get("type") == "labels")
+    ignored = _keys(result, _is_ignored)
     for region in result:
         kind, value = region.get("type", "unknown"), region.get("value")
         if kind == RELATION:
@@ -89,7 +92,7 @@ def from_result(
         elif kind in WHOLE_IMAGE and _key(region) in shaped:
             reading.lose(f"{kind} of a region")
         else:
-            _read(reading, region, width, height, provenance)
+            _read(reading, region, width, height, provenance, _key(region) in ignored)
     reading.annotations = _join_parts(reading.annotations)
     _drop_severed(reading)
     return reading
@@ -121,6 +124,28 @@ def _is_shape(region: Region) -> bool:
     return not {"x", "points", "rle"}.isdisjoint(region["value"])
 
 
+def _is_ignored(region: Region) -> bool:
+    return any(line in IGNORED_NOTES for line in _note(region))
+
+
+def _note(region: Region) -> list[str]:
+    """The lines of the note somebody wrote on a region, in lower case."""
+    meta = region.get("meta")
+    texts = meta.get("text") if isinstance(meta, dict) else None
+    texts = texts if isinstance(texts, list) else [texts]
+    lines = (line.strip().casefold() for text in texts if isinstance(text, str) for line in text.splitlines())
+    return [line for line in lines if line]
+
+
+def _has_more(region: Region) -> bool:
+    """Whether a region's note says anything else than that it is ignored."""
+    meta = region.get("meta")
+    if not isinstance(meta, dict) or not meta.keys() <= {"text"}:
+        return bool(meta)
+    known = isinstance(meta.get("text"), str | list)
+    return bool(meta.get("text")) and not (known and set(_note(region)) <= set(IGNORED_NOTES))
+
+
 def _key(region: Region) -> Any:
     """What the two copies of a region stored twice share: the id; where there are none, the geometry."""
     name = region.get("id")
@@ -128,9 +153,11 @@ def _key(region: Region) -> Any:
     return name if name is not None else orjson.dumps(numbers, option=orjson.OPT_SORT_KEYS)
 
 
-def _read(reading: Reading, region: Region, width: int, height: int, provenance: Provenance) -> None:
+def _read(
+    reading: Reading, region: Region, width: int, height: int, provenance: Provenance, ignored: bool
+) -> None:
     kind, value = region["type"], region["value"]
-    if region.get("meta"):
+    if _has_more(region):
         reading.lose("note on a region")
     if kind in WHOLE_IMAGE:
         what, geometry = kind, {}
@@ -149,9 +176,12 @@ def _read(reading: Reading, region: Region, width: int, height: int, provenance:
     name, parent = str(region.get("id") or ""), str(region.get("parentID") or "")
     # The editor keeps a model's score on a region a person has moved; it is no score of that person.
     score = _score(reading, region.get("score")) if provenance.kind == "model" else None
+    if ignored and (not geometry or "keypoints" in geometry):
+        reading.lose("note 'ignored' on what covers no part of the image")
+        ignored = False
     for label in labels:
         annotation = Annotation(label, provenance, score=score, id=name, parent=parent, **geometry)
-        reading.annotations.append(annotation)
+        reading.annotations.append(replace(annotation, ignored=ignored))
 
 
 def _score(reading: Reading, score: Any) -> float | None:
@@ -178,6 +208,9 @@ def _join_parts(annotations: Iterable[Annotation]) -> list[Annotation]:
     for number, a in enumerate(annotations):
         base = whole_id(a.id)
         whole = joined.get((base, a.label))
+        if whole and whole.ignored != a.ignored:
+            # A part that is ignored is so by itself.
+            whole = None
         if whole and base != a.id and whole.parent == a.parent and whole.polygons and a.polygons:
             joined[base, a.label] = replace(whole, polygons=whole.polygons + a.polygons)
         elif whole and base != a.id and whole.parent == a.parent and whole.keypoints and a.keypoints:

@@ -1,7 +1,8 @@
 """Annotations as Label Studio's regions.
 
 Regions are in percent of the UPRIGHT image (the editor works in displayed space); a rotated rectangle
-turns clockwise about its top left corner. What the format cannot hold exactly is refused.
+turns clockwise about its top left corner. What is ignored has a note that says so, in the region's
+own field `meta.text`. What the format cannot hold exactly is refused.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ CONTROLS: Mapping[str, str] = {"rectanglelabels": CONTROL}
 PART = "-part"
 # How large the editor draws a keypoint, in percent of the image's width.
 DOT = 0.5
+# The note on a region by which people say, and see, that it is ignored.
+IGNORED = "ignored"
 # An outline that people can drag as it is; one of more is made simpler where that is allowed.
 FEW_CORNERS = 24
 
@@ -193,7 +196,8 @@ def _control(annotation: Annotation, kind: str, controls: Mapping[str, str]) -> 
 
 def _extras(annotation: Annotation) -> Region:
     score = {} if annotation.score is None else {"score": annotation.score}
-    return score | ({"parentID": annotation.parent} if annotation.parent else {})
+    note = {"meta": {"text": [IGNORED]}} if annotation.ignored else {}
+    return score | note | ({"parentID": annotation.parent} if annotation.parent else {})
 
 
 def _whole_image(
