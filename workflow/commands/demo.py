@@ -126,7 +126,7 @@ def code_digest(folder: Path) -> str:
 def _draw(project: Project, script: Path | None) -> Outcome:
     """Let the project's own script draw its raw images, once."""
     if script is None:
-        return Outcome("images", 0.0, f"{project.images}, as they are", skipped=True)
+        return Outcome("images", 0.0, f"{project.image_root}, as they are", skipped=True)
     start, before = time.perf_counter(), catalog.plan(project).inputs
     with tempfile.TemporaryDirectory() as cache:
         # What lies in a __pycache__ there is not run in place of the file beside it.

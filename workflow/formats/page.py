@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from workflow.errors import FormatError
+from workflow.project.remote import Remote
 from workflow.project.settings import MaskStyle, Pull
 from workflow.records import Annotation, ImageRecord, Point, Provenance, Relation, Split
 from workflow.schema import Schema
@@ -271,7 +272,7 @@ class Picture:
     """One image to be written: its record, its file, its annotations in upright pixels, their relations."""
 
     record: ImageRecord
-    path: Path
+    path: Path | Remote
     annotations: tuple[Annotation, ...]
     relations: tuple[Relation, ...] = ()
 

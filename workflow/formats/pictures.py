@@ -41,7 +41,8 @@ def copy_images(
         place = PurePosixPath(folder_of(picture), name)
         path = target / place
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(picture.path, path)
+        with picture.path.open("rb") as original, path.open("wb") as copy:
+            shutil.copyfileobj(original, copy)
         table.writerow([place, picture.record.path, picture.record.id])
     if strange := sorted({PurePosixPath(name).suffix.lower() for name in names} - READ_BY_ALL):
         count = sum(name.lower().endswith(tuple(strange)) for name in names)

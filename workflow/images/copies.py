@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import IO
 
 from PIL import Image
 
 from workflow.images import decode, depth
 from workflow.images.depth import Gray, Levels
+from workflow.images.file import File
 
 # Quick to write; what deflates well does so at every level.
 COMPRESSION = 3
@@ -36,7 +36,7 @@ def levels_of(grays: Mapping[str, Gray], stated: Mapping[str, Levels], bits: int
 
 
 def write(
-    source: Path, file: IO[bytes], max_megapixels: float, memory: float | None, levels: Levels | None
+    source: File, file: IO[bytes], max_megapixels: float, memory: float | None, levels: Levels | None
 ) -> None:
     """Write the copy of an image. ImageError where it cannot be decoded any more."""
     pixels = decode.from_file(source, max_megapixels, memory, levels)

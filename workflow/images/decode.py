@@ -16,6 +16,7 @@ from PIL import Image, ImageChops, UnidentifiedImageError
 from workflow.errors import ImageError
 from workflow.images import depth, jpeg, memory, strange
 from workflow.images.depth import Gray, Levels
+from workflow.images.file import File
 from workflow.images.orientation import TURNS, asked_otherwise, significant_bits, upright
 
 SUFFIXES = frozenset(
@@ -82,7 +83,7 @@ class _Opened:
 
 
 def from_file(
-    path: Path, max_megapixels: float = 200.0, memory: float | None = None, levels: Levels | None = None
+    path: File, max_megapixels: float = 200.0, memory: float | None = None, levels: Levels | None = None
 ) -> NDArray[np.uint8]:
     """The upright RGB pixels (height, width, 3) of the first frame.
 
@@ -103,7 +104,7 @@ def from_bytes(
     return _in(file, name, max_megapixels, memory, lambda opened: _pixels(opened, None))
 
 
-def look(path: Path, max_megapixels: float = 200.0, memory: float | None = None) -> Look:
+def look(path: File, max_megapixels: float = 200.0, memory: float | None = None) -> Look:
     """Decode an image to see that it can be, without making pixels of it. ImageError as `from_file`."""
     return _in_file(path, max_megapixels, memory, _look)
 
@@ -119,7 +120,7 @@ def is_deep(path: Path) -> bool:
 
 
 def _in_file(
-    path: Path, max_megapixels: float, gigabytes: float | None, use: Callable[[_Opened], Made]
+    path: File, max_megapixels: float, gigabytes: float | None, use: Callable[[_Opened], Made]
 ) -> Made:
     try:
         with path.open("rb") as file:

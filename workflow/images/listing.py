@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from workflow.images import decode
 
@@ -60,6 +61,24 @@ def list_images(folder: Path, ours: Path) -> Listing:
     listing.files.sort()
     listing.strange.sort()
     listing.passed = +listing.passed
+    return listing
+
+
+def list_elsewhere(files: Iterable[Stat]) -> Listing:
+    """The same of what lies behind an address, as it lists it."""
+    listing = Listing()
+    for path, size, changed in files:
+        parts = path.split("/")
+        if any(part.startswith(".") and part != ".." for part in parts) or not parts[-1]:
+            continue
+        suffix = PurePosixPath(path).suffix.lower()
+        if suffix not in decode.SUFFIXES:
+            listing.passed[suffix or "without a suffix"] += 1
+        elif "" in parts or ".." in parts:
+            listing.passed["with // or .. in their names"] += 1
+        else:
+            listing.files.append((path, size, changed))
+    listing.files.sort()
     return listing
 
 

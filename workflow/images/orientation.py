@@ -13,10 +13,12 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO
 
 from PIL import Image
+
+from workflow.errors import WorkflowError
+from workflow.images.file import File
 
 TAG = 0x0112
 SHORT = 3
@@ -36,11 +38,14 @@ TURNS = {
 }
 
 
-def header(path: Path) -> tuple[int, int, int] | None:
+def header(path: File) -> tuple[int, int, int] | None:
     """Upright width and height in pixels and the orientation, from an image's header; None for no image."""
     try:
         with path.open("rb") as file, Image.open(file) as image:
             return upright(image, file)
+    except WorkflowError:
+        # Where a place does not answer, nothing is known of its images.
+        raise
     except Exception:
         # Pillow raises OSError, SyntaxError, ValueError and more; the catalog says what is wrong.
         return None

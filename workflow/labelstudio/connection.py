@@ -10,6 +10,7 @@ from workflow.errors import ConfigError
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.push.addresses import copies_of
 from workflow.project.paths import Project
+from workflow.project.remote import Remote
 
 
 def sign_in(state: Path) -> Client:
@@ -30,6 +31,9 @@ def connect(project: Project) -> tuple[Client, str | None]:
     client = sign_in(state)
     if project.settings.push.image_url is not None:
         return client, None
+    if isinstance(project.image_root, Remote):
+        what = f"the images are at {project.image_root}, and nothing says where {client.url} finds them"
+        raise ConfigError([what], f'set push.image_url, "{project.image_root}/{{path}}" say')
     if not services.label_studio_access(state).managed:
         what = f"{client.url} cannot see this machine's images"
         raise ConfigError([what], "set push.image_url to where it finds them: https://images.example/{path}")

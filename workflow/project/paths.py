@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from workflow.errors import ConfigError, FormatError
+from workflow.project.remote import Remote, is_address
 from workflow.project.settings import Settings
 from workflow.project.text import read_text
 from workflow.records import ImageRecord
@@ -39,7 +40,17 @@ class Project:
 
     @property
     def images(self) -> Path:
-        return self.resolve(self.settings.images.folder)
+        """The folder of raw images. ConfigError where they lie elsewhere, and this is about files here."""
+        if isinstance(self.image_root, Remote):
+            what = f"images.folder is {self.image_root}: this needs the images on this machine"
+            raise ConfigError([what], "copy them here and set images.folder to the copy; ids and labels stay")
+        return self.image_root
+
+    @property
+    def image_root(self) -> Path | Remote:
+        """Where the raw images are: a folder here, or an address."""
+        folder = self.settings.images.folder
+        return Remote(folder.rstrip("/")) if is_address(folder) else self.resolve(folder)
 
     @property
     def catalog(self) -> Path:
@@ -104,15 +115,21 @@ class Project:
         """Which images have a copy, and why."""
         return self.data / "copies.jsonl"
 
-    def shown_path(self, record: ImageRecord) -> Path:
+    def shown_path(self, record: ImageRecord) -> Path | Remote:
         """The file whose pixels people see and models are given: the image itself, or its copy."""
         return self.copies / Path(record.png).name if record.png else self.image_path(record.path)
 
-    def image_path(self, relative: str) -> Path:
+    def image_path(self, relative: str) -> Path | Remote:
         """An image of the catalog; one whose path leads out of the image folder is refused."""
-        path = Path(os.path.normpath(self.images / relative))
-        if not path.is_relative_to(self.images):
-            raise ConfigError([f"{self.catalog}: {relative!r} leads out of {self.images}"])
+        root = self.image_root
+        if isinstance(root, Remote):
+            path: Path | Remote = root / relative
+            inside = ".." not in relative.split("/")
+        else:
+            path = Path(os.path.normpath(root / relative))
+            inside = path.is_relative_to(root)
+        if not inside:
+            raise ConfigError([f"{self.catalog}: {relative!r} leads out of {root}"])
         return path
 
 

@@ -15,6 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from multiprocessing import util
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,24 @@ from workflow.errors import ModelError, WorkflowError
 
 
 class Worker:
-    """Runs functions, named by module-level references, in one child process, one after another."""
+    """Runs functions, named by module-level references, in one child process, one after another.
 
-    def __init__(self, log: Path, environment: dict[str, str] | None = None) -> None:
+    `with_children` lets it start processes of its own, which die with it.
+    """
+
+    def __init__(
+        self, log: Path, environment: dict[str, str] | None = None, with_children: bool = False
+    ) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
         context = multiprocessing.get_context("spawn")
         self._pipe, child = context.Pipe()
         arguments = (child, str(log), environment or {})
-        self._process = context.Process(target=_serve, args=arguments, daemon=True)
+        self._process = context.Process(target=_serve, args=arguments, daemon=not with_children)
         self._process.start()
         child.close()
+        # Who has children of its own is waited for at the end, and ends only with its pipe.
+        util.Finalize(self, self._pipe.close, exitpriority=10)
 
     def send(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Start a call; fetch what it returns by `receive`, in the order of the calls."""

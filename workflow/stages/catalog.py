@@ -14,8 +14,9 @@ from pathlib import Path
 from workflow.errors import ImageError, StageError
 from workflow.images import copies, decode, depth
 from workflow.images.depth import Gray
-from workflow.images.listing import Stat, list_images
+from workflow.images.listing import Listing, Stat, list_elsewhere, list_images
 from workflow.project.paths import Project
+from workflow.project.remote import Remote
 from workflow.project.rows import (
     Row,
     append_rows,
@@ -33,7 +34,7 @@ from workflow.running.runner import Outcome, Plan, Runner
 
 
 def plan(project: Project) -> Plan:
-    seen = digest(list_images(project.images, project.copies).to_json())
+    seen = digest(_listing(project).to_json())
     settings = {"images": project.settings.images.model_dump(), "split": project.settings.split.model_dump()}
     return Plan("catalog", 3, settings, {"images": seen}, (project.catalog, project.quarantine))
 
@@ -47,11 +48,11 @@ def run(project: Project, workers: int | None = None, force: bool = False) -> Ou
 
 
 def _catalog(project: Project, workers: int | None) -> str:
-    listing = list_images(project.images, project.copies)
+    listing = _listing(project)
     if not listing.files and not listing.strange:
         formats = " ".join(sorted(decode.SUFFIXES))
         raise StageError(
-            f"{project.images} holds no images ({formats}){listing.passed_over}",
+            f"{project.image_root} holds no images ({formats}){listing.passed_over}",
             "put images there, or set images.folder",
         )
     measured = _measure(project, listing.files, workers)
@@ -69,6 +70,11 @@ def _catalog(project: Project, workers: int | None) -> str:
     counts = ", ".join(f"{sum(r.split == s for r in records)} {s}" for s in ("train", "validation", "test"))
     summary = f"{len(records)} images ({counts}){copied}{listing.passed_over}"
     return f"{summary}, {len(duplicates)} duplicates, {len(bad)} quarantined"
+
+
+def _listing(project: Project) -> Listing:
+    root = project.image_root
+    return list_elsewhere(root.files()) if isinstance(root, Remote) else list_images(root, project.copies)
 
 
 def _row(record: ImageRecord) -> Row:
@@ -92,13 +98,13 @@ def _measure(project: Project, listing: list[Stat], workers: int | None) -> list
     limit = [settings.max_megapixels, settings.memory]
     known = {tuple(row["stat"]): row for row in cached_rows(cache) if row.get("limit") == limit}
     # Where a link leads is not in its size and time.
-    files = [stat for stat in listing if not (project.images / stat[0]).is_symlink()]
+    files = [stat for stat in listing if not (project.image_root / stat[0]).is_symlink()]
     rows = {stat: known[stat] for stat in files if stat in known}
     fresh = [stat for stat in listing if stat not in rows]
 
     def measure(stat: Stat) -> Row:
         row: Row = {"stat": list(stat), "limit": limit, "path": stat[0]}
-        return row | _measure_one(project.images / stat[0], project.images, settings)
+        return row | _measure_one(project.image_root / stat[0], project.image_root, settings)
 
     with (
         appending(cache) as file,
@@ -112,10 +118,10 @@ def _measure(project: Project, listing: list[Stat], workers: int | None) -> list
     return [rows[stat] for stat in listing]
 
 
-def _measure_one(path: Path, folder: Path, settings: Images) -> Row:
-    if path.is_symlink() and not path.resolve().is_relative_to(folder):
+def _measure_one(path: Path | Remote, folder: Path | Remote, settings: Images) -> Row:
+    if outside := _leads_out(path, folder):
         # Nobody would see it: Label Studio serves nothing that a link leads to elsewhere.
-        what = f"{path.name} links to {path.resolve()}, out of the image folder: put the file itself there"
+        what = f"{path.name} links to {outside}, out of the image folder: put the file itself there"
         return {"reason": "links-elsewhere", "problem": what}
     try:
         look = decode.look(path, settings.max_megapixels, settings.memory)
@@ -127,6 +133,13 @@ def _measure_one(path: Path, folder: Path, settings: Images) -> Row:
     # What is not as usual only, as most of a hundred thousand rows are.
     unusual = {"copy": look.copy, "gray": look.gray and asdict(look.gray), "levels": look.levels}
     return row | {key: value for key, value in unusual.items() if value}
+
+
+def _leads_out(path: Path | Remote, folder: Path | Remote) -> Path | None:
+    """Where a link leads that leaves the folder."""
+    if isinstance(path, Remote) or isinstance(folder, Remote) or not path.is_symlink():
+        return None
+    return None if path.resolve().is_relative_to(folder) else path.resolve()
 
 
 def _copy(

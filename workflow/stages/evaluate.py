@@ -19,6 +19,7 @@ from workflow.labels import ledger
 from workflow.labels.ledger.account import cost_model, look, thresholds
 from workflow.metrics import Metrics
 from workflow.project.paths import Project
+from workflow.project.remote import Remote
 from workflow.project.rows import Row, read_catalog, read_json, read_rows, write_json, write_rows
 from workflow.project.settings import MAX_DET
 from workflow.records import SPLITS, Annotation, ImageRecord
@@ -91,6 +92,9 @@ def publish(project: Project) -> Outcome:
     The numbers are kept whether or not its database runs: the outcome says what is missing.
     """
     start = time.perf_counter()
+    if isinstance(project.image_root, Remote):
+        did = f"not shown in FiftyOne, which reads disks: the images are at {project.image_root}"
+        return Outcome("fiftyone", 0.0, did, skipped=True)
     truth = _truth(project, SPLITS)
     # The App is a browser too.
     records = [
