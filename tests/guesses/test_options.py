@@ -13,7 +13,6 @@ ASKED = {
     "class_map": {"van": "car"},
     "prompts": {"car": ["a car"]},
     "templates": ["a photo of {}"],
-    "one_label_a_place": True,
     "max_det": 77,
     "trust": True,
 }
@@ -22,7 +21,10 @@ ASKED = {
 def test_what_the_settings_say_of_a_model_reaches_it() -> None:
     asked = Preannotate.model_validate(ASKED)
     options = options_of(asked, "cpu", 0.2)
-    alike = {f.name for f in fields(Options)} & set(Preannotate.model_fields) - {"threshold"}
+    alike = {f.name for f in fields(Options)} & set(Preannotate.model_fields) - {
+        "threshold",
+        "one_label_a_place",
+    }
     assert alike == set(ASKED) - {"model", "threshold"}
     assert {name: getattr(options, name) for name in alike} == {name: getattr(asked, name) for name in alike}
     assert (options.threshold, options.device) == (0.2, "cpu")

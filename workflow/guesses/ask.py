@@ -75,8 +75,6 @@ def _options(project: Project, specs: Sequence[str], device: str) -> Options:
     """A run knows its own classes and prompts; another model is asked as for pre-annotation."""
     settings = project.settings
     options = options_of(settings.preannotate, device, settings.schema.task.floor)
-    # Numbers rank all that a model guesses, also two labels of one place.
-    options = replace(options, one_label_a_place=False)
     if specs[-1].startswith("run:"):
         size = settings.train.image_size
         return replace(options, image_size=size, class_map={}, prompts={}, templates=())

@@ -7,14 +7,16 @@ from workflow.project.settings import Preannotate
 
 
 def options_of(asked: Preannotate, device: str, threshold: float | None) -> Options:
-    """As [preannotate] has it, but for the threshold: of all classes, None where the family decides."""
+    """As [preannotate] has it, but that several labels of one place are kept, as numbers want them.
+
+    `threshold` is that of all classes, None where the family decides.
+    """
     return Options(
         threshold=threshold,
         image_size=asked.image_size,
         class_map=asked.class_map,
         prompts=asked.prompts,
         templates=asked.templates,
-        one_label_a_place=asked.one_label_a_place,
         max_det=asked.max_det,
         device=device,
         trust=asked.trust,

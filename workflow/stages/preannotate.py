@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from workflow import models
@@ -55,7 +56,8 @@ def run(project: Project, device: str = "auto", batch: int = BATCH, force: bool 
 def load(project: Project, device: str, threshold: float | None = None) -> Chain:
     """The project's pre-annotators as one, at their own thresholds unless one is given for all classes."""
     settings = project.settings.preannotate
-    options = options_of(settings, device, settings.threshold if threshold is None else threshold)
+    asked = options_of(settings, device, settings.threshold if threshold is None else threshold)
+    options = replace(asked, one_label_a_place=settings.one_label_a_place)
     thresholds = settings.thresholds if threshold is None else {}
     return load_chain(settings.models, project.folder, project.settings.task, options, thresholds)
 
