@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,28 +19,32 @@ FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 )
-# The App asks for its fonts there, and has no switch for it; without them it takes the system's.
-HARMLESS = {"fonts.googleapis.com"}
 CANVAS = ".konvajs-content canvas"
 IMAGE = "Htx.annotationStore.selected.objects[0]"
 REGIONS = "() => Htx.annotationStore.selected.serializeAnnotation()"
 Json = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
+@contextmanager
+def launched(*flags: str) -> Iterator[Any]:
     """A browser that is there, else playwright's own; where CI is set there must be one."""
     playwright = pytest.importorskip("playwright.sync_api")
     names = ("chromium", "chromium-browser", "google-chrome")
     path = next((found for name in names if (found := shutil.which(name))), None)
     with playwright.sync_playwright() as starter:
         try:
-            browser = starter.chromium.launch(executable_path=path, args=FLAGS)
+            browser = starter.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
         except playwright.Error as error:
             message = f"no browser: {str(error).splitlines()[0]} -> make browser"
             (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with launched() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +55,7 @@ def context(chromium: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def page(context: Any) -> Iterator[Any]:
-    """A page that reaches this computer only; fails afterwards if it asked for more than is known."""
+    """A page that reaches this computer only; fails afterwards if it asked for more."""
     page = context.new_page()
     outside = set()
 
@@ -65,20 +70,24 @@ def page(context: Any) -> Iterator[Any]:
     page.route("**/*", guard)
     yield page
     page.close()
-    assert outside <= HARMLESS
+    assert outside == set()
 
 
 @pytest.fixture(scope="module")
 def person(context: Any, state: Path) -> None:
     """Logged in through the form, as a person is."""
-    access = services.label_studio_access(state)
     page = context.new_page()
+    log_in(page, state)
+    page.close()
+
+
+def log_in(page: Any, state: Path) -> None:
+    access = services.label_studio_access(state)
     page.goto(f"{access.url}/user/login/")
     page.fill("input[name=email]", access.email)
     page.fill("input[name=password]", access.password)
     page.click("button[type=submit]")
     page.wait_for_url(lambda url: "/login" not in url)
-    page.close()
 
 
 def canvas_box(page: Any) -> Json:

@@ -202,15 +202,19 @@ def environment() -> dict[str, str]:
 
 
 def _config_folder() -> Path:
-    """A settings folder of our own that holds a font, which ultralytics would else download."""
+    """A settings folder of our own that holds the fonts which ultralytics would else ask the network for.
+
+    The second is for class names that are not ASCII.
+    """
     import matplotlib
 
     folder = fetched_folder().parent / "ultralytics"
-    font = folder / "Ultralytics" / "Arial.ttf"
-    if not font.exists():
-        font.parent.mkdir(parents=True, exist_ok=True)
-        source = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-        partial = font.with_name(f"{os.getpid()}.partial")
-        shutil.copyfile(source, partial)
-        partial.replace(font)
+    source = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    for name in ("Arial.ttf", "Arial.Unicode.ttf"):
+        font = folder / "Ultralytics" / name
+        if not font.exists():
+            font.parent.mkdir(parents=True, exist_ok=True)
+            partial = font.with_name(f"{os.getpid()}.partial")
+            shutil.copyfile(source, partial)
+            partial.replace(font)
     return folder

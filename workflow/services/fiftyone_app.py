@@ -14,19 +14,21 @@ from workflow.services.service import FIFTYONE_APP, Launch, Service, base_enviro
 
 # By default a server remembers each dataset it has shown, and goes on showing what was replaced.
 _FRESH = {"FIFTYONE_SINGLETON_CACHE": "false"}
+_SERVER = Path(__file__).parent / "fiftyone_app_guard" / "server.py"
+# What its page may load and ask: this server, and what the page itself makes.
+_POLICY = {"WORKFLOW_APP_POLICY": "default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:"}
 
 
 def _command(launch: Launch) -> list[str]:
-    for folder in package_folders("fiftyone"):
-        if (main := folder / "server" / "main.py").is_file():
-            where = ["--port", str(launch.ports[FIFTYONE_APP]), "--address", "127.0.0.1"]
-            return [sys.executable, str(main), *where]
+    if package_folders("fiftyone"):
+        where = ["--port", str(launch.ports[FIFTYONE_APP]), "--address", "127.0.0.1"]
+        return [sys.executable, str(_SERVER), *where]
     raise ServiceError("FiftyOne is not installed", fix="make setup")
 
 
 def _environment(launch: Launch) -> dict[str, str]:
     settings = environment_for(launch.state, app_uri(launch))
-    return {**base_environment(), **settings, **_FRESH, "PYTHONUNBUFFERED": "1"}
+    return {**base_environment(), **settings, **_FRESH, **_POLICY, "PYTHONUNBUFFERED": "1"}
 
 
 def _healthy(state: Path, port: int) -> bool:
@@ -53,5 +55,5 @@ SERVICE = Service(
     external_healthy=lambda: False,
     prepare=_prepare,
     # After mongod has moved, an App that still asks at the old place must be replaced.
-    watched=("FIFTYONE_DATABASE_URI", "FIFTYONE_DATABASE_NAME", *_FRESH),
+    watched=("FIFTYONE_DATABASE_URI", "FIFTYONE_DATABASE_NAME", *_FRESH, *_POLICY),
 )

@@ -188,6 +188,9 @@ def _read(path: Path) -> dict[str, Any] | None:
     """A checkpoint of our own scratch; None where there is none, half of one, or one that would run code."""
     from ultralytics.nn.tasks import torch_safe_load
 
+    # It would look for what is not there at GitHub.
+    if not path.is_file():
+        return None
     try:
         return torch_safe_load(str(path), safe_only=True)[0]
     except Exception:

@@ -1,7 +1,8 @@
-"""Runs in Label Studio's process before it: no file is served that a link leads to out of its folder.
+"""Runs in Label Studio's process before it: what it may not serve, and whom it may not ask.
 
-Label Studio's local files follow links wherever they lead. Python imports this file by its name, from the
-PYTHONPATH that `workflow up` sets; it imports nothing of ours, as Label Studio has an environment of its own.
+Label Studio's local files follow links wherever they lead; and a page of it has the server fetch its tips
+from GitHub. Python imports this file by its name, from the PYTHONPATH that `workflow up` sets; it imports
+nothing of ours, as Label Studio has an environment of its own.
 """
 
 import importlib.abc
@@ -9,14 +10,16 @@ import importlib.util
 import sys
 from pathlib import Path
 
-_VIEWS = "io_storages.localfiles.views"
 
+class _Change(importlib.abc.MetaPathFinder):
+    """Finds one module as it is, and changes it once it is loaded."""
 
-class _Guard(importlib.abc.MetaPathFinder):
-    """Finds the module that serves files as it is, and changes what it answers with."""
+    def __init__(self, module, change):
+        self.module = module
+        self.change = change
 
     def find_spec(self, name, path=None, target=None):
-        if not name.endswith(_VIEWS):
+        if not f".{name}".endswith(f".{self.module}"):
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
@@ -27,13 +30,14 @@ class _Guard(importlib.abc.MetaPathFinder):
 
         def exec_module(module):
             run(module)
-            _guard(module)
+            self.change(module)
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
 
 
-def _guard(views):
+def _keep_within_folders(views):
+    """No file is served that a link leads to out of its folder."""
     answer = views.build_localfile_response
 
     def guarded(*, request, full_path, **more):
@@ -44,10 +48,20 @@ def _guard(views):
     views.build_localfile_response = guarded
 
 
+def _ask_nobody(views):
+    """Its tips are answered as where there is no network: pages then show those that they bring along."""
+
+    def no_tips(request):
+        return views.HttpResponse("{}", content_type="application/json", status=404)
+
+    views.heidi_tips = no_tips
+
+
 def _leads_out(root, path):
     """Whether a path below `root` is, links followed, not within the folder at its top, itself followed."""
     top = Path(root, Path(path).relative_to(root).parts[0])
     return not Path(path).resolve().is_relative_to(top.resolve())
 
 
-sys.meta_path.insert(0, _Guard())
+sys.meta_path.insert(0, _Change("io_storages.localfiles.views", _keep_within_folders))
+sys.meta_path.insert(0, _Change("core.views", _ask_nobody))
