@@ -104,6 +104,30 @@ def test_what_it_prints(project: Project) -> None:
     ]
 
 
+def _simulated(project: Project, rows: list[Row]) -> None:
+    write_rows(project.simulated, [{"image": r["image"], "task": r["task"]} for r in rows])
+
+
+def test_what_a_program_did_is_said_in_each_headline(project: Project) -> None:
+    blind = [row(100 + n, action("added", "bus"), blind=True, lead_time=9.0) for n in range(12)]
+    rows = [*_poor(), *blind]
+    write_rows(project.ledger, rows)
+    assert "simulated" not in _printed()
+    assert "p = " in _printed()
+    _simulated(project, rows)
+    printed = _printed()
+    assert "\nsimulated: the simulated reviewer, a program that knows the truth\n" in printed
+    assert "\nseconds an image (simulated), with guesses (31) and without (12)\n" in printed
+    assert "\nthresholds (simulated) by the costs of [review]" in printed
+    assert "p = " not in printed
+    assert "  a cost model made the simulated times, so nothing is tested\n" in printed
+    told = json.loads(_printed("--json"))
+    assert (told["simulated"], told["lead_time"]["simulated"], told["lead_time"]["p"]) == (43, 43, None)
+    _simulated(project, rows[:5])
+    assert "\n5 of 43 simulated: the simulated reviewer" in _printed()
+    assert "\nseconds an image (5 of 43 simulated), with guesses" in _printed()
+
+
 def test_the_lines_to_paste_are_toml_and_keep_what_is_set(project: Project) -> None:
     write_rows(project.ledger, _poor())
     more = '[preannotate.thresholds]\n"no \\"entry\\"" = 0.4\n'

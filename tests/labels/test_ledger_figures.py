@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ledger_rows import ROUNDS, Row, action, realistic, row
-from workflow.labels.ledger import CostModel
+from workflow.labels.ledger import CostModel, summarise
 from workflow.labels.ledger.figures import NO_SCORE, UNKNOWN, Share, Tally, figures, score_bin
 from workflow.labels.ledger.lead_time import FEW, lead_time
 from workflow.labels.ledger.thresholds import FEW as FEW_GUESSES
@@ -56,6 +56,30 @@ def test_what_became_of_the_guesses(rows: list[Row]) -> None:
     assert found.all.share("deleted") == Share(2, 8)
     # Two of the eight objects that people left had to be added.
     assert found.all.share("added") == Share(2, 8)
+
+
+def test_with_guesses_are_images_that_had_one() -> None:
+    """An image on which the model found nothing is none; what was added there is missed all the same."""
+    rows = [
+        row(0, action("accepted", "a")),
+        row(1),
+        row(2, action("added", "a")),
+        row(3, skipped=True, model=""),
+        row(4, skipped=True),
+        row(5, action("added", "a"), blind=True, model=""),
+    ]
+    found = figures(rows)
+    assert (found.decisions, found.skipped, found.unguessed, found.blind) == (2, 1, 3, 1)
+    assert found.all.recall == Share(1, 2)
+    summary = summarise(rows, COST)
+    assert {key: summary[key] for key in ("images", "skipped", "reviewer_seconds", "added")} == {
+        "images": 2,
+        "skipped": 1,
+        "reviewer_seconds": 8.0,
+        "added": 1,
+    }
+    # A look and a box; and what the skipped one took.
+    assert summary["seconds_from_nothing"] == 1.5 + 5 + 4
 
 
 def test_each_class_by_what_it_was_and_what_it_became(rows: list[Row]) -> None:
@@ -191,7 +215,7 @@ def test_every_grouping_holds_all_and_nothing_twice(rows: list[Row]) -> None:
 
 
 def _times(guessed: list[float], blind: list[float], **more: object) -> list[Row]:
-    with_guesses = [row(n, lead_time=s, **more) for n, s in enumerate(guessed)]
+    with_guesses = [row(n, action("accepted", "a"), lead_time=s, **more) for n, s in enumerate(guessed)]
     return with_guesses + [row(900 + n, lead_time=s, blind=True, **more) for n, s in enumerate(blind)]
 
 
@@ -206,6 +230,16 @@ def test_seconds_with_guesses_and_without() -> None:
     assert times.p == pytest.approx(2 * NormalDist().cdf(-z))
     low, high = times.intervals["median"]
     assert low < 20 < high
+
+
+def test_simulated_times_are_not_tested() -> None:
+    rows = _times([1.0] * FEW, [9.0] * FEW)
+    some = lead_time([rows[0] | {"simulated": True}, *rows[1:]])
+    all_of_them = lead_time([r | {"simulated": True} for r in rows])
+    assert (some.simulated_part, some.p) == (f"1 of {2 * FEW} simulated", None)
+    assert (all_of_them.simulated_part, all_of_them.p) == ("simulated", None)
+    assert lead_time(rows).simulated_part == ""
+    assert lead_time(rows).p < 0.001
 
 
 def test_the_bootstrap_agrees_with_the_normal_interval() -> None:
@@ -236,6 +270,8 @@ def test_times_that_cannot_be_compared_are_left_out() -> None:
     rows = _times([4.0], [9.0], control=True)
     rows += _times([0.0], [0.0]) + _times([99.0], [99.0], skipped=True)
     rows += _times([99.0], [], probes=[{"id": "probe-0", "caught": True}])
+    # Of these the model guessed nothing.
+    rows += [row(70, lead_time=99.0), row(71, action("added", "a"), lead_time=99.0)]
     times = lead_time(rows)
     assert (times.guessed.tolist(), times.blind.tolist(), times.control) == ([4.0], [9.0], 1)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ledger_rows import action, row
 from tests.scenes import scene
 from workflow import services
 from workflow.metrics import from_json, measure
@@ -113,6 +114,46 @@ def test_before_and_after_of_every_task(tmp_path, task):
     assert "images whose labels name no source.</li>" in report
     assert "Review took" not in report
     assert evaluate.run(project, device="cpu").skipped
+
+
+def test_what_a_program_reviewed_is_no_work_of_people_s_in_the_report(tmp_path):
+    project = make_project(tmp_path, "classification")
+    guessed = [row(n, action("accepted", "disc", score=0.5), lead_time=2.0) for n in range(12)]
+    blind = [row(20 + n, action("added", "disc"), blind=True, lead_time=7.0) for n in range(12)]
+    # Here the model guessed nothing.
+    write_rows(project.ledger, [*guessed, *blind, row(50, action("added", "star"))])
+    evaluate.run(project, device="cpu")
+    told = evaluate.result(project).report.read_text()
+    assert "<h2>What people did</h2>" in told
+    assert "Review took 24 s, where giving the same labels from nothing" in told
+    assert "<h3>Seconds an image</h3>" in told
+    assert "12 images with guesses, 12 pushed blind" in told
+    assert "p &lt; 0.001 by Mann" in told
+    assert "imulated" not in told
+    write_rows(project.simulated, [{"image": f"image-{n:04}", "task": n} for n in range(60)])
+    assert not evaluate.run(project, device="cpu").skipped
+    told = evaluate.result(project).report.read_text()
+    assert "<h2>What the simulated reviewer did</h2>" in told
+    assert "Simulated review, its seconds by the cost model: 24 s, where giving the same labels" in told
+    assert "<h3>Seconds an image (simulated)</h3>" in told
+    assert "A cost model made the simulated times, so nothing is tested" in told
+    assert "12 images with guesses, 12 pushed blind" in told
+    for of_people in (
+        "What people did",
+        "Review took",
+        "Mann",
+        "p &lt;",
+        "labelled by people",
+        "labels people",
+    ):
+        assert of_people not in told
+    write_rows(project.simulated, [{"image": f"image-{n:04}", "task": n} for n in range(5)])
+    evaluate.run(project, device="cpu")
+    told = evaluate.result(project).report.read_text()
+    assert "<h2>What people did (decisions: 5 of 25 simulated)</h2>" in told
+    assert "Review took 24 s (decisions: 5 of 25 simulated), where" in told
+    assert "<h3>Seconds an image (5 of 24 simulated)</h3>" in told
+    assert "Mann" not in told
 
 
 WHY = "model 'own:foreign.py': none of its classes (zebra, ...) is one of the project's"

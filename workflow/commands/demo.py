@@ -19,9 +19,9 @@ from workflow import models, services, wing
 from workflow.commands import reviewer as review
 from workflow.errors import ConfigError, StageError
 from workflow.labels import ledger
-from workflow.labels.ledger.account import cost_model
+from workflow.labels.ledger.account import cost_model, decisions, look
 from workflow.project.paths import Project
-from workflow.project.rows import read_rows, write_json
+from workflow.project.rows import write_json
 from workflow.review import ReviewTool
 from workflow.running.runner import Outcome
 from workflow.stages import catalog, dataset, evaluate, preannotate, pull, push, train
@@ -180,7 +180,8 @@ def _summarise(project: Project, outcomes: list[Outcome], review_at: str) -> Sum
     urls["label-studio"] = review_at
     if "fiftyone-app" in urls:
         urls["fiftyone-app"] = evaluate.app_url(project, urls["fiftyone-app"])
-    people = ledger.summarise(read_rows(project.ledger), cost_model(project.settings.review))
+    people = ledger.summarise(decisions(project), cost_model(project.settings.review))
+    account = look(project)
     result = evaluate.result(project)
     stages = [
         {"name": o.stage, "seconds": round(o.seconds, 2), "did": o.did, "skipped": o.skipped}
@@ -189,6 +190,7 @@ def _summarise(project: Project, outcomes: list[Outcome], review_at: str) -> Sum
     return {
         "stages": stages,
         "ledger": people,
+        "simulated": account.figures.simulated_part if account else "",
         "base": result.base and evaluate.summary_of(result.base),
         "tuned": evaluate.summary_of(result.tuned),
         "urls": urls,
@@ -204,10 +206,14 @@ def _table(project: Project, summary: Summary, seconds: float) -> str:
     for row in summary["stages"]:
         shown = "unchanged" if row["skipped"] else f"{row['seconds']:.1f}"
         lines.append(f"{row['name']:<12} {shown:>9} {row['did']}")
-    lines += ["", f"people       {', '.join(f'{people[a]} {a}' for a in ledger.ACTIONS)}"]
+    simulated = summary["simulated"]
+    who = simulated if simulated == "simulated" else "people"
+    part = f" ({simulated})" if simulated not in ("", who) else ""
+    lines += ["", f"{who:<12} {', '.join(f'{people[a]} {a}' for a in ledger.ACTIONS)}{part}"]
     spent, spared_from = people["reviewer_seconds"], people["seconds_from_nothing"]
+    reviewing = "simulated reviewing" if simulated == "simulated" else f"reviewing{part}"
     lines.append(
-        f"             {spent:.0f} s of reviewing against {spared_from:.0f} s of labeling from nothing,"
+        f"             {spent:.0f} s of {reviewing} against {spared_from:.0f} s of labeling from nothing,"
     )
     lines.append("             by the cost model of project.toml ([review])")
     for name, after in summary["tuned"]["headlines"].items():

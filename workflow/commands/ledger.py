@@ -42,10 +42,12 @@ def as_json(project: Project, account: Account) -> str:
 
 
 def describe(project: Project, account: Account) -> str:
-    figures = account.figures
+    figures, who = account.figures, account.figures.simulated_part
+    none = f"; {figures.unguessed} where the model guessed nothing" if figures.unguessed else ""
     lines = [
         f"{project.name}: {figures.decisions} decisions on images with guesses, {figures.skipped} of them"
-        f" skipped; {figures.blind} on blind images, {figures.control} of them the control share",
+        f" skipped; {figures.blind} on blind images, {figures.control} of them the control share{none}",
+        *([f"{who}: the simulated reviewer, a program that knows the truth"] if who else []),
         "In percent of the guesses, with the 95 % interval; added: in percent of the objects people left.",
         "",
     ]
@@ -90,14 +92,17 @@ def _share(share: Share | None) -> str:
 
 
 def _lead_time(times: LeadTime) -> Iterator[str]:
-    yield f"seconds an image, with guesses ({len(times.guessed)}) and without ({len(times.blind)})"
+    title = f"seconds an image ({times.simulated_part})" if times.simulated else "seconds an image"
+    yield f"{title}, with guesses ({len(times.guessed)}) and without ({len(times.blind)})"
     for name in STATISTICS:
         guessed, blind, saved = *times.of(name), times.saved(name)
         interval = times.intervals.get(name)
         shown = f"  saved {saved:.1f}" if saved is not None else ""
         shown += f" ({interval[0]:.1f} to {interval[1]:.1f})" if interval else ""
         yield f"  {name:<7}{_seconds(guessed):>8}{_seconds(blind):>8}{shown}"
-    if times.p is None:
+    if times.simulated:
+        yield "  a cost model made the simulated times, so nothing is tested"
+    elif times.p is None:
         yield f"  too few to say more: {FEW} of each are needed"
     else:
         yield f"  p = {times.p:.2g} that guesses make no difference (Mann-Whitney)"
@@ -114,7 +119,8 @@ def _probes(figures: Figures) -> Iterator[str]:
 
 
 def _suggestions(settings: Settings, account: Account) -> Iterator[str]:
-    yield f"thresholds by the costs of [review], on the guesses of {account.model}"
+    who = f" ({account.figures.simulated_part})" if account.figures.simulated else ""
+    yield f"thresholds{who} by the costs of [review], on the guesses of {account.model}"
     if settings.schema.task.points:
         yield f"  {KEYPOINTS}"
         return

@@ -79,7 +79,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             "evaluate",
             "Compare base and tuned model on the test split: numbers, report.html, FiftyOne.",
-            ("dataset/", "runs/", "ledger.jsonl"),
+            ("dataset/", "runs/", "ledger.jsonl", "simulated.jsonl"),
             ("runs/", "FiftyOne"),
             ("train",),
         ),

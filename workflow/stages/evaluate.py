@@ -16,7 +16,7 @@ from workflow.errors import ModelError, ServiceError, StageError
 from workflow.guesses.ask import Answer, Labels, ask, ask_base, read_labels
 from workflow.images import decode
 from workflow.labels import ledger
-from workflow.labels.ledger.account import cost_model, look, thresholds
+from workflow.labels.ledger.account import cost_model, decisions, look, thresholds
 from workflow.metrics import Metrics
 from workflow.project.paths import Project
 from workflow.project.remote import Remote
@@ -58,7 +58,7 @@ def plan(project: Project) -> Plan:
     if project.settings.preannotate.max_det != MAX_DET:
         settings["max_det"] = project.settings.preannotate.max_det
     inputs: dict[str, Path | str] = {"dataset": dataset.version(project), "run": folder / "run.json"}
-    inputs |= {"ledger": project.ledger, "base": train.base_digest(project)}
+    inputs |= {"ledger": project.ledger, "simulated": project.simulated, "base": train.base_digest(project)}
     for number, spec in enumerate(project.settings.preannotate.models):
         inputs[f"model {number}"] = _checkpoint(project, spec)
     return Plan("evaluate", 3, settings, inputs, (folder / "metrics.json", folder / "report.html"))
@@ -243,7 +243,7 @@ def _report_data(
     numbers: Mapping[str, Metrics],
 ) -> report.ReportData:
     card = train.read_run(project, folder.name)
-    people = ledger.summarise(read_rows(project.ledger), cost_model(project.settings.review))
+    people = ledger.summarise(decisions(project), cost_model(project.settings.review))
     account = look(project)
     paths = {r.id: project.shown_path(r) for r in records}
     limits = (project.settings.images.max_megapixels, project.settings.images.memory)
@@ -265,6 +265,7 @@ def _report_data(
         ledger={word: people[word] for word in (*ledger.ACTIONS, "skipped")} if people["images"] else {},
         reviewer_seconds=people["reviewer_seconds"] if people["images"] else None,
         seconds_from_nothing=people["seconds_from_nothing"],
+        simulated=account.figures.simulated_part if account else "",
         labels=dataset.labels(project),
         figures=account.figures if account else None,
         suggestions=account.suggestions if account else (),

@@ -186,11 +186,29 @@ def _row(action: str, now: Annotation | None, was: Annotation | None, changed: s
     }
 
 
+def had_guesses(row: Row) -> bool:
+    """Whether who decided was shown a guess: not on a blind image, nor where the model guessed nothing."""
+    if row["blind"]:
+        return False
+    if row["skipped"]:
+        # Nothing was done to the guesses; of whom they were is known since there is a `model`.
+        return bool(row.get("model", True))
+    return any(action["action"] != "added" for action in row["actions"])
+
+
+def simulated_part(count: int, of: int) -> str:
+    """For a headline, how many `of` some decisions the simulated reviewer made; empty of none."""
+    if not count:
+        return ""
+    return "simulated" if count == of else f"{count} of {of} simulated"
+
+
 def summarise(rows: Iterable[Row], cost: CostModel) -> dict[str, Any]:
-    """Counts of actions and the seconds spent, over the images that came with a prediction.
+    """Counts of actions, and the seconds spent on the images that came with a guess.
 
     `seconds_from_nothing` is what the same images would have cost without one, by the cost model;
-    `blind_*` are the images pushed without a prediction, which anchor no figure.
+    `blind_*` are the images pushed without a prediction, which anchor no figure. What was added where the
+    model had guessed nothing counts as an action.
     """
     counts = dict.fromkeys(ACTIONS, 0)
     summary = {"images": 0, "skipped": 0, "reviewer_seconds": 0.0, "seconds_from_nothing": 0.0}
@@ -200,13 +218,15 @@ def summarise(rows: Iterable[Row], cost: CostModel) -> dict[str, Any]:
             blind["blind_images"] += 1
             blind["blind_seconds"] += row["lead_time"]
             continue
-        summary["images"] += 1
-        summary["skipped"] += row["skipped"]
-        summary["reviewer_seconds"] += row["lead_time"]
         kept = 0
         for action in row["actions"]:
             counts[action["action"]] += 1
             kept += action["action"] != "deleted"
+        if not had_guesses(row):
+            continue
+        summary["images"] += 1
+        summary["skipped"] += row["skipped"]
+        summary["reviewer_seconds"] += row["lead_time"]
         summary["seconds_from_nothing"] += (
             row["lead_time"] if row["skipped"] else cost.seconds_from_nothing(kept)
         )

@@ -8,7 +8,7 @@ from workflow.labels.ledger import CostModel
 from workflow.labels.ledger.figures import UNKNOWN, Figures, figures, version
 from workflow.labels.ledger.thresholds import Suggestion, suggest
 from workflow.project.paths import Project
-from workflow.project.rows import read_rows
+from workflow.project.rows import Row, read_rows
 from workflow.project.settings import Review, Settings
 
 
@@ -21,9 +21,15 @@ class Account:
     suggestions: list[Suggestion]
 
 
+def decisions(project: Project) -> list[Row]:
+    """The rows of ledger.jsonl; `simulated` marks those on tasks that the simulated reviewer did."""
+    tasks = {(row["image"], row["task"]) for row in read_rows(project.simulated)}
+    return [row | {"simulated": (row["image"], row["task"]) in tasks} for row in read_rows(project.ledger)]
+
+
 def look(project: Project) -> Account | None:
     """The figures, if there are any."""
-    rows = list(read_rows(project.ledger))
+    rows = decisions(project)
     if not rows:
         return None
     settings = project.settings

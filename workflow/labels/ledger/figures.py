@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from workflow.labels.ledger import ACTIONS
+from workflow.labels.ledger import ACTIONS, had_guesses, simulated_part
 from workflow.labels.ledger.lead_time import LEVEL, LeadTime, lead_time
 from workflow.project.rows import Row
 
@@ -109,14 +109,19 @@ Tallies = dict[str, Tally]
 class Figures:
     """All figures of a ledger. `decisions` are those on images with guesses; `skipped` of them gave no label.
 
+    `unguessed` are those on images where the model guessed nothing. `simulated` of all decisions, the blind
+    ones too, are the simulated reviewer's.
+
     `rounds` has a tally a model version, in the order in which people first met them; `models` puts the
     revisions of a model together. `probes` says which share of the planted guesses each person caught.
     """
 
     decisions: int
     skipped: int
+    unguessed: int
     blind: int
     control: int
+    simulated: int
     all: Tally
     classes: Tallies
     scores: Tallies
@@ -127,13 +132,19 @@ class Figures:
     probes: dict[str, Share]
 
     @property
+    def simulated_part(self) -> str:
+        """For a headline: who decided, where that was not people alone."""
+        return simulated_part(self.simulated, self.decisions + self.unguessed + self.blind)
+
+    @property
     def all_probes(self) -> Share:
         shares = self.probes.values()
         return Share(sum(s.count for s in shares), sum(s.of for s in shares))
 
     def to_json(self) -> dict[str, Any]:
         record: dict[str, Any] = {"decisions": self.decisions, "skipped": self.skipped}
-        record |= {"blind": self.blind, "control": self.control, "all": self.all.to_json()}
+        record |= {"unguessed": self.unguessed, "blind": self.blind, "control": self.control}
+        record |= {"simulated": self.simulated, "all": self.all.to_json()}
         for name in ("classes", "scores", "models", "rounds", "persons"):
             record[name] = {key: tally.to_json() for key, tally in getattr(self, name).items()}
         record["lead_time"] = self.lead_time.to_json()
@@ -145,13 +156,16 @@ def figures(rows: Iterable[Row], labels: Sequence[str] = ()) -> Figures:
     """The figures of ledger rows; `labels` gives the order of the classes, the rest by name after them."""
     known = sorted(rows, key=lambda row: (row["at"], row["image"]))
     shown = [row for row in known if not row["blind"]]
+    guessed = [row for row in shown if had_guesses(row)]
     classes = _tally(shown, lambda row, action: action["was"], lambda row, action: action["label"])
     order = {label: number for number, label in enumerate(labels)}
     return Figures(
-        decisions=len(shown),
-        skipped=sum(row["skipped"] for row in shown),
+        decisions=len(guessed),
+        skipped=sum(row["skipped"] for row in guessed),
+        unguessed=len(shown) - len(guessed),
         blind=len(known) - len(shown),
         control=sum(bool(row.get("control")) for row in known),
+        simulated=sum(bool(row.get("simulated")) for row in known),
         all=_by(shown, lambda row: "")[""] if shown else Tally(),
         classes=dict(sorted(classes.items(), key=lambda item: (order.get(item[0], len(order)), item[0]))),
         scores=dict(sorted(_tally(shown, lambda row, action: score_bin(action["score"]), None).items())),

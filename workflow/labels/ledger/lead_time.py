@@ -1,8 +1,9 @@
 """Seconds an image took people, with guesses and without.
 
 The images without are those pushed blind: the control share, and the splits that only measure. Both are
-drawn by a hash, so what differs is the help. Left out are skipped images, times that the server did not
-keep (0), and images with a planted probe, which cost a deletion that no model is to blame for.
+drawn by a hash, so what differs is the help. Left out are images on which the model guessed nothing, skipped
+ones, times that the server did not keep (0), and images with a planted probe, which cost a deletion that no
+model is to blame for.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workflow.labels.ledger import had_guesses, simulated_part
 from workflow.project.rows import Row
 
 Seconds = NDArray[np.float64]
@@ -27,11 +29,20 @@ STATISTICS: dict[str, Callable[..., Any]] = {"median": np.median, "mean": np.mea
 
 @dataclass(frozen=True)
 class LeadTime:
-    """`guessed` and `blind` hold the seconds of each image; `control` of the blind are the control share."""
+    """`guessed` and `blind` hold the seconds of each image; `control` of the blind are the control share.
+
+    `simulated` of all these times were made by the cost model: where there are any, nothing is tested.
+    """
 
     guessed: Seconds
     blind: Seconds
     control: int
+    simulated: int
+
+    @property
+    def simulated_part(self) -> str:
+        """For a headline: whose times these are, where they are not people's alone."""
+        return simulated_part(self.simulated, len(self.guessed) + len(self.blind))
 
     @property
     def enough(self) -> bool:
@@ -56,8 +67,8 @@ class LeadTime:
 
     @cached_property
     def p(self) -> float | None:
-        """Mann and Whitney's two-sided p that the times of both sides are alike; None of too few."""
-        if not self.enough:
+        """Mann and Whitney's two-sided p that both sides' times are alike; None of too few, or simulated."""
+        if not self.enough or self.simulated:
             return None
         from scipy.stats import mannwhitneyu
 
@@ -82,7 +93,7 @@ class LeadTime:
 
     def to_json(self) -> dict[str, Any]:
         figures: dict[str, Any] = {"images": len(self.guessed), "blind": len(self.blind)}
-        figures |= {"control": self.control, "p": self.p}
+        figures |= {"control": self.control, "simulated": self.simulated, "p": self.p}
         for name in STATISTICS:
             guessed, blind = self.of(name)
             low, high = self.intervals.get(name, (None, None))
@@ -94,6 +105,8 @@ class LeadTime:
 def lead_time(rows: Iterable[Row]) -> LeadTime:
     """The times of ledger rows that can be compared."""
     timed = [r for r in rows if not r["skipped"] and r["lead_time"] > 0 and not r.get("probes")]
+    timed = [r for r in timed if r["blind"] or had_guesses(r)]
     guessed, blind = ([r["lead_time"] for r in timed if bool(r["blind"]) is side] for side in (False, True))
     control = sum(bool(r["blind"] and r.get("control")) for r in timed)
-    return LeadTime(np.array(guessed, dtype=float), np.array(blind, dtype=float), control)
+    simulated = sum(bool(r.get("simulated")) for r in timed)
+    return LeadTime(np.array(guessed, dtype=float), np.array(blind, dtype=float), control, simulated)

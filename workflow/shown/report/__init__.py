@@ -47,7 +47,8 @@ class ReportData:
     `ledger` counts what people did to each guess, by the words of `LEDGER`; `reviewer_seconds` is their
     time, `seconds_from_nothing` the time the same labels, called by their `noun`, would have taken without
     guesses. `epochs` holds a dict an epoch: `epoch`, `loss`, and the `score` that is called `selected_by`.
-    `labels` are sentences that say who labeled.
+    `labels` are sentences that say who labeled. `simulated` is for headlines of what was done, and how
+    long it took: "simulated" or "3 of 9 simulated", empty where people did it.
     `figures` are the ledger's, and `suggestions` the thresholds by the guesses of the model `judged`.
     `load` gives an upright RGB image by id, or the path of its file.
     `names` maps an image id to what a caption calls it. `reproduce` is commands, one a line.
@@ -63,6 +64,7 @@ class ReportData:
     ledger: Mapping[str, int] = field(default_factory=dict)
     reviewer_seconds: float | None = None
     seconds_from_nothing: float | None = None
+    simulated: str = ""
     figures: Figures | None = None
     suggestions: Sequence[Suggestion] = ()
     judged: str = ""

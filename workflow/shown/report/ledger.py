@@ -93,6 +93,7 @@ def _lead_time(times: LeadTime) -> dict[str, Any] | None:
         "guessed": len(times.guessed),
         "blind": len(times.blind),
         "control": times.control,
+        "simulated": times.simulated_part,
         "p": times.p,
         "few": FEW,
     }
