@@ -283,6 +283,7 @@ def _check_demo_again(project: Project, client: Client) -> None:
     for model in ("base", "tuned"):
         assert summary[model].keys() >= {"map50", "map50_95", "per_class", "metric", "score"}
         assert set(summary[model]["per_class"]) == set(project.settings.classes)
+    assert summary["simulated"] == "simulated"
     assert summary["ledger"].keys() >= {*ACTIONS, "reviewer_seconds", "seconds_from_nothing"}
     assert summary["urls"].keys() >= {"label-studio", "fiftyone-app"}
     assert Path(summary["report"]).exists()

@@ -166,6 +166,11 @@ def test_the_demo_reaches_nothing_outside(demo: Demo) -> None:
     assert hooked == dict.fromkeys(services.SERVICES, True)
     assert read_json(demo.project.data / "summary.json")["tuned"]
     assert ((demo.logs / "attempts").read_text().splitlines(), connected) == ([], set())
+    # What it leaves on the screen calls nobody's work people's.
+    table = (demo.logs / "said").read_text().partition("\nstage ")[2]
+    assert "\nsimulated " in table
+    assert " s of simulated reviewing against " in table
+    assert "people" not in table
 
 
 @pytest.mark.services
