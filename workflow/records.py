@@ -128,7 +128,10 @@ class Annotation:
     @property
     def geometry(self) -> str:
         """The name of the field that holds the geometry; empty for a label of the whole image."""
-        return next((name for name in GEOMETRIES if getattr(self, name) is not None), "")
+        for name in GEOMETRIES:
+            if getattr(self, name) is not None:
+                return name
+        return ""
 
     def within(self, width: int, height: int) -> bool:
         """Whether the box, or every point of the outlines or keypoints, lies inside an image of that size.

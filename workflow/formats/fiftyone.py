@@ -14,6 +14,7 @@ import io
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -60,12 +61,21 @@ def from_fiftyone(
 
 
 def _document(a: Annotation, width: int, height: int) -> Document:
-    made_by = {key: getattr(a.provenance, name) for name, key in ATTRIBUTES.items()}
-    attributes = {key: value for key, value in {REGION: a.id, PARENT: a.parent, **made_by}.items() if value}
-    shape = _WRITE[a.geometry](a, width, height)
+    document = {"label": a.label, "confidence": a.score, **_WRITE[a.geometry](a, width, height)}
+    if a.id:
+        document[REGION] = a.id
+    if a.parent:
+        document[PARENT] = a.parent
+    document |= _made_by(a.provenance)
     if a.ignored:
-        attributes[IGNORED] = True
-    return {"label": a.label, "confidence": a.score, **shape, **attributes}
+        document[IGNORED] = True
+    return document
+
+
+@lru_cache(maxsize=1024)
+def _made_by(provenance: Provenance) -> Document:
+    made_by = {key: getattr(provenance, name) for name, key in ATTRIBUTES.items()}
+    return {key: value for key, value in made_by.items() if value}
 
 
 def _write_label(a: Annotation, width: int, height: int) -> Document:

@@ -8,13 +8,13 @@ their boxes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from workflow.metrics.coco import Sweep, coco_sweep
+from workflow.metrics.coco import Sweep, coco_sweep, quick_sweep
 from workflow.metrics.common import (
     Column,
     Confusion,
@@ -31,7 +31,16 @@ from workflow.metrics.evidence import Objects
 from workflow.metrics.keypoints import near_points, oks_sweep
 from workflow.records import Annotation
 from workflow.schema import Schema
-from workflow.shapes.matching import Errors, Match, above, count_errors, match, objects, score_of
+from workflow.shapes.matching import (
+    Errors,
+    Match,
+    Matching,
+    above,
+    count_errors,
+    errors_of,
+    objects,
+    score_of,
+)
 from workflow.shapes.overlap import as_mask
 from workflow.tasks import TASKS, Task
 
@@ -142,22 +151,51 @@ class DetectionMetrics:
         return cls(**{**record, **shaped, "confusion": confusion})
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """The numbers of one model, and what they are made of: objects as they are compared, and their matches.
+
+    `errors` are those of each image at the numbers' threshold.
+    """
+
+    numbers: DetectionMetrics
+    sweep: Sweep
+    truth: Labels
+    predicted: Labels
+    matching: Matching
+    errors: dict[str, Errors]
+
+
 def detection_metrics(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -> DetectionMetrics:
     """All numbers of one set of `images`; see `workflow.metrics.measure`."""
-    return weigh_detection(schema, images, truth, predicted)[0]
+    return _compare(schema, images, truth, predicted, coco_sweep)[0].numbers
 
 
 def weigh_detection(
     schema: Schema, images: Sizes, truth: Labels, predicted: Labels
 ) -> tuple[DetectionMetrics, Objects]:
     """The numbers, and what the score is made of; see `workflow.metrics.weigh`."""
+    comparison, sweep = _compare(schema, images, truth, predicted, coco_sweep)
+    return comparison.numbers, Objects(sweep.ranks())
+
+
+def compare(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -> Comparison:
+    """The same numbers, `figures` of sizes and few guesses left out, with the matches they are made of."""
+    return _compare(schema, images, truth, predicted, quick_sweep)[0]
+
+
+def _compare(
+    schema: Schema, images: Sizes, truth: Labels, predicted: Labels, sweep_of: Callable[..., Sweep]
+) -> tuple[Comparison, Sweep]:
+    """The numbers and their matches, and the sweep that the score is of."""
     check(schema, images, truth, predicted)
     classes = schema.classes
     true, guesses = (_comparable(schema.task, images, labels) for labels in (truth, predicted))
-    sweep = coco_sweep(images, true, guesses, classes)
-    matches = {i: match(true.get(i, ()), guesses.get(i, ())) for i in images}
+    sweep = scored = sweep_of(images, true, guesses, classes)
+    matching = Matching(images, true, guesses)
+    matches = {i: matching.match(i) for i in images}
     threshold, f1 = _best_threshold(true, guesses, matches)
-    kept = {i: above(guesses.get(i, ()), threshold) for i in images}
+    across = {i: matching.match(i, threshold, class_agnostic=True) for i in images}
     per_class = _per_class(true, guesses, matches, threshold, classes)
     for label, value, value50 in zip(classes, sweep.ap, sweep.ap50, strict=True):
         per_class[label] |= {"ap50": value50, "ap50_95": value}
@@ -174,14 +212,15 @@ def weigh_detection(
         per_class=per_class,
         curve=tuple(np.mean(drawn, axis=0).tolist()) if drawn else None,
         curves=curves,
-        confusion=_confusion(true, kept, classes),
+        confusion=_confusion(true, guesses, across, classes),
         task=schema.task.name,
         figures=sweep.figures,
     )
     if schema.task.points:
-        sweep = oks_sweep(schema, images, truth, predicted)
-        numbers = _with_points(numbers, schema, sweep, truth, predicted)
-    return numbers, Objects(sweep.ranks())
+        scored = oks_sweep(schema, images, truth, predicted)
+        numbers = _with_points(numbers, schema, scored, truth, predicted)
+    errors = {i: errors_of(across[i], true.get(i, ()), guesses.get(i, ())) for i in images}
+    return Comparison(numbers, sweep, true, guesses, matching, errors), scored
 
 
 def _comparable(task: Task, images: Sizes, labels: Labels) -> dict[str, list[Annotation]]:
@@ -253,16 +292,16 @@ def _per_class(
     }
 
 
-def _confusion(truth: Labels, kept: Labels, classes: Sequence[str]) -> Confusion:
+def _confusion(
+    truth: Labels, predicted: Labels, matches: Mapping[str, Sequence[Match]], classes: Sequence[str]
+) -> Confusion:
     index = {label: n for n, label in enumerate(classes)}
-    table = np.zeros((len(classes) + 1, len(classes) + 1), dtype=int)
-    for image, guesses in kept.items():
-        true = truth.get(image, ())
-        for t, p, _ in match(true, guesses, class_agnostic=True):
-            table[
-                -1 if t is None else index[true[t].label], -1 if p is None else index[guesses[p].label]
-            ] += 1
-    return tupled(table.tolist())
+    table = [[0] * (len(classes) + 1) for _ in range(len(classes) + 1)]
+    for image, triples in matches.items():
+        for t, p, _ in triples:
+            row = -1 if t is None else index[truth[image][t].label]
+            table[row][-1 if p is None else index[predicted[image][p].label]] += 1
+    return tupled(table)
 
 
 def _tupled(curve: Sequence[float] | None) -> tuple[float, ...] | None:

@@ -5,16 +5,19 @@ Greedy matching as COCO has it (cocodataset/cocoapi, cocoeval.py), which metrics
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from workflow.records import Annotation
+from workflow.shapes.geometry import box_area
 from workflow.shapes.overlap import coverage
 from workflow.shapes.overlap import iou as overlap_of
 
 Match = tuple[int | None, int | None, float | None]
+# Pairs of boxes whose overlap is computed at once: some 200 MB.
+PAIRS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def match(
     names = np.array([t.label for t in truth], dtype=object)
     other = np.array([p.label for p in predicted], dtype=object)[:, None] != names[None, :]
     overlap[other & ignored[None, :] if class_agnostic else other] = -1
-    least = min(iou, 1 - 1e-10)
+    least = _least(iou)
     matches: list[Match] = []
     free = ~ignored
     for p in np.argsort([-score_of(a) for a in predicted], kind="stable").tolist():
@@ -75,9 +78,117 @@ def match(
     return matches + [(t, None, None) for t in np.flatnonzero(free).tolist()]
 
 
+def _least(iou: float) -> float:
+    # As cocoeval.py has it.
+    return min(iou, 1 - 1e-10)
+
+
+class Matching:
+    """`match` of many images, asked for one by one: the overlaps of boxes are computed at once.
+
+    Images that hold anything else, or what is ignored, go through `match` themselves.
+    """
+
+    def __init__(
+        self,
+        images: Iterable[str],
+        truth: Mapping[str, Sequence[Annotation]],
+        predicted: Mapping[str, Sequence[Annotation]],
+        iou: float = 0.5,
+    ) -> None:
+        self._truth, self._predicted, self._iou = truth, predicted, iou
+        # Image -> (prediction, truth, IoU) of all that overlap enough, sorted.
+        self._near: dict[str, list[tuple[int, int, float]]] = {}
+        batch: list[str] = []
+        pairs = 0
+        for image in images:
+            true, guesses = truth.get(image, ()), predicted.get(image, ())
+            if all(a.box is not None for a in guesses) and all(
+                a.box is not None and not a.ignored for a in true
+            ):
+                batch.append(image)
+                pairs += len(true) * len(guesses)
+            if pairs > PAIRS:
+                self._add(batch)
+                batch, pairs = [], 0
+        self._add(batch)
+
+    def match(self, image: str, threshold: float = 0.0, class_agnostic: bool = False) -> list[Match]:
+        """The triples of one image, of the predictions that reach `threshold`; numbers are those of all."""
+        truth, predicted = self._truth.get(image, ()), self._predicted.get(image, ())
+        scores = [score_of(a) for a in predicted]
+        if image not in self._near:
+            kept = [p for p, score in enumerate(scores) if score >= threshold]
+            matches = match(truth, [predicted[p] for p in kept], self._iou, class_agnostic)
+            return [(t, None if p is None else kept[p], share) for t, p, share in matches]
+        near: dict[int, list[tuple[int, float]]] = {}
+        for p, t, share in self._near[image]:
+            if class_agnostic or predicted[p].label == truth[t].label:
+                near.setdefault(p, []).append((t, share))
+        free = [True] * len(truth)
+        triples: list[Match] = []
+        for p in sorted(range(len(scores)), key=lambda p: -scores[p]):
+            if scores[p] < threshold:
+                break
+            best, most = None, 0.0
+            for t, share in near.get(p, ()):
+                if free[t] and share >= most:
+                    best, most = t, share
+            if best is None:
+                triples.append((None, p, None))
+            else:
+                free[best] = False
+                triples.append((best, p, most))
+        return triples + [(t, None, None) for t, is_free in enumerate(free) if is_free]
+
+    def _add(self, images: Sequence[str]) -> None:
+        """Compute the overlaps of all boxes of some images, each with those of its own image only."""
+        sides = [[labels.get(i, ()) for i in images] for labels in (self._predicted, self._truth)]
+        guesses, true = (_boxes(side) for side in sides)
+        of_image, on_image = (np.array([len(some) for some in side], dtype=int) for side in sides)
+        # Every prediction, as often as its image has truths, and these one after the other.
+        image_of = np.repeat(np.arange(len(images)), of_image)
+        times = on_image[image_of]
+        p = np.repeat(np.arange(len(guesses)), times)
+        first = np.cumsum(on_image) - on_image
+        t = np.arange(len(p)) - np.repeat(np.cumsum(times) - times, times) + first[image_of[p]]
+        share = _overlaps(guesses, true, p, t)
+        enough = np.flatnonzero(share >= _least(self._iou))
+        p, t, share = p[enough], t[enough], share[enough]
+        where = image_of[p]
+        triples = zip(
+            (p - (np.cumsum(of_image) - of_image)[where]).tolist(),
+            (t - first[where]).tolist(),
+            share.tolist(),
+            strict=True,
+        )
+        self._near |= {image: [] for image in images}
+        for number, triple in zip(where.tolist(), triples, strict=True):
+            self._near[images[number]].append(triple)
+
+
+def _boxes(side: Sequence[Sequence[Annotation]]) -> np.ndarray:
+    return np.array([a.box for some in side for a in some], dtype=float).reshape(-1, 4)
+
+
+def _overlaps(guesses: np.ndarray, true: np.ndarray, p: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """The IoU of pairs of boxes, to the last digit as `box_iou` has it."""
+    one, other = guesses[p], true[t]
+    sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
+    shared = np.clip(sides, 0, None).prod(axis=1)
+    union = box_area(guesses)[p] + box_area(true)[t] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
 def count_errors(truth: Sequence[Annotation], predicted: Sequence[Annotation], iou: float = 0.5) -> Errors:
     """The errors on one image, objects matched across classes. Give predictions at their threshold."""
-    matches = match(truth, predicted, iou, class_agnostic=True)
+    return errors_of(match(truth, predicted, iou, class_agnostic=True), truth, predicted)
+
+
+def errors_of(
+    matches: Sequence[Match], truth: Sequence[Annotation], predicted: Sequence[Annotation]
+) -> Errors:
+    """The errors in the triples of one image, matched across classes."""
     pairs = [(t, p) for t, p, _ in matches if t is not None and p is not None]
     return Errors(
         missed=sum(p is None for _, p, _ in matches),

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import logging
 import os
 import random
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,10 +28,11 @@ from uuid import uuid4
 
 from workflow.colours import WHO
 from workflow.errors import ServiceError
-from workflow.metrics import Labels, measure
+from workflow.metrics import Labels, Metrics, measure
+from workflow.metrics.detection import compare
 from workflow.records import ImageRecord
 from workflow.schema import Schema
-from workflow.shown.app.kind import EVALUATED, TRUTH, Kind, Shown
+from workflow.shown.app.kind import EVALUATED, TRUTH, Field, Kind, Shown, declare
 from workflow.shown.app.labels import Labels as WholeImages
 from workflow.shown.app.objects import Objects
 from workflow.shown.app.pixels import Pixels
@@ -38,6 +41,8 @@ __all__ = ["TRUTH", "dataset_url", "publish"]
 
 WORKSPACE = "evaluation"
 BATCH = 1000
+# What the numbers' own matches are of; else a mask without pixels, or a box among rotated ones, differs.
+BOXES = {"box", "keypoints"}
 # What `publish` makes of the same labels; another number rebuilds what an older workflow built.
 LAYOUT = 3
 KINDS: dict[str, type[Kind]] = {"labels": WholeImages, "objects": Objects, "pixels": Pixels}
@@ -151,6 +156,10 @@ def _shown(
     sizes = {row.id: (row.width, row.height) for row in rows if row.id in counted}
     kept = {f: {i: labels for i, labels in some.items() if i in sizes} for f, some in fields.items()}
     truth = kept.pop(TRUTH, {})
+    if set(schema.task.geometry) <= BOXES and schema.task.kind == "objects":
+        compared = {f: compare(schema, sizes, truth, labels) for f, labels in kept.items()}
+        numbers: dict[str, Metrics] = {f: comparison.numbers for f, comparison in compared.items()}
+        return Shown(schema, sizes, fields, numbers, files, compared)
     numbers = {f: measure(schema, sizes, truth, labels) for f, labels in kept.items()}
     return Shown(schema, sizes, fields, numbers, files)
 
@@ -159,18 +168,15 @@ def _build(fo: Any, dataset: Any, rows: Sequence[ImageRecord], shown: Shown, roo
     """Declare the schema, write every sample once with its marks, then save the evaluations."""
     kind = KINDS[shown.schema.task.kind](shown)
     dataset.media_type = "image"
-    for name in ("image_id", "split"):
-        dataset.add_sample_field(name, fo.StringField)
-    for field in shown.numbers:
-        dataset.add_sample_field(f"{field}_errors", fo.FloatField if shown.in_pixels else fo.IntField)
-    kind.declare(fo, dataset)
+    fields: dict[str, Field] = {name: (fo.StringField, {}) for name in ("image_id", "split")}
+    errors = fo.FloatField if shown.in_pixels else fo.IntField
+    fields |= {f"{field}_errors": (errors, {}) for field in shown.numbers}
+    declare(dataset, fields | kind.fields(fo))
+    declare(dataset, kind.attributes(fo))
     view = dataset.match_tags(EVALUATED)
     kind.register(view)
     ordered = sorted(rows, key=lambda row: row.id not in shown.sizes)
-    samples = (_sample(dataset, row, root, shown, kind) for row in ordered)
-    collection = dataset._sample_collection
-    while batch := [sample for sample, _ in zip(samples, range(BATCH), strict=False)]:
-        collection.insert_many(batch, ordered=False)
+    _insert(dataset._sample_collection, (_sample(dataset, row, root, shown, kind) for row in ordered))
     dataset.reload()
     kind.save(view)
     for field in shown.numbers:
@@ -184,6 +190,18 @@ def _build(fo: Any, dataset: Any, rows: Sequence[ImageRecord], shown: Shown, roo
     dataset.app_config.active_fields = fo.ActiveFields(paths=paths)
     # By chance, the App draws two models in two blues.
     dataset.app_config.color_scheme = kind.colours(fo, dict(zip(shown.fields, WHO, strict=False)))
+
+
+def _insert(collection: Any, samples: Iterator[dict[str, Any]]) -> None:
+    """Insert documents in batches; the database takes one while the next is made."""
+    with ThreadPoolExecutor(1) as pool:
+        on_its_way = None
+        while batch := list(itertools.islice(samples, BATCH)):
+            if on_its_way:
+                on_its_way.result()
+            on_its_way = pool.submit(collection.insert_many, batch, ordered=False)
+        if on_its_way:
+            on_its_way.result()
 
 
 def _sample(dataset: Any, row: ImageRecord, root: Path, shown: Shown, kind: Kind) -> dict[str, Any]:
@@ -203,9 +221,8 @@ def _sample(dataset: Any, row: ImageRecord, root: Path, shown: Shown, kind: Kind
         "split": row.split,
     }
     if counts:
-        truth = shown.of(TRUTH, row)
-        for field, number in shown.numbers.items():
-            errors = number.errors(truth, shown.of(field, row))
+        for field in shown.numbers:
+            errors = shown.errors(field, row)
             sample[f"{field}_errors"] = errors.weight if shown.in_pixels else errors.total
     return sample | kind.labels(row)
 

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import orjson
+
 from workflow.formats.fiftyone import ATTRIBUTES, IGNORED, PARENT, REGION
 from workflow.metrics import Labels, Metrics, Sizes
+from workflow.metrics.detection import Comparison
 from workflow.records import Annotation, ImageRecord
 from workflow.schema import Schema
+from workflow.shapes.matching import Errors
 
 TRUTH = "ground_truth"
 EVALUATED = "evaluated"
 IOU = 0.5
 
+# How many ids three bytes count.
+COUNTED = 2**24
+
 Document = dict[str, Any]
+# A field of FiftyOne's schema: its class, and what makes it.
+Field = tuple[Any, dict[str, Any]]
 # FiftyOne's class of several labels -> the list in its document.
 LISTS = {
     "Detections": "detections",
@@ -30,6 +41,7 @@ LISTS = {
 class Shown:
     """`fields` are truth and all that models said, `numbers` what each model is worth on the `sizes` images.
 
+    `compared` are those of models that draw boxes, with their matches.
     `files` is a new folder of this dataset alone; what is painted needs one.
     """
 
@@ -38,6 +50,7 @@ class Shown:
     fields: Mapping[str, Labels]
     numbers: Mapping[str, Metrics]
     files: Path | None
+    compared: Mapping[str, Comparison] = field(default_factory=dict)
 
     @property
     def in_pixels(self) -> bool:
@@ -52,34 +65,85 @@ class Shown:
         labels = self.of(field, row)
         return self.numbers[field].shown(labels) if field in self.numbers else labels
 
+    def errors(self, field: str, row: ImageRecord) -> Errors:
+        """What is wrong with the labels of a model on an image that counts."""
+        if field in self.compared:
+            return self.compared[field].errors[row.id]
+        return self.numbers[field].errors(self.of(TRUTH, row), self.of(field, row))
+
 
 class Kind(Protocol):
     """How labels of one kind are shown: `labels` makes the fields of each sample, in the order they come.
 
+    `fields` are those of the schema, and `attributes` those of the labels in them, marks of runs included.
     `register` announces the runs before, `save` writes them after all samples are there.
     """
 
     def __init__(self, shown: Shown) -> None: ...
-    def declare(self, fo: Any, dataset: Any) -> None: ...
+    def fields(self, fo: Any) -> dict[str, Field]: ...
+    def attributes(self, fo: Any) -> dict[str, Field]: ...
     def register(self, view: Any) -> None: ...
     def labels(self, row: ImageRecord) -> Document: ...
     def save(self, view: Any) -> None: ...
     def colours(self, fo: Any, by_field: Mapping[str, str]) -> Any: ...
 
 
-def declare_list(fo: Any, dataset: Any, field: str, cls: str) -> None:
-    """A field of several labels, with the attributes that ours have."""
-    dataset.add_sample_field(field, fo.EmbeddedDocumentField, embedded_doc_type=getattr(fo, cls))
-    for attribute in (REGION, PARENT, *ATTRIBUTES.values()):
-        dataset.add_sample_field(f"{field}.{LISTS[cls]}.{attribute}", fo.StringField)
-    dataset.add_sample_field(f"{field}.{LISTS[cls]}.{IGNORED}", fo.BooleanField)
+def declare(dataset: Any, fields: Mapping[str, Field]) -> None:
+    """Add fields to the dataset's schema by their paths, whose parents it knows, all at once.
+
+    `add_sample_field` writes and reads the whole schema for each: as long as for hundreds of samples.
+    """
+    from fiftyone.core.odm.utils import create_field
+
+    made = {
+        path: create_field(path.rpartition(".")[2], kind, **options)
+        for path, (kind, options) in fields.items()
+    }
+    dataset._merge_sample_field_schema(made)
 
 
-def with_ids(documents: Sequence[Document]) -> list[Document]:
-    """Documents as the database holds them."""
-    from bson import ObjectId
+def label_field(fo: Any, cls: str) -> Field:
+    """A field of labels of one of FiftyOne's classes."""
+    return fo.EmbeddedDocumentField, {"embedded_doc_type": getattr(fo, cls)}
 
-    return [{"_id": ObjectId(), "attributes": {}, "tags": [], **document} for document in documents]
+
+def list_attributes(fo: Any, field: str, cls: str) -> dict[str, Field]:
+    """What ours have in a field of several labels besides."""
+    texts = (REGION, PARENT, *ATTRIBUTES.values())
+    attributes: dict[str, Field] = {f"{field}.{LISTS[cls]}.{name}": (fo.StringField, {}) for name in texts}
+    return attributes | {f"{field}.{LISTS[cls]}.{IGNORED}": (fo.BooleanField, {})}
+
+
+class Ids:
+    """New ids of documents, as the driver makes them: a time, five random bytes, a counter.
+
+    The random bytes are our own, so none is one of the driver's, which takes five times as long for each.
+    """
+
+    def __init__(self) -> None:
+        self._count = COUNTED
+
+    def new(self) -> Any:
+        from bson import ObjectId
+
+        if self._count == COUNTED:
+            self._count = 0
+            self._prefix = int(time.time()).to_bytes(4, "big") + os.urandom(5)
+        self._count += 1
+        return ObjectId(self._prefix + (self._count - 1).to_bytes(3, "big"))
+
+    def on(self, documents: Sequence[Document]) -> list[Document]:
+        """Documents as the database holds them."""
+        return [{"_id": self.new(), "attributes": {}, "tags": [], **document} for document in documents]
+
+
+def save_results(run: Any, dataset: Any, key: str, results: Any) -> None:
+    """Write what a run found, as its `save_run_results` does, whose own way to JSON is a call a number."""
+    document = run._get_run_doc(dataset, key)
+    content = orjson.dumps(results.serialize(), option=orjson.OPT_SERIALIZE_NUMPY)
+    document.results.put(content, content_type="application/json")
+    document.results_meta = dict(results.get_meta() or {})
+    document.save()
 
 
 def listed(cls: str, documents: Sequence[Document]) -> Document:

@@ -12,7 +12,18 @@ from typing import Any
 
 from workflow.formats import fiftyone as documents
 from workflow.records import ImageRecord
-from workflow.shown.app.kind import TRUTH, Document, Shown, colours_by_field, declare_list, listed, with_ids
+from workflow.shown.app.kind import (
+    TRUTH,
+    Document,
+    Field,
+    Ids,
+    Shown,
+    colours_by_field,
+    label_field,
+    list_attributes,
+    listed,
+    save_results,
+)
 
 
 class Labels:
@@ -20,20 +31,27 @@ class Labels:
 
     def __init__(self, shown: Shown) -> None:
         self._shown = shown
+        self._ids = Ids()
         self._single = shown.schema.task.exclusive
         self._runs: dict[str, Any] = {}
         # A model -> (true document or None, predicted document or None) of every label.
         self._pairs: dict[str, list[tuple[Document | None, Document | None]]] = {f: [] for f in shown.numbers}
 
-    def declare(self, fo: Any, dataset: Any) -> None:
+    def fields(self, fo: Any) -> dict[str, Field]:
+        cls = "Classification" if self._single else "Classifications"
+        fields = {field: label_field(fo, cls) for field in self._shown.fields}
+        return fields | {f"eval_{field}": (fo.BooleanField, {}) for field in self._shown.numbers}
+
+    def attributes(self, fo: Any) -> dict[str, Field]:
+        attributes: dict[str, Field] = {}
         for field in self._shown.fields:
             if self._single:
-                kind = {"embedded_doc_type": fo.Classification}
-                dataset.add_sample_field(field, fo.EmbeddedDocumentField, **kind)
-                for attribute in documents.ATTRIBUTES.values():
-                    dataset.add_sample_field(f"{field}.{attribute}", fo.StringField)
+                attributes |= {
+                    f"{field}.{name}": (fo.StringField, {}) for name in documents.ATTRIBUTES.values()
+                }
             else:
-                declare_list(fo, dataset, field, "Classifications")
+                attributes |= list_attributes(fo, field, "Classifications")
+        return attributes
 
     def register(self, view: Any) -> None:
         from fiftyone.utils.eval.classification import SimpleEvaluationConfig
@@ -45,7 +63,7 @@ class Labels:
 
     def labels(self, row: ImageRecord) -> Document:
         written = {
-            field: with_ids(documents.to_fiftyone(self._shown.seen(field, row), row.width, row.height))
+            field: self._ids.on(documents.to_fiftyone(self._shown.seen(field, row), row.width, row.height))
             for field in self._shown.fields
         }
         if self._single:
@@ -77,7 +95,7 @@ class Labels:
                 classes=list(self._shown.schema.classes),
                 backend=run,
             )
-            run.save_run_results(view._dataset, key, results)
+            save_results(run, view._dataset, key, results)
             run.add_fields_to_sidebar_group(view._dataset, key, omit_fields=(field, TRUTH))
 
     def colours(self, fo: Any, by_field: Mapping[str, str]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,18 +13,22 @@ from workflow.metrics.coco import coco_sweep
 from workflow.metrics.detection import DetectionMetrics
 from workflow.records import Annotation, ImageRecord, RotatedBox
 from workflow.shapes import masks
-from workflow.shapes.matching import match, objects, score_of
+from workflow.shapes.matching import Match, match, objects, score_of
 from workflow.shapes.overlap import as_mask
 from workflow.shown.app.kind import (
     IOU,
+    LISTS,
     TRUTH,
     Document,
+    Field,
+    Ids,
     Shown,
     colours_by_field,
-    declare_list,
     extra_metrics,
+    label_field,
+    list_attributes,
     listed,
-    with_ids,
+    save_results,
 )
 
 
@@ -31,19 +36,33 @@ class Objects:
     """Detections, with masks or without; rotated boxes are Polylines, keypoints a field of their own."""
 
     def __init__(self, shown: Shown) -> None:
-        self._shown = shown
+        self._shown, self._ids = shown, Ids()
         self._cls = "Polylines" if "rotated_box" in shown.schema.task.geometry else "Detections"
         self._runs: dict[str, Any] = {}
         self._matches: dict[str, list[tuple[Any, ...]]] = {field: [] for field in shown.numbers}
 
-    def declare(self, fo: Any, dataset: Any) -> None:
+    def fields(self, fo: Any) -> dict[str, Field]:
+        fields = {field: label_field(fo, self._cls) for field in self._shown.fields}
+        if self._shown.schema.task.points:
+            fields |= {_points_field(field): label_field(fo, "Keypoints") for field in self._shown.fields}
+        counts = [f"eval_{field}_{word}" for field in self._shown.numbers for word in ("tp", "fp", "fn")]
+        return fields | {name: (fo.IntField, {}) for name in counts}
+
+    def attributes(self, fo: Any) -> dict[str, Field]:
+        attributes: dict[str, Field] = {}
         for field in self._shown.fields:
-            declare_list(fo, dataset, field, self._cls)
+            attributes |= list_attributes(fo, field, self._cls)
             if self._cls == "Polylines":
-                numbers = {"ftype": fo.ListField, "subfield": fo.FloatField}
-                dataset.add_sample_field(f"{field}.polylines.{documents.ROTATED}", **numbers)
+                numbers = (fo.ListField, {"subfield": fo.FloatField})
+                attributes[f"{field}.polylines.{documents.ROTATED}"] = numbers
             if self._shown.schema.task.points:
-                declare_list(fo, dataset, _points_field(field), "Keypoints")
+                attributes |= list_attributes(fo, _points_field(field), "Keypoints")
+        kinds = {"": fo.StringField, "_id": fo.StringField, "_iou": fo.FloatField}
+        for field in self._shown.numbers:
+            for labels in (TRUTH, field):
+                marks = {f"{labels}.{LISTS[self._cls]}.eval_{field}{end}": k for end, k in kinds.items()}
+                attributes |= {path: (kind, {}) for path, kind in marks.items()}
+        return attributes
 
     def register(self, view: Any) -> None:
         from fiftyone.utils.eval.coco import COCOEvaluationConfig
@@ -60,14 +79,14 @@ class Objects:
     def labels(self, row: ImageRecord) -> Document:
         seen = {field: self._comparable(self._shown.seen(field, row), row) for field in self._shown.fields}
         written = {
-            f: with_ids(documents.to_fiftyone(some, row.width, row.height)) for f, some in seen.items()
+            f: self._ids.on(documents.to_fiftyone(some, row.width, row.height)) for f, some in seen.items()
         }
         sample = {field: listed(self._cls, guesses) for field, guesses in written.items()}
         if self._shown.schema.task.points:
             sample |= {_points_field(field): self._points(field, row) for field in written}
         if row.id in self._shown.sizes:
             for field in self._shown.numbers:
-                sample |= self._mark(field, seen, written)
+                sample |= self._mark(field, row, seen, written)
         return sample
 
     def save(self, view: Any) -> None:
@@ -89,16 +108,33 @@ class Objects:
 
     def _points(self, field: str, row: ImageRecord) -> Document:
         points = [a for a in self._shown.seen(field, row) if a.geometry == "keypoints"]
-        return listed("Keypoints", with_ids(documents.to_fiftyone(points, row.width, row.height)))
+        return listed("Keypoints", self._ids.on(documents.to_fiftyone(points, row.width, row.height)))
+
+    def _matched(
+        self, field: str, row: ImageRecord, truth: Sequence[Annotation], guesses: Sequence[Annotation]
+    ) -> list[Match]:
+        """Which guess that is seen is which truth; of boxes the numbers know it already."""
+        compared = self._shown.compared.get(field)
+        if compared is None:
+            return match(truth, guesses, IOU)
+        threshold = compared.numbers.threshold
+        scores = [score_of(a) for a in compared.predicted.get(row.id, ())]
+        place = list(itertools.accumulate((score >= threshold for score in scores), initial=0))
+        triples = compared.matching.match(row.id, threshold)
+        return [(t, None if p is None else place[p], iou) for t, p, iou in triples]
 
     def _mark(
-        self, field: str, seen: Mapping[str, list[Annotation]], written: Mapping[str, list[Document]]
+        self,
+        field: str,
+        row: ImageRecord,
+        seen: Mapping[str, list[Annotation]],
+        written: Mapping[str, list[Document]],
     ) -> Document:
         """Write one image's matches on its labels, note them for the run, return the sample's counts."""
         key = f"eval_{field}"
         truth, guesses = seen.get(TRUTH, []), seen[field]
         counts = {"tp": 0, "fp": 0, "fn": 0}
-        for t, p, iou in match(truth, guesses, IOU):
+        for t, p, iou in self._matched(field, row, truth, guesses):
             true = None if t is None else written[TRUTH][t]
             guess = None if p is None else written[field][p]
             outcome = "fn" if guess is None else "fp" if true is None else "tp"
@@ -117,7 +153,10 @@ class Objects:
 
         numbers, classes = self._shown.numbers[field], self._shown.schema.classes
         assert isinstance(numbers, DetectionMetrics)
-        sweep = coco_sweep(self._shown.sizes, self._counted(TRUTH), self._counted(field), classes)
+        if compared := self._shown.compared.get(field):
+            sweep = compared.sweep
+        else:
+            sweep = coco_sweep(self._shown.sizes, self._counted(TRUTH), self._counted(field), classes)
         key = f"eval_{field}"
         # FiftyOne itself has the mean over the IoUs, but only where it speaks of what is scored.
         known = ("f1",) if self._shown.schema.task.points else ("map50_95", "f1")
@@ -137,7 +176,7 @@ class Objects:
             ),
             backend=run,
         )
-        run.save_run_results(view._dataset, key, results)
+        save_results(run, view._dataset, key, results)
         run.add_fields_to_sidebar_group(view._dataset, key, omit_fields=(field, TRUTH))
 
     def _counted(self, field: str) -> Labels:

@@ -12,8 +12,11 @@ from workflow.colours import ON_LAYERS
 from workflow.metrics.semantic import count_pixels
 from workflow.records import ImageRecord
 from workflow.shapes.paint import VOID, paint
-from workflow.shown.app.kind import TRUTH, Document, Shown, extra_metrics
+from workflow.shown.app.kind import TRUTH, Document, Field, Shown, extra_metrics, label_field, save_results
 from workflow.tasks import BACKGROUND, VOID_LABEL
+
+
+WORDS = ("accuracy", "precision", "recall")
 
 
 class Pixels:
@@ -27,15 +30,20 @@ class Pixels:
         self._matches: dict[str, list[tuple[Any, ...]]] = {field: [] for field in shown.numbers}
         self._counts = {f: np.zeros((len(self._names),) * 2, dtype=np.int64) for f in shown.numbers}
 
-    def declare(self, fo: Any, dataset: Any) -> None:
-        for field in self._shown.fields:
-            dataset.add_sample_field(field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
-            (self._files / field).mkdir(parents=True, exist_ok=True)
-        dataset.default_mask_targets = dict(enumerate(self._names)) | {VOID: VOID_LABEL}
+    def fields(self, fo: Any) -> dict[str, Field]:
+        fields = {field: label_field(fo, "Segmentation") for field in self._shown.fields}
+        names = [f"eval_{f}_{word}" for f in self._shown.numbers for word in WORDS]
+        return fields | {name: (fo.FloatField, {}) for name in names}
+
+    def attributes(self, fo: Any) -> dict[str, Field]:
+        return {}
 
     def register(self, view: Any) -> None:
         from fiftyone.utils.eval.segmentation import SimpleEvaluationConfig
 
+        view._dataset.default_mask_targets = dict(enumerate(self._names)) | {VOID: VOID_LABEL}
+        for field in self._shown.fields:
+            (self._files / field).mkdir(parents=True, exist_ok=True)
         for field in self._shown.numbers:
             run = self._runs[field] = SimpleEvaluationConfig(field, TRUTH).build()
             run.register_run(view, f"eval_{field}")
@@ -76,7 +84,7 @@ class Pixels:
                 custom_metrics=extra_metrics(self._shown.numbers[field], ()),
                 backend=run,
             )
-            run.save_run_results(view._dataset, key, results)
+            save_results(run, view._dataset, key, results)
             run.add_fields_to_sidebar_group(view._dataset, key, omit_fields=(field, TRUTH))
 
     def colours(self, fo: Any, by_field: Mapping[str, str]) -> Any:
@@ -94,8 +102,7 @@ class Pixels:
         for t, p in np.argwhere(counts):
             self._matches[field].append((self._names[t], self._names[p], int(counts[t, p]), *ends))
         scores = _compute_accuracy_precision_recall(counts, list(range(len(counts))), "micro")
-        names = ("accuracy", "precision", "recall")
-        return {f"eval_{field}_{name}": value for name, value in zip(names, scores, strict=True)}
+        return {f"eval_{field}_{word}": value for word, value in zip(WORDS, scores, strict=True)}
 
 
 def _write_png(path: Any, pixels: NDArray[np.uint8]) -> None:
