@@ -11,12 +11,20 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 BENCHMARKS = sorted((REPOSITORY / "benchmarks").glob("*.py"))
-# What starts Label Studio.
-SERVERS = {"exchange"}
+# What starts servers.
+SERVERS = {"app", "exchange"}
 
 
 def test_all_benchmarks_are_tried() -> None:
-    assert [path.stem for path in BENCHMARKS] == ["exchange", "finetune", "formats", "preannotate", "rle"]
+    names = ["app", "exchange", "finetune", "formats", "preannotate", "rle"]
+    assert [path.stem for path in BENCHMARKS] == names
+        "app",
+        "exchange",
+        "finetune",
+        "formats",
+        "preannotate",
+        "rle",
+    ]
 
 
 @pytest.mark.slow

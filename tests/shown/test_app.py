@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import scenes
+from tests.crowds import crowd
 from workflow import services
 from workflow.errors import ServiceError
 from workflow.metrics import measure
@@ -412,3 +413,104 @@ def test_what_is_painted_lies_in_files_that_a_rebuild_replaces(child, tmp_path):
     assert dict(zip(values.tolist(), counts.tolist(), strict=True)) == areas | {
         0: 320 * 240 - sum(areas.values())
     }
+
+
+MARKS = ("", "_id", "_iou")
+
+
+def random_evaluation(environment, seed):
+    """What FiftyOne's own evaluation of many random boxes finds otherwise than ours, field by field."""
+    import numpy as np
+
+    # FiftyOne takes what has no score for the least certain, and rounds its fractions: equals fall otherwise.
+    drawn = crowd(seed, images=40, unscored=False)
+    rows = [ImageRecord(name, f"{name}.png", *size, "test") for name, size in drawn.sizes.items()]
+    fields = {"ground_truth": drawn.truth, "tuned": drawn.predicted}
+    publish("crowd", rows, fields, Schema.of("detection", drawn.classes), environment, str(seed))
+    import fiftyone as fo
+
+    dataset = fo.load_dataset("crowd", reload=True)
+    theirs = dataset.evaluate_detections("tuned", "ground_truth", eval_key="theirs", classes=drawn.classes)
+    ours = dataset.load_evaluation_results("eval_tuned")
+    # An object's marks, its partner's id among them; where it has none, theirs say no IoU and ours null.
+    objects = [
+        (sample.image_id, field, d.to_dict())
+        for sample in dataset.iter_samples()
+        for field in ("tuned", "ground_truth")
+        for d in sample[field].detections
+    ]
+    differing = [
+        (image, field, mark)
+        for image, field, d in objects
+        for mark in MARKS
+        if d.get(f"eval_tuned{mark}") != pytest.approx(d.get(f"theirs{mark}"), abs=1e-12)
+    ]
+    for count in ("tp", "fp", "fn"):
+        one, other = (dataset.values(f"{key}_{count}") for key in ("eval_tuned", "theirs"))
+        differing += [count] * (one != other)
+
+    def pairs(results):
+        names = ("ytrue", "ypred", "confs", "ytrue_ids", "ypred_ids")
+        return sorted(zip(*(getattr(results, name).tolist() for name in names), strict=True), key=str)
+
+    schema = dataset.get_field_schema(flat=True)
+    kinds = {path: type(field).__name__ for path, field in schema.items()}
+    own = {path.replace("theirs", "eval_tuned"): kind for path, kind in kinds.items() if "theirs" in path}
+    return {
+        "differing": differing,
+        "objects": len(pairs(ours)),
+        "pairs": pairs(ours) == pairs(theirs),
+        "report": ours.report() == theirs.report(),
+        "confusion": np.array_equal(ours.confusion_matrix(), theirs.confusion_matrix()),
+        "metrics": {k: v for k, v in ours.metrics().items() if k in theirs.metrics()} == theirs.metrics(),
+        "schema": {path: kind for path, kind in own.items() if kinds.get(path) != kind},
+        "marked": len(own),
+    }
+
+
+@pytest.mark.parametrize("seed", [1, 2, 4, 8])
+def test_every_mark_of_many_random_boxes_is_fiftyones_own(child, seed):
+    got = child(random_evaluation, seed)
+    assert got["objects"] > 40
+    assert got["marked"] >= 9
+    expected = {
+        "differing": [],
+        "pairs": True,
+        "report": True,
+        "confusion": True,
+        "metrics": True,
+        "schema": {},
+    }
+    assert {key: got[key] for key in expected} == expected
+
+
+def stock_document(environment):
+    """Keys and types of a sample that FiftyOne adds itself, and of ours in the same dataset."""
+    put(environment, "stock", "one")
+    import fiftyone as fo
+
+    dataset = fo.load_dataset("stock", reload=True)
+    box = fo.Detection(label="cat", bounding_box=[0.1, 0.1, 0.2, 0.2], confidence=0.5)
+    sample = fo.Sample(filepath="/there/new.jpg", tuned=fo.Detections(detections=[box]))
+    dataset.add_sample(sample)
+    table = dataset._sample_collection
+    ours, theirs = table.find_one({"image_id": "id2"}), table.find_one({"filepath": "/there/new.jpg"})
+
+    def kinds(document):
+        return {key: type(value).__name__ for key, value in document.items()}
+
+    pairs = [(ours, theirs), (ours["tuned"], theirs["tuned"])]
+    pairs.append((ours["tuned"]["detections"][0], theirs["tuned"]["detections"][0]))
+    known = [{k: (kinds(one).get(k), v) for k, v in kinds(other).items()} for one, other in pairs]
+    fields = [s.get(f) or {"detections": []} for s in table.find() for f in ("ground_truth", "tuned")]
+    ids = [d["_id"] for field in fields for d in field["detections"]]
+    return known, len(ids), len(set(ids)), len(dataset.match(fo.ViewField("tuned.detections").length() > 1))
+
+
+def test_documents_are_as_fiftyone_writes_them(child):
+    known, ids, different, view = child(stock_document)
+    for keys in known:
+        # what nobody has filled in, such as the fields of an evaluation, is null in theirs
+        assert {k: pair for k, pair in keys.items() if pair[0] != pair[1] and pair[1] != "NoneType"} == {}
+    assert {"_id", "filepath", "_rand", "_media_type", "_dataset_id", "created_at"} <= known[0].keys()
+    assert (ids, different, view) == (5 * 2 + 5 * 2 + 1, 21, 5)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workflow.records import Annotation
 from workflow.shapes.geometry import box_area
@@ -16,6 +17,9 @@ from workflow.shapes.overlap import coverage
 from workflow.shapes.overlap import iou as overlap_of
 
 Match = tuple[int | None, int | None, float | None]
+Labels = Mapping[str, Sequence[Annotation]]
+Floats = NDArray[np.float64]
+Numbers = NDArray[np.int64]
 # Pairs of boxes whose overlap is computed at once: some 200 MB.
 PAIRS = 1_000_000
 
@@ -83,35 +87,86 @@ def _least(iou: float) -> float:
     return min(iou, 1 - 1e-10)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """Pairs of boxes of one image each: numbers among all `predicted` and all `truth`, and their `share`.
+
+    They are sorted by prediction, then by truth.
+    """
+
+    predicted: Numbers
+    truth: Numbers
+    share: Floats
+
+
+def near_pairs(images: Sequence[str], truth: Labels, predicted: Labels, least: float) -> Pairs:
+    """All pairs of boxes whose IoU, to the last digit that of `box_iou`, is `least` or more.
+
+    They are numbered through all `images`, one after the other. An image absent from a side has none there.
+    """
+    parts: list[Pairs] = []
+    first_guess = first_truth = begin = count = 0
+    for end, image in enumerate(images, 1):
+        count += len(truth.get(image, ())) * len(predicted.get(image, ()))
+        if count <= PAIRS and end < len(images):
+            continue
+        sides = [[labels.get(i, ()) for i in images[begin:end]] for labels in (predicted, truth)]
+        near = _near(sides[0], sides[1], least)
+        parts.append(Pairs(near.predicted + first_guess, near.truth + first_truth, near.share))
+        first_guess, first_truth = (
+            first + sum(map(len, side)) for first, side in zip((first_guess, first_truth), sides, strict=True)
+        )
+        begin, count = end, 0
+    if not parts:
+        return Pairs(np.zeros(0, dtype=int), np.zeros(0, dtype=int), np.zeros(0))
+    together = (np.concatenate([getattr(p, name) for p in parts]) for name in ("predicted", "truth", "share"))
+    return Pairs(*together)
+
+
+def _near(
+    predicted: Sequence[Sequence[Annotation]], truth: Sequence[Sequence[Annotation]], least: float
+) -> Pairs:
+    guesses, true = _boxes(predicted), _boxes(truth)
+    of_image, on_image = (np.array([len(some) for some in side], dtype=int) for side in (predicted, truth))
+    # Every prediction, as often as its image has truths, and these one after the other.
+    image_of = np.repeat(np.arange(len(predicted)), of_image)
+    times = on_image[image_of]
+    p = np.repeat(np.arange(len(guesses)), times)
+    first = np.cumsum(on_image) - on_image
+    t = np.arange(len(p)) - np.repeat(np.cumsum(times) - times, times) + first[image_of[p]]
+    one, other = guesses[p], true[t]
+    sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
+    shared = np.clip(sides, 0, None).prod(axis=1)
+    union = box_area(guesses)[p] + box_area(true)[t] - shared
+    share = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    enough = np.flatnonzero(share >= least)
+    return Pairs(p[enough], t[enough], share[enough])
+
+
+def _boxes(side: Sequence[Sequence[Annotation]]) -> Floats:
+    return np.array([a.box for some in side for a in some], dtype=float).reshape(-1, 4)
+
+
 class Matching:
     """`match` of many images, asked for one by one: the overlaps of boxes are computed at once.
 
     Images that hold anything else, or what is ignored, go through `match` themselves.
     """
 
-    def __init__(
-        self,
-        images: Iterable[str],
-        truth: Mapping[str, Sequence[Annotation]],
-        predicted: Mapping[str, Sequence[Annotation]],
-        iou: float = 0.5,
-    ) -> None:
+    def __init__(self, images: Iterable[str], truth: Labels, predicted: Labels, iou: float = 0.5) -> None:
         self._truth, self._predicted, self._iou = truth, predicted, iou
+        plain = [i for i in images if _are_plain(truth.get(i, ())) and _are_plain(predicted.get(i, ()))]
         # Image -> (prediction, truth, IoU) of all that overlap enough, sorted.
-        self._near: dict[str, list[tuple[int, int, float]]] = {}
-        batch: list[str] = []
-        pairs = 0
-        for image in images:
-            true, guesses = truth.get(image, ()), predicted.get(image, ())
-            if all(a.box is not None for a in guesses) and all(
-                a.box is not None and not a.ignored for a in true
-            ):
-                batch.append(image)
-                pairs += len(true) * len(guesses)
-            if pairs > PAIRS:
-                self._add(batch)
-                batch, pairs = [], 0
-        self._add(batch)
+        self._near: dict[str, list[tuple[int, int, float]]] = {image: [] for image in plain}
+        pairs = near_pairs(plain, truth, predicted, _least(iou))
+        guesses, true = (
+            np.cumsum([0, *(len(some.get(i, ())) for i in plain)]) for some in (predicted, truth)
+        )
+        where = np.searchsorted(guesses, pairs.predicted, side="right") - 1
+        p, t = pairs.predicted - guesses[where], pairs.truth - true[where]
+        triples = zip(p.tolist(), t.tolist(), pairs.share.tolist(), strict=True)
+        for number, triple in zip(where.tolist(), triples, strict=True):
+            self._near[plain[number]].append(triple)
 
     def match(self, image: str, threshold: float = 0.0, class_agnostic: bool = False) -> list[Match]:
         """The triples of one image, of the predictions that reach `threshold`; numbers are those of all."""
@@ -125,59 +180,32 @@ class Matching:
         for p, t, share in self._near[image]:
             if class_agnostic or predicted[p].label == truth[t].label:
                 near.setdefault(p, []).append((t, share))
-        free = [True] * len(truth)
-        triples: list[Match] = []
-        for p in sorted(range(len(scores)), key=lambda p: -scores[p]):
-            if scores[p] < threshold:
-                break
-            best, most = None, 0.0
-            for t, share in near.get(p, ()):
-                if free[t] and share >= most:
-                    best, most = t, share
-            if best is None:
-                triples.append((None, p, None))
-            else:
-                free[best] = False
-                triples.append((best, p, most))
-        return triples + [(t, None, None) for t, is_free in enumerate(free) if is_free]
-
-    def _add(self, images: Sequence[str]) -> None:
-        """Compute the overlaps of all boxes of some images, each with those of its own image only."""
-        sides = [[labels.get(i, ()) for i in images] for labels in (self._predicted, self._truth)]
-        guesses, true = (_boxes(side) for side in sides)
-        of_image, on_image = (np.array([len(some) for some in side], dtype=int) for side in sides)
-        # Every prediction, as often as its image has truths, and these one after the other.
-        image_of = np.repeat(np.arange(len(images)), of_image)
-        times = on_image[image_of]
-        p = np.repeat(np.arange(len(guesses)), times)
-        first = np.cumsum(on_image) - on_image
-        t = np.arange(len(p)) - np.repeat(np.cumsum(times) - times, times) + first[image_of[p]]
-        share = _overlaps(guesses, true, p, t)
-        enough = np.flatnonzero(share >= _least(self._iou))
-        p, t, share = p[enough], t[enough], share[enough]
-        where = image_of[p]
-        triples = zip(
-            (p - (np.cumsum(of_image) - of_image)[where]).tolist(),
-            (t - first[where]).tolist(),
-            share.tolist(),
-            strict=True,
-        )
-        self._near |= {image: [] for image in images}
-        for number, triple in zip(where.tolist(), triples, strict=True):
-            self._near[images[number]].append(triple)
+        return _greedy(scores, near, len(truth), threshold)
 
 
-def _boxes(side: Sequence[Sequence[Annotation]]) -> np.ndarray:
-    return np.array([a.box for some in side for a in some], dtype=float).reshape(-1, 4)
+def _greedy(
+    scores: Sequence[float], near: Mapping[int, Sequence[tuple[int, float]]], truths: int, threshold: float
+) -> list[Match]:
+    """The triples of one image of which all (truth, IoU) `near` each prediction are known, by truth."""
+    free = [True] * truths
+    triples: list[Match] = []
+    for p in sorted(range(len(scores)), key=lambda p: -scores[p]):
+        if scores[p] < threshold:
+            break
+        best, most = -1, 0.0
+        for t, share in near.get(p, ()):
+            if free[t] and share >= most:
+                best, most = t, share
+        if best < 0:
+            triples.append((None, p, None))
+        else:
+            free[best] = False
+            triples.append((best, p, most))
+    return triples + [(t, None, None) for t, is_free in enumerate(free) if is_free]
 
 
-def _overlaps(guesses: np.ndarray, true: np.ndarray, p: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """The IoU of pairs of boxes, to the last digit as `box_iou` has it."""
-    one, other = guesses[p], true[t]
-    sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
-    shared = np.clip(sides, 0, None).prod(axis=1)
-    union = box_area(guesses)[p] + box_area(true)[t] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+def _are_plain(annotations: Sequence[Annotation]) -> bool:
+    return all(a.box is not None and not a.ignored for a in annotations)
 
 
 def count_errors(truth: Sequence[Annotation], predicted: Sequence[Annotation], iou: float = 0.5) -> Errors:

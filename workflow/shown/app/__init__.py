@@ -12,6 +12,7 @@ How labels of a kind are shown and evaluated is in objects.py, labels.py and pix
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import itertools
 import logging
@@ -72,7 +73,7 @@ def publish(
     for another dataset; StageError or FormatError for labels that cannot be evaluated.
     """
     digest = f"{LAYOUT}-{digest}"
-    with _fiftyone(environment) as fo:
+    with _fiftyone(environment) as fo, _without_collector():
         _remove_leftovers(fo, name)
         if _is_there(fo, name, digest, masks):
             return False
@@ -82,7 +83,7 @@ def publish(
         try:
             dataset = fo.Dataset(scratch, persistent=True)
             shown = _shown(rows, fields, schema, counted, files)
-            _build(fo, dataset, rows, shown, root or Path())
+            _build(fo, dataset, rows, shown, (root or Path()).absolute())
             dataset.info = {"digest": digest, "files": str(files) if files else ""}
             dataset.save()
             _swap(fo, dataset, name)
@@ -133,6 +134,18 @@ def _restore(variables: Mapping[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """No search for cycles: among hundreds of thousands of new documents it finds none, and takes a third."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _is_there(fo: Any, name: str, digest: str, masks: Path | None) -> bool:
@@ -209,7 +222,7 @@ def _sample(dataset: Any, row: ImageRecord, root: Path, shown: Shown, kind: Kind
     now = datetime.now(UTC)
     counts = row.id in shown.sizes
     sample = {
-        "filepath": str((root / row.path).absolute()),
+        "filepath": str(root / row.path),
         "tags": [row.split] + [EVALUATED] * counts,
         "metadata": {"_cls": "ImageMetadata", "width": row.width, "height": row.height},
         "_rand": random.random(),

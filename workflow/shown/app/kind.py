@@ -121,16 +121,16 @@ class Ids:
     """
 
     def __init__(self) -> None:
-        self._count = COUNTED
-
-    def new(self) -> Any:
         from bson import ObjectId
 
+        self._make, self._count = ObjectId, COUNTED
+
+    def new(self) -> Any:
         if self._count == COUNTED:
             self._count = 0
             self._prefix = int(time.time()).to_bytes(4, "big") + os.urandom(5)
         self._count += 1
-        return ObjectId(self._prefix + (self._count - 1).to_bytes(3, "big"))
+        return self._make(self._prefix + (self._count - 1).to_bytes(3, "big"))
 
     def on(self, documents: Sequence[Document]) -> list[Document]:
         """Documents as the database holds them."""

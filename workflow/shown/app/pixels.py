@@ -15,7 +15,6 @@ from workflow.shapes.paint import VOID, paint
 from workflow.shown.app.kind import TRUTH, Document, Field, Shown, extra_metrics, label_field, save_results
 from workflow.tasks import BACKGROUND, VOID_LABEL
 
-
 WORDS = ("accuracy", "precision", "recall")
 
 
