@@ -18,13 +18,6 @@ SERVERS = {"app", "exchange"}
 def test_all_benchmarks_are_tried() -> None:
     names = ["app", "exchange", "finetune", "formats", "preannotate", "rle"]
     assert [path.stem for path in BENCHMARKS] == names
-        "app",
-        "exchange",
-        "finetune",
-        "formats",
-        "preannotate",
-        "rle",
-    ]
 
 
 @pytest.mark.slow

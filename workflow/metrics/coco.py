@@ -149,7 +149,7 @@ def coco_sweep(
 
 
 def quick_sweep(images: Sizes, truth: Labels, predicted: Labels, classes: Sequence[str]) -> Sweep:
-    """The same arrays where only those of all objects are wanted: of boxes without `sizes`, `few` and ranks."""
+    """The arrays of all objects alone: of plain boxes without `sizes`, `few` and ranks, but much sooner."""
     if not (images and classes and are_plain(truth, predicted)):
         return coco_sweep(images, truth, predicted, classes)
     arrays = box_sweep(images, truth, predicted, classes, IOUS, RECALLS, MAX_PREDICTIONS)
