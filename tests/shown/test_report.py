@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, ImageColor, ImageDraw
 
 from tests.scenes import scene as scene_of
-from workflow.metrics import measure
+from workflow.metrics import measure, weigh
+from workflow.metrics.compare import sureness
 from workflow.metrics.detection import detection_metrics
 from workflow.records import Annotation, Provenance
 from workflow.schema import Schema
@@ -248,6 +249,33 @@ def test_verdicts(data):
     assert worse.startswith("Fine-tuning lowered mAP50-95 from 0.")
     assert "(−0." in worse
     assert verdict(replace(data, base=None)).startswith("The model reaches a mAP50-95 of 0.")
+
+
+def test_how_sure_the_result_is(data):
+    before, after = (
+        weigh(SCHEMA, dict.fromkeys(data.names, SIZE), data.truth, guesses)[1]
+        for guesses in (data.base_predictions, data.tuned_predictions)
+    )
+    groups = sorted(data.names)
+    sure = sureness(before, after, groups, SCHEMA.classes, {"folder <a>": range(6)})
+    html = render(replace(data, score=sure.score, comparison=sure.comparison, load=None))
+    change = sure.comparison.score
+    assert (change.before.value, change.after.value) == pytest.approx(
+        (data.base.score, data.tuned.score), abs=1e-12
+    )
+    span = f"{signed(change.difference.low)} and {signed(change.difference.high)}"
+    assert f"Better, with 12 images. The change lies between {span}, 95 times in 100." in html
+    assert "<h2>Is it better?</h2>" in html
+    row = f"<td>6</td><td>{sure.comparison.slices['folder <a>'].before.value:.3f}</td>"
+    assert f'<tr><th title="folder &lt;a&gt;">folder &lt;a&gt;</th>{row}' in html
+    assert "<td>no label to tell by</td>" in html.replace(' class="words"', "")
+    alone = render(replace(data, base=None, score=sure.score, comparison=None, load=None))
+    assert f"It lies between {sure.score.low:.3f} and {sure.score.high:.3f}, 95 times in 100." in alone
+    assert "Is it better?" not in alone
+    # COCO's figures stand beside it.
+    for name in ("AP75", "AP medium", "AR10"):
+        before, after = data.base.figures[name], data.tuned.figures[name]
+        assert f"<tr><th>{name}</th><td>{before:.3f}</td><td>{after:.3f}</td>" in html
 
 
 def task_data(task):

@@ -69,6 +69,31 @@ class Comparison:
         return cls(Change.from_json(record["score"]), **parts)
 
 
+@dataclass(frozen=True, slots=True)
+class Sureness:
+    """A model's score with its interval, and what changed from the model before, if there is one."""
+
+    score: Interval
+    comparison: Comparison | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"score": asdict(self.score), "comparison": self.comparison and self.comparison.to_json()}
+
+
+def sureness(
+    before: Evidence | None,
+    after: Evidence,
+    groups: Sequence[str],
+    classes: Sequence[str],
+    slices: Mapping[str, Collection[int]],
+) -> Sureness:
+    """How sure the score after is, and what changed; see `compare`."""
+    if before is None:
+        return Sureness(confidence(after, groups), None)
+    comparison = compare(before, after, groups, classes, slices)
+    return Sureness(comparison.score.after, comparison)
+
+
 def confidence(evidence: Evidence, groups: Sequence[str], draws: int = DRAWS) -> Interval:
     """The score with its interval. `groups` names what each image belongs to, in the order of the ids."""
     value = _known(evidence.scores(_as_they_are(groups))[0][0])
@@ -86,11 +111,12 @@ def compare(
     """How the score changed from one model to the other, on the images both were asked of.
 
     `groups` names what each image belongs to, in the order of the ids; images of one group are drawn
-    together. `slices` holds the numbers of the images of each.
+    together. `slices` holds the numbers of the images of each; objects are also told apart by their size.
     """
     weights, plain = draw(groups, draws), _as_they_are(groups)
     sides = [(*side.scores(plain), *side.scores(weights)) for side in (before, after)]
     score = _change([(_known(value[0]), drawn) for value, _, drawn, _ in sides], len(groups))
+    every = range(len(groups))
     changes = {
         f"class {label}": _change(
             [(_known(values[0, n]), drawn[:, n]) for _, values, _, drawn in sides], len(groups)
@@ -99,11 +125,14 @@ def compare(
     }
     for name, numbers in (slices or {}).items():
         changes[f"slice {name}"] = _within((before, after), numbers, weights)
+    parts = [side.parts() for side in (before, after)]
+    for name in parts[0]:
+        changes[f"slice {name}"] = _within([part[name] for part in parts], every, weights)
     looked_at = _corrected(changes)
     return Comparison(
         score,
         {label: looked_at[f"class {label}"] for label in classes},
-        {name: looked_at[f"slice {name}"] for name in slices or {}},
+        {name: looked_at[f"slice {name}"] for name in (*(slices or {}), *parts[0])},
     )
 
 

@@ -176,7 +176,7 @@ def weigh_detection(
 ) -> tuple[DetectionMetrics, Objects]:
     """The numbers, and what the score is made of; see `workflow.metrics.weigh`."""
     comparison, sweep = _compare(schema, images, truth, predicted, coco_sweep)
-    return comparison.numbers, Objects(sweep.ranks())
+    return comparison.numbers, Objects(sweep.ranks(), sweep.ranks)
 
 
 def compare(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -> Comparison:

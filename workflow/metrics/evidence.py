@@ -6,14 +6,14 @@ From it the score of other images than those that happened to be there can be ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workflow.metrics.coco import Floats, Ranks
+from workflow.metrics.coco import AREAS, Floats, Ranks
 from workflow.metrics.resampling import Weights, average_precision
 
 Chosen = NDArray[np.bool_]
@@ -33,12 +33,20 @@ class Evidence(Protocol):
         """That of some images alone, of which weights then speak."""
         ...
 
+    def parts(self) -> Mapping[str, Evidence]:
+        """That of some of what there is on all images, such as the small objects, by a name for it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Objects:
-    """Objects as they were matched, one `ranks` a class: mean average precision over COCO's ten IoUs."""
+    """Objects as they were matched, one `ranks` a class: mean average precision over COCO's ten IoUs.
+
+    `by_size` makes the ranks of one of COCO's sizes of objects.
+    """
 
     ranks: Sequence[Ranks]
+    by_size: Callable[[str], Sequence[Ranks]] | None = None
 
     def scores(self, weights: Weights) -> tuple[Floats, Floats]:
         columns = [average_precision(ranks, weights) for ranks in self.ranks]
@@ -47,6 +55,10 @@ class Objects:
 
     def within(self, chosen: Chosen) -> Objects:
         return Objects([ranks.within(chosen) for ranks in self.ranks])
+
+    def parts(self) -> Mapping[str, Evidence]:
+        sizes = [size for size in AREAS if size != "all"] if self.by_size else []
+        return {f"{size} objects": Objects(self.by_size(size)) for size in sizes if self.by_size}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +86,9 @@ class Counts:
     def within(self, chosen: Chosen) -> Counts:
         return Counts(self.truths[chosen], self.guesses[chosen], self.hits[chosen], self.pixels)
 
+    def parts(self) -> Mapping[str, Evidence]:
+        return {}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RankedLabels:
@@ -91,6 +106,9 @@ class RankedLabels:
 
     def within(self, chosen: Chosen) -> RankedLabels:
         return RankedLabels([ranks.within(chosen) for ranks in self.ranks])
+
+    def parts(self) -> Mapping[str, Evidence]:
+        return {}
 
 
 def mean_of_classes(scores: Floats) -> Floats:

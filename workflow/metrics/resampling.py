@@ -112,7 +112,7 @@ def _precision(weight: Weights, guessed: Weights, hit: NDArray[np.bool_], wanted
     ends = hits * np.arange(1, draws + 1)[:, None]
     before = np.concatenate([[0], right[ends[:-1, 0] - 1]])[:, None].astype(weight.dtype)
     most = np.maximum(np.take(guessed, places, axis=1), 1)
-    precision = np.divide(right.reshape(draws, hits) - before, most, dtype=np.float32, casting="unsafe")
+    precision = (right.reshape(draws, hits) - before) / most
     where = np.searchsorted(right, (wanted + before).ravel()).reshape(draws, -1)
     where = np.maximum(where, ends - hits)
     # From each recall's first hit to the next one's; the last goes on to the next draw's recall of 0.

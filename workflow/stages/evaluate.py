@@ -17,13 +17,16 @@ from workflow.guesses.ask import Answer, Labels, ask, ask_base, read_labels
 from workflow.images import decode
 from workflow.labels import ledger
 from workflow.labels.ledger.account import cost_model, decisions, look, thresholds
-from workflow.metrics import Metrics
+from workflow.metrics import Metrics, compare
+from workflow.metrics.compare import Comparison, Sureness
+from workflow.metrics.slices import slices_of
 from workflow.project.paths import Project
 from workflow.project.remote import Remote
 from workflow.project.rows import Row, read_catalog, read_json, read_rows, write_json, write_rows
 from workflow.project.settings import MAX_DET
 from workflow.records import SPLITS, Annotation, ImageRecord
 from workflow.running.runner import Outcome, Plan, Runner
+from workflow.schema import Schema
 from workflow.services import state_folder
 from workflow.shown import report
 from workflow.shown.app import TRUTH, dataset_url
@@ -36,11 +39,15 @@ MODELS = ("base", "tuned")
 
 @dataclass(frozen=True)
 class Result:
-    """What the two models are worth, as read from metrics.json; no `base` where none could be asked."""
+    """What the two models are worth, as read from metrics.json; no `base` where none could be asked.
+
+    `comparison` says whether the second is better, and how sure that is.
+    """
 
     base: Metrics | None
     tuned: Metrics
     report: Path
+    comparison: Comparison | None = None
 
 
 def plan(project: Project) -> Plan:
@@ -61,7 +68,7 @@ def plan(project: Project) -> Plan:
     inputs |= {"ledger": project.ledger, "simulated": project.simulated, "base": train.base_digest(project)}
     for number, spec in enumerate(project.settings.preannotate.models):
         inputs[f"model {number}"] = _checkpoint(project, spec)
-    return Plan("evaluate", 3, settings, inputs, (folder / "metrics.json", folder / "report.html"))
+    return Plan("evaluate", 4, settings, inputs, (folder / "metrics.json", folder / "report.html"))
 
 
 def run(project: Project, device: str = "auto", force: bool = False) -> Outcome:
@@ -80,7 +87,9 @@ def result(project: Project) -> Result:
         raise StageError(f"{folder.name} is not evaluated", "workflow evaluate")
     try:
         base = numbers["base"] and metrics.from_json(numbers["base"])
-        return Result(base, metrics.from_json(numbers["tuned"]), folder / "report.html")
+        compared = numbers.get("comparison")
+        comparison = Comparison.from_json(compared) if compared else None
+        return Result(base, metrics.from_json(numbers["tuned"]), folder / "report.html", comparison)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):
         what = f"{folder / 'metrics.json'}: not the numbers of an evaluation"
         raise StageError(what, "workflow evaluate --force") from None
@@ -162,27 +171,46 @@ def _evaluate(project: Project, scratch: Path, device: str) -> str:
         "tuned": ask(project, (f"run:{folder.name}",), records, scratch, device),
     }
     sizes = {r.id: (r.width, r.height) for r in records}
-    numbers = {
-        model: metrics.measure(settings.schema, sizes, truth, answer.labels)
+    weighed = {
+        model: metrics.weigh(settings.schema, sizes, truth, answer.labels)
         for model, answer in answers.items()
         if answer.labels is not None
     }
-    _write_down(project, folder, answers, numbers)
+    numbers = {model: figures for model, (figures, _) in weighed.items()}
+    sureness = _sureness(settings.schema, records, {model: pair[1] for model, pair in weighed.items()})
+    _write_down(project, folder, answers, numbers, sureness)
     data = _report_data(project, folder, records, truth, answers, numbers)
+    data = replace(data, score=sureness.score, comparison=sureness.comparison)
     report.write_report(folder / "report.html", data)
     figures = _change(numbers.get("base"), numbers["tuned"])
+    figures += f": {compare.in_words(sureness.comparison.score)}" if sureness.comparison else ""
     alone = f"; {answers['base'].why}" if answers["base"].why else ""
     return f"{folder.name} on {len(records)} {settings.evaluate.split} images: {figures}{alone}"
 
 
+def _sureness(
+    schema: Schema, records: Sequence[ImageRecord], evidence: Mapping[str, metrics.Evidence]
+) -> Sureness:
+    """How sure the score is, and whether it is better than before; images of one group count as one."""
+    ordered = sorted(records, key=lambda record: record.id)
+    groups = [record.group or record.id for record in ordered]
+    sides = evidence.get("base"), evidence["tuned"]
+    return compare.sureness(*sides, groups, schema.classes, slices_of(ordered))
+
+
 def _write_down(
-    project: Project, folder: Path, answers: Mapping[str, Answer], numbers: Mapping[str, Metrics]
+    project: Project,
+    folder: Path,
+    answers: Mapping[str, Answer],
+    numbers: Mapping[str, Metrics],
+    sureness: Sureness,
 ) -> None:
     """Put the guesses and the numbers of both models into the run's folder."""
     _keep_predictions(folder / "predictions", answers)
     card: dict[str, Any] = {"split": project.settings.evaluate.split, "dataset": dataset.version(project)}
     card |= {"task": project.settings.task, "before": answers["base"].model, "no_before": answers["base"].why}
     card |= {model: numbers[model].to_json() if model in numbers else None for model in MODELS}
+    card |= sureness.to_json()
     write_json(folder / "metrics.json", card)
 
 

@@ -17,7 +17,9 @@ from workflow.images import decode
 from workflow.labels.ledger.figures import Figures
 from workflow.labels.ledger.thresholds import Suggestion
 from workflow.metrics import NONE, Labels, Metrics
+from workflow.metrics.compare import Comparison, in_words
 from workflow.metrics.detection import DetectionMetrics
+from workflow.metrics.resampling import Interval
 from workflow.project.rows import write_bytes
 from workflow.records import Annotation
 from workflow.shapes.matching import Errors
@@ -51,6 +53,7 @@ class ReportData:
     long it took: "simulated" or "3 of 9 simulated", empty where people did it.
     `figures` are the ledger's, and `suggestions` the thresholds by the guesses of the model `judged`.
     `load` gives an upright RGB image by id, or the path of its file.
+    `score` is that of `tuned` with its interval, `comparison` what changed from `base`, and how sure that is.
     `names` maps an image id to what a caption calls it. `reproduce` is commands, one a line.
     """
 
@@ -80,6 +83,8 @@ class ReportData:
     dataset_version: str = ""
     provenance: Mapping[str, str] = field(default_factory=dict)
     reproduce: Sequence[str] = ()
+    score: Interval | None = None
+    comparison: Comparison | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,7 @@ def render(data: ReportData) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "signed": signed, "duration": duration}
+    environment.filters |= {"number": number, "signed": signed, "duration": duration, "span": span}
     worst = worst_errors(data.tuned, data.truth, data.tuned_predictions, WORST)
     kind = TASKS[data.tuned.task].kind
     return environment.get_template("report.html").render(
@@ -118,6 +123,8 @@ def render(data: ReportData) -> str:
         version=__version__,
         kind=kind,
         verdict=verdict(data),
+        certainty=certainty(data),
+        in_words=in_words,
         labelled=_labelled(data),
         headlines=_headlines(data),
         curve=Markup(curve) if (curve := _curve(data)) else None,
@@ -176,6 +183,20 @@ def verdict(data: ReportData) -> str:
     return (
         f"Fine-tuning {change} {metric} from {before:.3f} to {after:.3f} ({signed(after - before)}) {where}."
     )
+
+
+def certainty(data: ReportData) -> str:
+    """How sure the result is, in one sentence; empty where it is not known."""
+    if data.comparison is not None and (between := span(data.comparison.score.difference, signed)):
+        what = in_words(data.comparison.score)
+        return f"{what[0].upper()}{what[1:]}. The change lies between {between}, 95 times in 100."
+    between = span(data.score, number) if data.score else ""
+    return f"It lies between {between}, 95 times in 100." if between else ""
+
+
+def span(interval: Interval, form: Callable[[float | None], str]) -> str:
+    """The interval as people say it; empty where there is none."""
+    return "" if interval.low is None else f"{form(interval.low)} and {form(interval.high)}"
 
 
 def told(errors: Errors) -> str:
