@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests import tiny
 from tests.samples import CLASSES, HEIGHT, WIDTH, draw_project
@@ -313,6 +314,43 @@ def test_outlines_are_drawn_where_outlines_are_labeled(asking: Asking, sam: Sam)
         masks.decode(masks.from_polygons(found.polygons, HEIGHT, WIDTH)),
         masks.decode(masks.from_polygons(outlines, HEIGHT, WIDTH)),
     )
+
+
+EXTREME = {"wide": (10_000, 20), "dot": (1, 1), "slit": (3, 400), "turned": (48, 90)}
+
+
+@pytest.mark.parametrize("shape", EXTREME)
+@pytest.mark.parametrize("control", ["brush", "polygon"])
+def test_clicks_on_images_of_any_shape(shape: str, control: str, sam: Sam, tmp_path: Path) -> None:
+    """A mask of the upright image, or nothing; never an error."""
+    project = draw_project(tmp_path, "instance-segmentation", 1)
+    width, height = EXTREME[shape]
+    pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3)).astype(np.uint8)
+    exif = Image.Exif()
+    if shape == "turned":
+        # As a phone held upright stores it.
+        exif[0x0112] = 6
+        pixels = np.rot90(pixels)
+    Image.fromarray(pixels).save(project.images / f"{shape}.png", exif=exif)
+    catalog.run(project)
+    record = next(r for r in read_catalog(project.catalog) if r.path == f"{shape}.png")
+    assert (record.width, record.height) == (width, height)
+    upright = decode.from_file(project.shown_path(record))
+    controls = regions.controls(TASKS["instance-segmentation"], control)
+    backend = prompting.Prompted(lambda: sam, lambda r: upright, Interface("", controls), pytest.fail)
+    for context, prompt in (
+        ([click(50, 50)], ([(width / 2, height / 2)], [True])),
+        ([frame(0, 0, 100, 100)], ([], [], (0.0, 0.0, float(width), float(height)))),
+    ):
+        bits = sam.mask(sam.embed(upright), *prompt)
+        result = backend.answer(record, context)["result"]
+        assert {(r["original_width"], r["original_height"]) for r in result} <= {(width, height)}
+        assert bool(result) == bool(bits.any())
+        me = Provenance("person", "me")
+        labels = regions.from_result(result, width, height, me, controls=controls).annotations
+        assert all(a.within(width, height) for a in labels)
+        if control == "brush":
+            assert [np.array_equal(masks.decode(a.mask), bits) for a in labels] == [True] * len(result)
 
 
 class Counted:

@@ -12,6 +12,7 @@ from workflow import models
 from workflow.models import Options
 from workflow.models.batches import ASPECT, filled_up
 from workflow.models.frame import cut
+from workflow.models.sam import Sam
 from workflow.records import Annotation, Provenance
 from workflow.shapes import masks
 
@@ -40,6 +41,26 @@ def test_no_shape_is_too_narrow(case: Case, tmp_path: Path) -> None:
             assert {(a.mask.height, a.mask.width) for a in guesses if a.mask} <= {(height, width)}
     finally:
         annotator.close()
+
+
+CLICKED = [(20, 10_000), (400, 3), (1, 1), (3, 900), (60, 80)]
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, id=c.spec) for c in FAMILIES if c.family == "sam"])
+def test_a_click_on_any_shape_has_a_mask_of_its_image(case: Case, tmp_path: Path) -> None:
+    (tmp_path / case.checkpoint).parent.mkdir(parents=True)
+    case.build(tmp_path / case.checkpoint)
+    model = models.load(case.spec, tmp_path, Options(device="cpu", log=tmp_path / "log"))
+    assert isinstance(model, Sam)
+    random = np.random.default_rng(0)
+    for height, width in CLICKED:
+        image = random.integers(0, 255, (height, width, 3)).astype(np.uint8)
+        points, box = [(width / 2, height / 2)], (0.0, 0.0, float(width), float(height))
+        for prompt in ((points, [True]), (points * 2, [True, False]), ((), (), box), (points, [True], box)):
+            bits = model.mask(model.embed(image), *prompt)
+            wider = model.mask(model.embed(filled_up(image)), *prompt)
+            assert (bits.shape, bits.dtype) == ((height, width), bool)
+            assert np.array_equal(bits, wider[:height, :width])
 
 
 def test_only_what_is_narrow_is_filled_up() -> None:

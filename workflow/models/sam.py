@@ -7,7 +7,7 @@ Or from a person who clicks: `embed` looks at an image once, `mask` answers any 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,18 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Embedded:
-    """An image as the mask decoder knows it; `size` is the image's (height, width).
+    """An image as the mask decoder knows it; `size` is (height, width) of the image as it was shown.
 
     `scale` leads from the image's pixels (x, y) to those the model saw; `padding` is what a post-processor
-    must know of those it did not see.
+    must know of those it did not see. `upright` is the image's own (height, width): what is too narrow for a
+    network is shown on a wider ground.
     """
 
     features: dict[str, Any]
     size: tuple[int, int]
     scale: np.ndarray
     padding: dict[str, Any]
+    upright: tuple[int, ...]
 
 
 class Sam(HubFrame):
@@ -75,12 +77,14 @@ class Sam(HubFrame):
 
     def embed(self, image: Pixels) -> Embedded:
         """Look at an upright RGB image (height, width, 3), which takes nearly all the time."""
-        return self._embed([image])[0]
+        return replace(self._embed([filled_up(image)])[0], upright=image.shape[:2])
 
     def mask(
         self, image: Embedded, points: Sequence[Point], positive: Sequence[bool], box: Box | None = None
     ) -> np.ndarray:
         """The mask (height, width) of what prompts mean: pixels of the image, in the object or beside it.
+
+        `image` is what `embed` gave.
 
         A single click may mean a thing or a part of it: of the model's three readings the one it is surest
         of is taken. With a box or several clicks there is one.
@@ -100,7 +104,8 @@ class Sam(HubFrame):
         with torch.inference_mode(), autocast(self._device):
             outputs = self._model(**image.features, **prompts, multimask_output=ambiguous)
         best = outputs.iou_scores[0, 0].argmax()
-        return next(self._enlarge(image, outputs.pred_masks[0, :, best, None].float()))
+        height, width = image.upright
+        return next(self._enlarge(image, outputs.pred_masks[0, :, best, None].float()))[:height, :width]
 
     def _wanted(self, prior: Guesses, classes: Sequence[str]) -> list[tuple[Annotation, Box]]:
         return [
@@ -143,7 +148,7 @@ class Sam(HubFrame):
         padding = {k: inputs[k].tolist() for k in ("reshaped_input_sizes",) if k in inputs}
         (seen,) = padding.get("reshaped_input_sizes", [inputs["pixel_values"].shape[-2:]])
         scale = np.array([seen[1] / width, seen[0] / height], dtype=np.float32)
-        return Embedded(features, (height, width), scale, padding)
+        return Embedded(features, (height, width), scale, padding, (height, width))
 
     def _seen(self, image: Embedded, boxes: np.ndarray) -> Any:
         """Boxes (n, 4) in the pixels that the model saw."""
