@@ -1,22 +1,30 @@
-"""Grounding DINO and OWLv2, whose text models spell letter by letter."""
+"""Grounding DINO, MM Grounding DINO and OWLv2, whose text models spell letter by letter."""
 
 from __future__ import annotations
 
 import string
 from pathlib import Path
+from typing import Any
 
 from tests.tiny import Case, enliven
 
 
 def save_grounding_dino(folder: Path) -> None:
+    from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection
+
+    _save_grounded(GroundingDinoForObjectDetection, GroundingDinoConfig, folder)
+
+
+def save_mm_grounding_dino(folder: Path) -> None:
+    """Its scores are biased, its heads its layers' own."""
+    from transformers import MMGroundingDinoConfig, MMGroundingDinoForObjectDetection
+
+    _save_grounded(MMGroundingDinoForObjectDetection, MMGroundingDinoConfig, folder)
+
+
+def _save_grounded(kind: Any, settings: Any, folder: Path) -> None:
     import torch
-    from transformers import (
-        BertTokenizer,
-        GroundingDinoConfig,
-        GroundingDinoForObjectDetection,
-        GroundingDinoImageProcessor,
-        GroundingDinoProcessor,
-    )
+    from transformers import BertTokenizer, GroundingDinoImageProcessor, GroundingDinoProcessor
 
     torch.manual_seed(0)
     # These ids are hard-coded in the model.
@@ -27,7 +35,7 @@ def save_grounding_dino(folder: Path) -> None:
     for number in set(range(1400)) - set(words.values()):
         words[f"[unused{number}]"] = number
     tokenizer = BertTokenizer(vocab=words, do_lower_case=True)
-    config = GroundingDinoConfig(
+    config = settings(
         backbone_config={
             "model_type": "swin",
             "embed_dim": 16,
@@ -56,7 +64,7 @@ def save_grounding_dino(folder: Path) -> None:
         num_queries=20,
         max_text_len=64,
     )
-    GroundingDinoForObjectDetection(config).save_pretrained(folder)
+    kind(config).save_pretrained(folder)
     images = GroundingDinoImageProcessor(size={"shortest_edge": 160, "longest_edge": 240})
     GroundingDinoProcessor(images, tokenizer).save_pretrained(folder)
 
@@ -108,6 +116,13 @@ CASES = (
         "open-vocabulary:tiny/grounding-dino",
         save_grounding_dino,
         names=(),
+        skip={"order": "it reads the prompts as one sentence"},
+    ),
+    Case(
+        "open-vocabulary:tiny/mm-grounding-dino",
+        save_mm_grounding_dino,
+        names=(),
+        threshold=0.005,
         skip={"order": "it reads the prompts as one sentence"},
     ),
     Case("open-vocabulary:tiny/owlv2", save_owlv2, names=()),

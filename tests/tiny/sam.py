@@ -1,4 +1,4 @@
-"""SAM, SAM-HQ and SAM 2, which draw in the boxes of others. SAM 2 is saved as it is published, for videos."""
+"""SAM, SAM-HQ, SAM 2 and 3, which draw in the boxes of others. 2 and 3 are saved as published, for videos."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.tiny import Case
+from tests.tiny.sam3 import save_sam3
 
 SIDE = 128
 
@@ -105,4 +106,5 @@ CASES = (
     Case("sam:tiny/sam2", save_sam2, **DRAWS),
     Case("sam:tiny/sam", save_sam, **DRAWS),
     Case("sam:tiny/sam-hq", save_sam_hq, **DRAWS),
+    Case("sam:tiny/sam3-clicks", save_sam3, **DRAWS),
 )

@@ -27,7 +27,7 @@ from workflow.schema import Schema
 from workflow.training import PRESETS, Job, Trained, data, detection, loop, lora, trainer
 from workflow.training.relabel import telling
 
-KINDS = ("rtdetr-v2", "d-fine", "deformable-detr", "detr")
+KINDS = ("rtdetr-v2", "d-fine", "deim-v2", "lw-detr", "rf-detr", "deformable-detr", "detr")
 # One of them each time, all of them now and then: they differ in their heads, layers and losses.
 MOSTLY_SLOW = [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])]
 WIDER = {"d_model": 64, "encoder_hidden_dim": 64, "decoder_in_channels": [64] * 3, "head_dim": 16}

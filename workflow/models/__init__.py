@@ -106,10 +106,16 @@ MODELS = {
     "detr": Family(
         "workflow.models.detr:Detr",
         ("detection",),
-        "DETR, Deformable DETR, RT-DETRv2, D-FINE and others of transformers",
+        "RF-DETR, LW-DETR, DEIMv2, D-FINE, RT-DETRv2, Deformable DETR, DETR and others of transformers",
         TRANSFORMERS,
         "detr:models/NAME",
-        ("PekingU/rtdetr_v2_r18vd", "ustc-community/dfine-xlarge-coco", "SenseTime/deformable-detr"),
+        (
+            "PekingU/rtdetr_v2_r18vd",
+            "ustc-community/dfine-xlarge-coco",
+            "Roboflow/rf-detr-base",
+            "AnnaZhang/lwdetr_small_60e_coco",
+            "SenseTime/deformable-detr",
+        ),
         "40 to 250 MB",
     ),
     "open-vocabulary": Family(
@@ -165,12 +171,21 @@ MODELS = {
     "sam": Family(
         "workflow.models.sam:Sam",
         ("instance-segmentation",),
-        "SAM, SAM-HQ, SAM 2: masks in the boxes of the model before it in a chain",
+        "SAM, SAM-HQ, SAM 2, SAM 3: masks in the boxes of the model before it in a chain, and of clicks",
         TRANSFORMERS,
         "sam:models/NAME",
         ("facebook/sam2.1-hiera-tiny", "facebook/sam2.1-hiera-large", "facebook/sam-vit-base"),
-        "160 to 900 MB",
+        "160 to 900 MB, SAM 3 3.4 GB",
         needs_boxes=True,
+    ),
+    "sam3": Family(
+        "workflow.models.sam3:Sam3",
+        ("instance-segmentation",),
+        "SAM 3: masks of what the class names say, untrained",
+        "Apache-2.0, the library; the weights under the SAM licence, after a login",
+        "sam3:models/NAME",
+        ("facebook/sam3",),
+        "3.4 GB",
     ),
     "semantic": Family(
         "workflow.models.semantic:Semantic",
@@ -193,6 +208,19 @@ MODELS = {
             "facebook/maskformer-swin-base-ade#semantic",
         ),
         "190 to 410 MB",
+    ),
+    "eomt": Family(
+        "workflow.models.eomt:Eomt",
+        ("instance-segmentation", "semantic-segmentation"),
+        "EoMT on DINOv2 and DINOv3: what of, #instance or #semantic says if the checkpoint's name does not",
+        TRANSFORMERS,
+        "eomt:models/NAME#instance",
+        (
+            "tue-mps/coco_instance_eomt_large_640",
+            "tue-mps/ade20k_semantic_eomt_large_512",
+            "tue-mps/coco_panoptic_eomt_large_640#instance",
+        ),
+        "1.3 GB",
     ),
     "unet": Family(
         "workflow.models.unet:Unet",
@@ -235,6 +263,8 @@ ALIASES = {
     "resnet18": "torchvision:resnet18",
     "sam2": "sam:facebook/sam2.1-hiera-tiny",
     "sam": "sam:facebook/sam-vit-base",
+    "sam3": "sam3:facebook/sam3",
+    "rf-detr": "detr:Roboflow/rf-detr-base",
 }
 WEIGHTS = (".pt", ".onnx", "_openvino_model")
 

@@ -1,4 +1,7 @@
-"""Detection transformers through transformers (Apache-2.0): DETR, RT-DETRv2, D-FINE and their kin."""
+"""Detection transformers through transformers (Apache-2.0): RF-DETR, LW-DETR, D-FINE, DETR and their kin.
+
+DEIM has D-FINE's network, and DEIMv2 one of its own. The library asks each for its boxes in the same way.
+"""
 
 from __future__ import annotations
 

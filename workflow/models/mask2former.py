@@ -62,8 +62,11 @@ class Mask2Former(HubFrame):
         """Each pixel's class is that of the queries which claim it (Cheng et al. 2022, section 3)."""
         import torch
 
-        rasters = torch.einsum("bqc,bqhw->bchw", likely, drawn.sigmoid())
-        return class_masks(rasters, sizes, labels, _claims, self._threshold, self._provenance())
+        rasters = [
+            torch.einsum("qc,qhw->chw", one, self._within(logits, size).sigmoid())
+            for one, logits, size in zip(likely, drawn, sizes, strict=True)
+        ]
+        return class_masks(rasters, sizes, labels, claims, self._threshold, self._provenance())
 
     def _instances(
         self, likely: Tensor, drawn: Tensor, sizes: Sequence[Size], labels: Mapping[int, str]
@@ -72,7 +75,8 @@ class Mask2Former(HubFrame):
         most = min(likely.shape[1], self._options.max_det)
         for one, logits, (height, width) in zip(likely, drawn, sizes, strict=True):
             names, queries, chances = _best(one, labels, self._threshold)
-            bits, scores = _at_full_size(logits[queries], chances, height, width)
+            inside = self._within(logits[queries], (height, width))
+            bits, scores = _at_full_size(inside, chances, height, width)
             guesses = [
                 Annotation(name, self._provenance(), mask=masks.encode(mask), score=score)
                 for name, mask, score in zip(names, bits, scores, strict=True)
@@ -83,6 +87,10 @@ class Mask2Former(HubFrame):
             kept = best_of_each_place(guesses) if self._options.one_label_a_place else guesses
             results.append(tuple(kept[: self._options.max_det]))
         return results
+
+    def _within(self, logits: Tensor, size: Size) -> Tensor:
+        """The part of masks (n, h, w) in which the image of (height, width) lies: all of them."""
+        return logits
 
 
 def task_of(spec: str) -> TaskName:
@@ -96,7 +104,7 @@ def task_of(spec: str) -> TaskName:
     return tasks[0]
 
 
-def _claims(raster: Tensor) -> Tensor:
+def claims(raster: Tensor) -> Tensor:
     """Sums of what queries claim of a pixel, as shares where they claim more than there is."""
     return raster / raster.sum(dim=0).clamp(min=1)
 

@@ -1,4 +1,4 @@
-"""SAM, SAM-HQ and SAM 2 through transformers (Apache-2.0): the mask of what a box encloses.
+"""SAM, SAM-HQ, SAM 2 and 3 through transformers (Apache-2.0): the mask of what a box encloses.
 
 They name nothing: boxes and labels come from the model before them in a chain, `["grounding-dino", "sam2"]`.
 Or from a person who clicks: `embed` looks at an image once, `mask` answers any number of prompts on it.
@@ -52,7 +52,7 @@ class Sam(HubFrame):
 
     family = "sam"
     auto = "AutoModelForMaskGeneration"
-    kinds = ("sam", "sam2", "sam2_video", "sam_hq")
+    kinds = ("sam", "sam2", "sam2_video", "sam3_tracker", "sam3_video", "sam_hq")
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         super().__init__(spec, checkpoint, options, "instance-segmentation")

@@ -1,4 +1,4 @@
-"""Fine-tuning of detection transformers: DETR, Deformable DETR, RT-DETRv2, D-FINE and their kin.
+"""Fine-tuning of detection transformers: RF-DETR, LW-DETR, RT-DETRv2, D-FINE, DEIMv2, DETR and their kin.
 
 Images are scaled as the checkpoint's own processor says, so that the annotator sees what training saw;
 `image_size` changes the processor, which is saved with the model.
@@ -40,6 +40,8 @@ HEAD = (
     "bbox_predictor",
     "enc_score_head",
     "enc_bbox_head",
+    "enc_out_class_embed",
+    "enc_out_bbox_embed",
     "denoising_class_embed",
 )
 GUESSED = Provenance("model", "training")
