@@ -44,16 +44,21 @@ def main() -> None:
     count = 60 if quick else int([*sys.argv[1:], "3000"][0])
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder)
-        if FETCHED.is_file():
-            (state / "bin").mkdir()
-            shutil.copy2(FETCHED, state / "bin" / "mongod")
-        else:
-            fetch_mongod(state)
-        services.up(state, names=("mongod",), report=lambda _: None)
+        start(state)
         try:
             compare(services.fiftyone_environment(state), count, 1 if quick else 5)
         finally:
             services.down(state, report=lambda _: None)
+
+
+def start(state: Path) -> None:
+    """A MongoDB of its own."""
+    if FETCHED.is_file():
+        (state / "bin").mkdir()
+        shutil.copy2(FETCHED, state / "bin" / "mongod")
+    else:
+        fetch_mongod(state)
+    services.up(state, names=("mongod",), report=lambda _: None)
 
 
 def compare(environment: dict[str, str], count: int, rounds: int) -> None:

@@ -12,11 +12,11 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 BENCHMARKS = sorted((REPOSITORY / "benchmarks").glob("*.py"))
 # What starts servers.
-SERVERS = {"app", "exchange"}
+SERVERS = {"app", "evaluate", "exchange"}
 
 
 def test_all_benchmarks_are_tried() -> None:
-    names = ["app", "exchange", "finetune", "formats", "preannotate", "rle"]
+    names = ["app", "evaluate", "exchange", "finetune", "formats", "preannotate", "rle"]
     assert [path.stem for path in BENCHMARKS] == names
 
 

@@ -160,7 +160,7 @@ def _change(sides: Sequence[tuple[float | None, Floats]], images: int) -> Change
     before, after = sides
     value = None if before[0] is None or after[0] is None else after[0] - before[0]
     differences = after[1] - before[1]
-    difference = interval(value, differences)
+    difference = interval(value, differences, least=-1)
     known = differences[~np.isnan(differences)]
     chance = float((known > 0).mean() + (known == 0).mean() / 2) if len(known) else None
     verdict = _verdict(difference)
