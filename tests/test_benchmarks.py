@@ -16,7 +16,7 @@ SERVERS = {"app", "evaluate", "exchange"}
 
 
 def test_all_benchmarks_are_tried() -> None:
-    names = ["app", "evaluate", "exchange", "finetune", "formats", "preannotate", "rle"]
+    names = ["app", "catalog", "evaluate", "exchange", "finetune", "formats", "preannotate", "rle"]
     assert [path.stem for path in BENCHMARKS] == names
 
 

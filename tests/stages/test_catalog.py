@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from workflow.commands import status
 from workflow.errors import StageError
 from workflow.images import decode
 from workflow.project.paths import Project, load_project
-from workflow.project.rows import read_catalog, read_rows
+from workflow.project.rows import read_catalog, read_rows, write_rows
 from workflow.project.settings import SplitRule
 from workflow.stages import catalog
 
@@ -227,3 +228,69 @@ def test_a_link_that_leads_out_of_the_folder_is_no_image_of_it(tmp_path: Path) -
             "reason": "links-elsewhere",
             "problem": f"out.png links to {outside}, out of the image folder: put the file itself there",
         }
+
+
+def test_measures_are_beside_the_catalog_one_line_an_image(project: Project) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    turned = project.images / "turned.jpg"
+    Image.fromarray(np.tile(np.arange(0, 240, 6, dtype=np.uint8), (30, 1))).save(turned, exif=exif)
+    shutil.copy(turned, project.images / "zz-copy.jpg")
+    (project.images / "broken.jpg").write_text("no image")
+    catalog.run(project)
+    rows = list(read_rows(project.measures))
+    assert [row["id"] for row in rows] == [r.id for r in read_catalog(project.catalog)]
+    assert list(rows[-1]) == list(catalog.MEASURES)
+    assert rows[-1]["sha256"] == sha256(turned.read_bytes()).hexdigest()
+    # Upright, it gets brighter downwards, and no pixel is darker than the one to its right.
+    assert (rows[-1]["orientation"], rows[-1]["dhash"]) == (6, "0" * 16)
+    assert rows[-1]["brightness"] == pytest.approx(117, abs=1)
+
+
+def test_what_an_earlier_version_measured_is_not_read_again_unless_forced(project: Project) -> None:
+    catalog.run(project)
+    before = project.catalog.read_bytes()
+    cache = project.marks / "measured.jsonl"
+    old = [
+        {key: row[key] for key in ("stat", "limit", "path", "id", "width", "height")}
+        for row in read_rows(cache)
+    ]
+    write_rows(cache, old)
+    project.measures.unlink()
+    assert catalog.run(project).skipped
+    Image.new("RGB", (99, 99)).save(project.images / "new.png")
+    assert catalog.run(project).did.endswith(", 0 quarantined, 10 without measures (take them: --force)")
+    assert len(list(read_rows(project.measures))) == 1
+    (project.images / "new.png").unlink()
+    assert catalog.run(project, force=True).did.endswith(", 0 quarantined")
+    assert len(list(read_rows(project.measures))) == 10
+    assert project.catalog.read_bytes() == before
+
+
+def test_only_what_changed_is_read(project: Project) -> None:
+    (project.images / "link.png").symlink_to("deep/0.png")
+    catalog.run(project)
+    cache = project.marks / "measured.jsonl"
+    lines = cache.read_bytes()
+    (project.images / "deep" / "3.png").write_bytes((project.images / "deep" / "4.png").read_bytes())
+    (project.images / "link.png").unlink()
+    (project.images / "link.png").symlink_to("deep/5.png")
+    catalog.run(project)
+    content = cache.read_bytes()
+    assert content.startswith(lines)
+    more = [row["path"] for row in read_rows(cache)][lines.count(b"\n") :]
+    assert more == ["deep/3.png", "link.png"]
+    duplicates = {row["path"]: row["of"] for row in read_rows(project.duplicates)}
+    assert duplicates == {"deep/4.png": "deep/3.png", "link.png": "deep/5.png"}
+
+
+def test_a_catalog_that_was_stopped_goes_on_where_it_was(project: Project) -> None:
+    catalog.run(project)
+    whole = {path: path.read_bytes() for path in (project.catalog, project.measures)}
+    cache = project.marks / "measured.jsonl"
+    lines = cache.read_bytes().splitlines(keepends=True)
+    cache.write_bytes(b"".join(lines[:4]) + lines[4][:20])
+    (project.marks / "catalog.json").unlink()
+    catalog.run(project)
+    assert cache.read_bytes() == b"".join(lines)
+    assert {path: path.read_bytes() for path in whole} == whole

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from workflow.errors import ImageError
-from workflow.images import depth, jpeg, memory, strange
+from workflow.images import depth, jpeg, memory, strange, thumbnail
 from workflow.images.depth import Gray, Levels
 from workflow.images.file import File
 from workflow.images.orientation import TURNS, asked_otherwise, significant_bits, upright
+from workflow.images.thumbnail import Thumbnail
 
 SUFFIXES = frozenset(
     {
@@ -34,6 +38,8 @@ BESIDES = {"WEBP": 12.5, "AVIF": 12, "JPEG2000": 20, "TIFF": 4, "GIF": 4}
 PROGRESSIVE, TURNING = 8, 11
 # Up to so many pixels an image is converted at once, which is faster than in strips.
 AT_ONCE = 2**21
+# Up to so many bytes a file is held while it is looked at; a larger one is read again for its hash.
+HELD = 2**26
 Made = TypeVar("Made")
 
 # Our own limit, checked before any pixel is decoded, takes the place of Pillow's warning.
@@ -49,10 +55,13 @@ class Look:
 
     `copy` says why a browser is to be shown a copy of its pixels instead; empty where it is not.
     Gray of more than 8 bits has its `gray` range, and `levels` where the file itself states its depth.
+    `sha256` is of the file's bytes, in hex.
     """
 
     width: int
     height: int
+    thumbnail: Thumbnail
+    sha256: str = ""
     orientation: int = 1
     copy: str = ""
     gray: Gray | None = None
@@ -78,7 +87,7 @@ class _Opened:
         besides = PROGRESSIVE if image.info.get("progressive") else BESIDES.get(image.format or "", 0.5)
         besides += TURNING if self.orientation in TURNS else 0
         # To see whether only the end is missing, the rest is decoded twice more.
-        besides += 8 if self.content and jpeg.END_MARKER not in self.content[-(2**16) :] else 0
+        besides += 8 if self.content and self.content.rfind(jpeg.END_MARKER, -(2**16)) < 0 else 0
         return int(image.width * image.height * (KEPT.get(image.mode, 4) + besides + 3))
 
 
@@ -105,8 +114,20 @@ def from_bytes(
 
 
 def look(path: File, max_megapixels: float = 200.0, memory: float | None = None) -> Look:
-    """Decode an image to see that it can be, without making pixels of it. ImageError as `from_file`."""
-    return _in_file(path, max_megapixels, memory, _look)
+    """Read a file once, and decode it to see that it can be. ImageError as `from_file`.
+
+    libjpeg decodes a JPEG at the smallest scale that fills the thumbnail, and passes over no byte of it.
+    """
+
+    def whole(file: IO[bytes]) -> Look:
+        # Read at once it is of one moment, even if it changes meanwhile.
+        small = not isinstance(file, io.BytesIO) and os.fstat(file.fileno()).st_size <= HELD
+        held: Any = io.BytesIO(file.read()) if small else file
+        look = _in(held, str(path), max_megapixels, memory, _look)
+        held.seek(0)
+        return replace(look, sha256=hashlib.file_digest(held, "sha256").hexdigest())
+
+    return _with_file(path, whole)
 
 
 def is_deep(path: Path) -> bool:
@@ -122,9 +143,13 @@ def is_deep(path: Path) -> bool:
 def _in_file(
     path: File, max_megapixels: float, gigabytes: float | None, use: Callable[[_Opened], Made]
 ) -> Made:
+    return _with_file(path, lambda file: _in(file, str(path), max_megapixels, gigabytes, use))
+
+
+def _with_file(path: File, use: Callable[[IO[bytes]], Made]) -> Made:
     try:
         with path.open("rb") as file:
-            return _in(file, str(path), max_megapixels, gigabytes, use)
+            return use(file)
     except FileNotFoundError:
         raise ImageError(f"{path} is gone", "missing") from None
     except PermissionError:
@@ -178,13 +203,28 @@ def _open(image: Image.Image, file: IO[bytes], name: str) -> _Opened:
 def _look(opened: _Opened) -> Look:
     image = opened.image
     moves = image.format not in JPEGS and getattr(image, "is_animated", False)
+    if isinstance(image, JpegImageFile):
+        image.draft("L", thumbnail.size(*image.size))
+        # In one call, rather than in one for each 64 KB.
+        image.decodermaxblock = len(opened.content)
     loaded = _loaded(opened)
     copy = "it moves: the first frame is what is labeled" if moves else _why_copied(opened)
     if loaded is not image:
         copy = "it lacks its end marker, without which many readers refuse it"
     gray = depth.measure(loaded) if depth.is_deep(loaded) else None
     levels = depth.stated(loaded, opened.significant)
-    return Look(opened.width, opened.height, opened.orientation, copy, gray, levels)
+    small = thumbnail.measure(_thumbnail(opened, loaded))
+    return Look(opened.width, opened.height, small, "", opened.orientation, copy, gray, levels)
+
+
+def _thumbnail(opened: _Opened, image: Image.Image) -> Image.Image:
+    """The upright thumbnail of an image with its pixels, which may be reduced already."""
+    if image.mode not in ("L", "RGB") or image.has_transparency_data:
+        return thumbnail.reduced(Image.fromarray(_pixels(opened, None)))
+    small = thumbnail.reduced(image)
+    if opened.orientation in TURNS and image.format != "TIFF":
+        return small.transpose(TURNS[opened.orientation])
+    return small
 
 
 def _why_copied(opened: _Opened) -> str:

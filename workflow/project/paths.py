@@ -65,6 +65,10 @@ class Project:
         return self.data / "duplicates.jsonl"
 
     @property
+    def measures(self) -> Path:
+        return self.data / "measures.jsonl"
+
+    @property
     def pushed(self) -> Path:
         return self.data / "pushed.jsonl"
 

@@ -38,7 +38,10 @@ STAGES: dict[str, Stage] = {
             "catalog",
             "Catalog the raw images: hash, upright size, duplicates, quarantine, split.",
             ("images/",),
-            ("catalog.jsonl", "duplicates.jsonl", "quarantine.jsonl", "copies/", "copies.jsonl"),
+            (
+                *("catalog.jsonl", "duplicates.jsonl", "quarantine.jsonl"),
+                *("measures.jsonl", "copies/", "copies.jsonl"),
+            ),
         ),
         Stage(
             "preannotate",

@@ -6,10 +6,13 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import IO
+
+import orjson
 
 from workflow.errors import ImageError, StageError
 from workflow.images import copies, decode, depth
@@ -22,15 +25,32 @@ from workflow.project.rows import (
     append_rows,
     appending,
     atomic,
-    cached_rows,
+    checked_lines,
     digest,
+    drop_half_line,
     read_rows,
     write_rows,
 )
 from workflow.project.settings import Images, SplitRule
 from workflow.records import ImageRecord, Split
+from workflow.running.ahead import each_ahead
+from workflow.running.cores import cores
 from workflow.running.progress import progress
 from workflow.running.runner import Outcome, Plan, Runner
+
+# Files that a thread looks at before it hands on what it measured.
+BATCH = 8
+# What a line of measures.jsonl says of an image.
+MEASURES = ("id", "sha256", "orientation", "dhash", "brightness", "blur")
+
+
+@dataclass
+class _Others:
+    """What is no record: files that are no good, rows of unusual images by path, images without measures."""
+
+    bad: list[Row] = field(default_factory=list)
+    unusual: dict[str, Row] = field(default_factory=dict)
+    unmeasured: int = 0
 
 
 def plan(project: Project) -> Plan:
@@ -40,14 +60,16 @@ def plan(project: Project) -> Plan:
 
 
 def run(project: Project, workers: int | None = None, force: bool = False) -> Outcome:
-    """Write catalog.jsonl, duplicates.jsonl, quarantine.jsonl, and copies/ of what browsers do not show.
+    """Write catalog.jsonl, duplicates.jsonl, quarantine.jsonl, measures.jsonl, and copies/ of what browsers
+    do not show.
 
+    With `force` also those images are measured that version 0.1.0 catalogued, which took no measures.
     StageError if there is no image.
     """
-    return Runner(project.marks).run(plan(project), lambda _: _catalog(project, workers), force)
+    return Runner(project.marks).run(plan(project), lambda _: _catalog(project, workers, force), force)
 
 
-def _catalog(project: Project, workers: int | None) -> str:
+def _catalog(project: Project, workers: int | None, complete: bool) -> str:
     listing = _listing(project)
     if not listing.files and not listing.strange:
         formats = " ".join(sorted(decode.SUFFIXES))
@@ -55,21 +77,21 @@ def _catalog(project: Project, workers: int | None) -> str:
             f"{project.image_root} holds no images ({formats}){listing.passed_over}",
             "put images there, or set images.folder",
         )
-    measured = _measure(project, listing.files, workers)
-    good = [row for row in measured if "id" in row]
-    bad = [{k: row[k] for k in ("path", "reason", "problem")} for row in measured if "reason" in row]
-    bad += [_strange_name(path) for path in listing.strange]
-    write_rows(project.quarantine, bad)
-    if not good:
-        count = len(measured) + len(listing.strange)
-        raise StageError(f"none of {count} images can be read", f"see {project.quarantine}")
-    records, duplicates = _records(good, project.settings.split)
+    others = _Others()
+    with atomic(project.measures) as file:
+        rows = _measure(project, listing.files, workers, complete)
+        records, duplicates = _records(_sort_out(rows, others, file), project.settings.split)
+    others.bad += [_strange_name(path) for path in listing.strange]
+    write_rows(project.quarantine, others.bad)
+    if not records:
+        raise StageError(f"none of {len(others.bad)} images can be read", f"see {project.quarantine}")
     write_rows(project.duplicates, duplicates)
-    records, copied = _copy(project, records, {row["path"]: row for row in good}, workers)
+    records, copied = _copy(project, records, others.unusual, workers)
     write_rows(project.catalog, map(_row, records))
     counts = ", ".join(f"{sum(r.split == s for r in records)} {s}" for s in ("train", "validation", "test"))
     summary = f"{len(records)} images ({counts}){copied}{listing.passed_over}"
-    return f"{summary}, {len(duplicates)} duplicates, {len(bad)} quarantined"
+    without = f", {others.unmeasured} without measures (take them: --force)" if others.unmeasured else ""
+    return f"{summary}, {len(duplicates)} duplicates, {len(others.bad)} quarantined{without}"
 
 
 def _listing(project: Project) -> Listing:
@@ -90,56 +112,117 @@ def _strange_name(path: str) -> Row:
     }
 
 
-def _measure(project: Project, listing: list[Stat], workers: int | None) -> list[Row]:
-    """Hash and decode every file once; what an earlier run measured is taken from its cache."""
+def _sort_out(rows: Iterable[Row], others: _Others, measures: IO[bytes]) -> Iterator[Row]:
+    """The rows of good images; the first of each content is written to `measures`."""
+    written: set[str] = set()
+    for row in rows:
+        if "reason" in row:
+            others.bad.append({key: row[key] for key in ("path", "reason", "problem")})
+            continue
+        if not row.keys().isdisjoint(("copy", "gray", "levels")):
+            others.unusual[row["path"]] = row
+        if row["id"] not in written:
+            written.add(row["id"])
+            if _is_complete(row):
+                measures.write(orjson.dumps({k: row[k] for k in MEASURES}, option=orjson.OPT_APPEND_NEWLINE))
+            else:
+                others.unmeasured += 1
+        yield row
+
+
+def _measure(project: Project, listing: Sequence[Stat], workers: int | None, complete: bool) -> Iterator[Row]:
+    """A row a file, in their order. Each is read once; what an earlier run measured comes from its cache."""
     cache = project.marks / "measured.jsonl"
     cache.parent.mkdir(parents=True, exist_ok=True)
     settings = project.settings.images
     limit = [settings.max_megapixels, settings.memory]
-    known = {tuple(row["stat"]): row for row in cached_rows(cache) if row.get("limit") == limit}
-    # Where a link leads is not in its size and time.
-    files = [stat for stat in listing if not (project.image_root / stat[0]).is_symlink()]
-    rows = {stat: known[stat] for stat in files if stat in known}
-    fresh = [stat for stat in listing if stat not in rows]
+    places = _places(cache, project.image_root, listing, limit, complete)
+    fresh = [stat for stat in listing if stat not in places]
 
-    def measure(stat: Stat) -> Row:
-        row: Row = {"stat": list(stat), "limit": limit, "path": stat[0]}
-        return row | _measure_one(project.image_root / stat[0], project.image_root, settings)
+    def measure(batch: Sequence[Stat]) -> list[Row]:
+        return [
+            {"stat": list(stat), "limit": limit, "path": stat[0]}
+            | _measure_one(project.image_root / stat[0], project.image_root, settings)
+            for stat in batch
+        ]
 
+    threads = workers or cores()
+    batches = [fresh[start : start + BATCH] for start in range(0, len(fresh), BATCH)]
     with (
         appending(cache) as file,
-        ThreadPoolExecutor(workers or os.cpu_count()) as pool,
+        cache.open("rb") as lines,
         progress("reading images", len(fresh)) as advance,
+        closing(each_ahead(measure, batches, 2 * threads, threads)) as measured,
     ):
-        for stat, row in zip(fresh, pool.map(measure, fresh), strict=True):
-            append_rows(file, [row])
-            rows[stat] = row
-            advance()
-    return [rows[stat] for stat in listing]
+        rows: Iterator[Row] = iter(())
+        for stat in listing:
+            if stat in places:
+                lines.seek(places[stat])
+                yield orjson.loads(lines.readline())
+                continue
+            row = next(rows, None)
+            if row is None:
+                batch = next(measured)
+                append_rows(file, batch)
+                advance(len(batch))
+                rows = iter(batch)
+                row = next(rows)
+            yield row
+
+
+def _places(
+    cache: Path, folder: Path | Remote, listing: Sequence[Stat], limit: list[float | None], complete: bool
+) -> dict[Stat, int]:
+    """Where in the cache the line of each file begins that is what it was when it was measured.
+
+    Nothing where the cache does not read: then it is gone. `complete` passes over lines without measures.
+    """
+    drop_half_line(cache)
+    if not cache.exists():
+        return {}
+    stats = {stat[0]: stat for stat in listing}
+    places: dict[Stat, int] = {}
+    try:
+        with cache.open("rb") as file:
+            for begin, _, row in checked_lines(cache, file):
+                stat = stats.get(row["path"])
+                if stat is None or row["stat"] != list(stat) or row["limit"] != limit:
+                    continue
+                # Where a link leads is not in its size and time.
+                as_before = row.get("target", "") == _target(folder / stat[0])
+                if as_before and not (complete and "id" in row and not _is_complete(row)):
+                    places[stat] = begin
+    except StageError:
+        cache.unlink()
+        return {}
+    return places
+
+
+def _target(path: Path | Remote) -> str:
+    """The file to which a link leads in the end; empty for what is no link."""
+    return os.path.realpath(str(path)) if path.is_symlink() else ""
 
 
 def _measure_one(path: Path | Remote, folder: Path | Remote, settings: Images) -> Row:
-    if outside := _leads_out(path, folder):
+    target = _target(path)
+    row: Row = {"target": target} if target else {}
+    if target and not Path(target).is_relative_to(str(folder)):
         # Nobody would see it: Label Studio serves nothing that a link leads to elsewhere.
-        what = f"{path.name} links to {outside}, out of the image folder: put the file itself there"
-        return {"reason": "links-elsewhere", "problem": what}
+        what = f"{path.name} links to {target}, out of the image folder: put the file itself there"
+        return row | {"reason": "links-elsewhere", "problem": what}
     try:
         look = decode.look(path, settings.max_megapixels, settings.memory)
     except ImageError as error:
-        return {"reason": error.reason, "problem": error.problem}
-    with path.open("rb") as file:
-        name = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    row = {"id": name, "width": look.width, "height": look.height}
+        return row | {"reason": error.reason, "problem": error.problem}
+    row |= {"id": look.sha256[:16], "width": look.width, "height": look.height}
     # What is not as usual only, as most of a hundred thousand rows are.
     unusual = {"copy": look.copy, "gray": look.gray and asdict(look.gray), "levels": look.levels}
-    return row | {key: value for key, value in unusual.items() if value}
+    row |= {key: value for key, value in unusual.items() if value}
+    return row | {"sha256": look.sha256, "orientation": look.orientation} | asdict(look.thumbnail)
 
 
-def _leads_out(path: Path | Remote, folder: Path | Remote) -> Path | None:
-    """Where a link leads that leaves the folder."""
-    if isinstance(path, Remote) or isinstance(folder, Remote) or not path.is_symlink():
-        return None
-    return None if path.resolve().is_relative_to(folder) else path.resolve()
+def _is_complete(row: Row) -> bool:
+    return row.keys() >= set(MEASURES)
 
 
 def _copy(
@@ -164,12 +247,13 @@ def _copy(
         advance()
         return replace(record, png=target.name)
 
-    shown = [record for record in records if "copy" in rows[record.path]]
+    shown = [record for record in records if "copy" in rows.get(record.path, ())]
+    threads = workers or cores()
     with (
-        ThreadPoolExecutor(workers or os.cpu_count()) as pool,
         progress("copying what browsers do not show", len(shown)) as advance,
+        closing(each_ahead(copy, shown, 2 * threads, threads)) as copies_made,
     ):
-        copied = {record.id: record for record in pool.map(copy, shown)}
+        copied = {record.id: record for record in copies_made}
     listed = [{"path": r.path, "copy": r.png, "why": rows[r.path]["copy"]} for r in copied.values()]
     depths = {row["path"]: depth.describe(levels[row["path"]]) for row in listed if row["path"] in levels}
     write_rows(
