@@ -46,11 +46,10 @@ MEASURES = ("id", "sha256", "orientation", "dhash", "brightness", "blur")
 
 @dataclass
 class _Others:
-    """What is no record: files that are no good, rows of unusual images by path, images without measures."""
+    """What is no record: files that are no good, and the rows of unusual images by their paths."""
 
     bad: list[Row] = field(default_factory=list)
     unusual: dict[str, Row] = field(default_factory=dict)
-    unmeasured: int = 0
 
 
 def plan(project: Project) -> Plan:
@@ -78,9 +77,9 @@ def _catalog(project: Project, workers: int | None, complete: bool) -> str:
             "put images there, or set images.folder",
         )
     others = _Others()
-    with atomic(project.measures) as file:
-        rows = _measure(project, listing.files, workers, complete)
-        records, duplicates = _records(_sort_out(rows, others, file), project.settings.split)
+    places = _places(project, listing.files, complete)
+    rows = _measure(project, listing.files, places, workers)
+    records, duplicates = _records(_sort_out(rows, others), project.settings.split)
     others.bad += [_strange_name(path) for path in listing.strange]
     write_rows(project.quarantine, others.bad)
     if not records:
@@ -88,9 +87,11 @@ def _catalog(project: Project, workers: int | None, complete: bool) -> str:
     write_rows(project.duplicates, duplicates)
     records, copied = _copy(project, records, others.unusual, workers)
     write_rows(project.catalog, map(_row, records))
+    measured = write_rows(project.measures, _measures(project, (places[r.path] for r in records)))
     counts = ", ".join(f"{sum(r.split == s for r in records)} {s}" for s in ("train", "validation", "test"))
     summary = f"{len(records)} images ({counts}){copied}{listing.passed_over}"
-    without = f", {others.unmeasured} without measures (take them: --force)" if others.unmeasured else ""
+    less = len(records) - measured
+    without = f", {less} without measures (take them: --force)" if less else ""
     return f"{summary}, {len(duplicates)} duplicates, {len(others.bad)} quarantined{without}"
 
 
@@ -112,76 +113,81 @@ def _strange_name(path: str) -> Row:
     }
 
 
-def _sort_out(rows: Iterable[Row], others: _Others, measures: IO[bytes]) -> Iterator[Row]:
-    """The rows of good images; the first of each content is written to `measures`."""
-    written: set[str] = set()
+def _sort_out(rows: Iterable[Row], others: _Others) -> Iterator[Row]:
+    """The rows of good images."""
     for row in rows:
         if "reason" in row:
             others.bad.append({key: row[key] for key in ("path", "reason", "problem")})
             continue
         if not row.keys().isdisjoint(("copy", "gray", "levels")):
             others.unusual[row["path"]] = row
-        if row["id"] not in written:
-            written.add(row["id"])
-            if _is_complete(row):
-                measures.write(orjson.dumps({k: row[k] for k in MEASURES}, option=orjson.OPT_APPEND_NEWLINE))
-            else:
-                others.unmeasured += 1
         yield row
 
 
-def _measure(project: Project, listing: Sequence[Stat], workers: int | None, complete: bool) -> Iterator[Row]:
-    """A row a file, in their order. Each is read once; what an earlier run measured comes from its cache."""
-    cache = project.marks / "measured.jsonl"
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    settings = project.settings.images
-    limit = [settings.max_megapixels, settings.memory]
-    places = _places(cache, project.image_root, listing, limit, complete)
-    fresh = [stat for stat in listing if stat not in places]
+def _cache(project: Project) -> Path:
+    """A line a file that was measured, in any earlier run too; a later line of a file counts."""
+    return project.marks / "measured.jsonl"
+
+
+def _limit(project: Project) -> list[float | None]:
+    return [project.settings.images.max_megapixels, project.settings.images.memory]
+
+
+def _measure(
+    project: Project, listing: Sequence[Stat], places: dict[str, int], workers: int | None
+) -> Iterator[Row]:
+    """A row a file, in their order. Each that has no line in the cache is read once, and gets its place."""
+    fresh = [stat for stat in listing if stat[0] not in places]
+    root, limit, settings = project.image_root, _limit(project), project.settings.images
 
     def measure(batch: Sequence[Stat]) -> list[Row]:
-        return [
-            {"stat": list(stat), "limit": limit, "path": stat[0]}
-            | _measure_one(project.image_root / stat[0], project.image_root, settings)
-            for stat in batch
-        ]
+        heads: list[Row] = [{"stat": list(stat), "limit": limit, "path": stat[0]} for stat in batch]
+        return [head | _measure_one(root / head["path"], root, settings) for head in heads]
 
     threads = workers or cores()
     batches = [fresh[start : start + BATCH] for start in range(0, len(fresh), BATCH)]
     with (
-        appending(cache) as file,
-        cache.open("rb") as lines,
+        appending(_cache(project)) as file,
+        _cache(project).open("rb") as lines,
         progress("reading images", len(fresh)) as advance,
         closing(each_ahead(measure, batches, 2 * threads, threads)) as measured,
     ):
-        rows: Iterator[Row] = iter(())
         for stat in listing:
-            if stat in places:
-                lines.seek(places[stat])
-                yield orjson.loads(lines.readline())
-                continue
-            row = next(rows, None)
-            if row is None:
+            if stat[0] not in places:
                 batch = next(measured)
-                append_rows(file, batch)
+                for row in batch:
+                    places[row["path"]] = file.tell()
+                    append_rows(file, [row])
                 advance(len(batch))
-                rows = iter(batch)
-                row = next(rows)
-            yield row
+            yield _line(lines, places[stat[0]])
 
 
-def _places(
-    cache: Path, folder: Path | Remote, listing: Sequence[Stat], limit: list[float | None], complete: bool
-) -> dict[Stat, int]:
-    """Where in the cache the line of each file begins that is what it was when it was measured.
+def _line(lines: IO[bytes], place: int) -> Row:
+    lines.seek(place)
+    return orjson.loads(lines.readline())
+
+
+def _measures(project: Project, places: Iterable[int]) -> Iterator[Row]:
+    """The lines of measures.jsonl for images whose lines in the cache begin there, where these have any."""
+    with _cache(project).open("rb") as lines:
+        for place in places:
+            row = _line(lines, place)
+            if _is_complete(row):
+                yield {key: row[key] for key in MEASURES}
+
+
+def _places(project: Project, listing: Sequence[Stat], complete: bool) -> dict[str, int]:
+    """Where in the cache the line of each file begins that is what it was when it was measured, by path.
 
     Nothing where the cache does not read: then it is gone. `complete` passes over lines without measures.
     """
+    cache, limit = _cache(project), _limit(project)
+    cache.parent.mkdir(parents=True, exist_ok=True)
     drop_half_line(cache)
     if not cache.exists():
         return {}
     stats = {stat[0]: stat for stat in listing}
-    places: dict[Stat, int] = {}
+    places: dict[str, int] = {}
     try:
         with cache.open("rb") as file:
             for begin, _, row in checked_lines(cache, file):
@@ -189,9 +195,9 @@ def _places(
                 if stat is None or row["stat"] != list(stat) or row["limit"] != limit:
                     continue
                 # Where a link leads is not in its size and time.
-                as_before = row.get("target", "") == _target(folder / stat[0])
+                as_before = row.get("target", "") == _target(project.image_root / stat[0])
                 if as_before and not (complete and "id" in row and not _is_complete(row)):
-                    places[stat] = begin
+                    places[stat[0]] = begin
     except StageError:
         cache.unlink()
         return {}
