@@ -103,7 +103,8 @@ class Annotation:
     def __post_init__(self) -> None:
         if not self.label:
             raise ValueError("an annotation needs a label")
-        if sum(getattr(self, name) is not None for name in GEOMETRIES) > 1:
+        geometries = (self.box, self.rotated_box, self.mask, self.polygons, self.keypoints)
+        if geometries.count(None) < len(geometries) - 1:
             raise ValueError(f"annotation {self.label!r} has more than one geometry")
         if self.box is not None:
             _finite("box", self.box)
@@ -174,5 +175,5 @@ class Sample:
 
 
 def _finite(what: str, values: tuple[float, ...]) -> None:
-    if not all(math.isfinite(v) for v in values):
+    if not all(map(math.isfinite, values)):
         raise ValueError(f"{what} {values} is not finite")

@@ -30,17 +30,16 @@ class Shape:
     unique: tuple[str, ...] = ()
     make: Callable[[Row], object] = dict
 
-    def problems(self, line: bytes, row: Row) -> list[str]:
-        """What is wrong with a line, whose JSON says `row`; each with its field."""
+    def check(self, line: bytes, row: Row) -> tuple[Any, list[str]]:
+        """The record of a line, whose JSON says `row`, and what is wrong with it; each with its field."""
         try:
-            self.model.model_validate_json(line)
+            self.model.__pydantic_validator__.validate_json(line)
         except ValidationError as error:
-            return [_words(one) for one in error.errors(include_url=False)]
+            return None, [_words(one) for one in error.errors(include_url=False)]
         try:
-            self.make(row)
+            return self.make(row), []
         except ValueError as error:
-            return [str(error)]
-        return []
+            return None, [str(error)]
 
 
 def _words(error: Any) -> str:
@@ -192,9 +191,10 @@ _TRUTH = _model(
 def sample_shape(annotation: Callable[[Row], Annotation]) -> Shape:
     """A line of labels or predictions; `annotation` makes the record of one of its annotations."""
 
-    def make(row: Row) -> None:
+    def make(row: Row) -> Sample:
         made = tuple(_with_place(annotation, n, a) for n, a in enumerate(row["annotations"]))
-        Sample(row["image"], row["state"], made)
+        meta = {key: value for key, value in row.items() if key not in ("image", "state", "annotations")}
+        return Sample(row["image"], row["state"], made, meta)
 
     return Shape(_SAMPLE, ("image",), make)
 

@@ -162,7 +162,14 @@ def read_rows(path: Path, repair: bool = False, shape: Shape | None = None) -> I
 def checked_lines(
     path: Path, file: IO[bytes], repair: bool = False, shape: Shape | None = None
 ) -> Iterator[tuple[int, bytes, Row]]:
-    """Where each line of an open file begins, the line, and its row; as `read_rows` says.
+    """Where each line of an open file begins, the line, and its row; as `read_rows` says."""
+    return ((begin, line, row) for begin, line, row, _ in _made_lines(path, file, repair, shape))
+
+
+def _made_lines(
+    path: Path, file: IO[bytes], repair: bool = False, shape: Shape | None = None
+) -> Iterator[tuple[int, bytes, Row, Any]]:
+    """The same, and what its shape makes of each row.
 
     A byte order mark before the first line, which editors write, is not of it.
     """
@@ -173,35 +180,35 @@ def checked_lines(
     lines = enumerate(file, 1)
     for number, line in lines:
         if line.strip():
-            row, problem = _read(line, shape, number, taken)
+            row, made, problem = _read(line, shape, number, taken)
             if problem and repair and not line.endswith(b"\n"):
                 return
             if problem:
-                rest = ((n, _read(text, shape, n, taken)[1]) for n, text in lines if text.strip())
+                rest = ((n, _read(text, shape, n, taken)[2]) for n, text in lines if text.strip())
                 raise _damaged(path, [(number, problem), *((n, what) for n, what in rest if what)])
-            yield begin, line, row
+            yield begin, line, row, made
         begin += len(line)
 
 
 def _read(
     line: bytes, shape: Shape | None, number: int, taken: dict[tuple[str, str], int]
-) -> tuple[Row, str]:
-    """A line's row, and what is wrong with it; `taken` gets what no later line may say again."""
+) -> tuple[Row, Any, str]:
+    """A line's row, its record, and what is wrong with it; `taken` gets what no later line may say again."""
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        return {}, f"not a JSON line ({error})"
+        return {}, None, f"not a JSON line ({error})"
     if not isinstance(row, dict):
-        return {}, f"not an object in braces but a {type(row).__name__}"
-    problems = shape.problems(line, row) if shape else []
+        return {}, None, f"not an object in braces but a {type(row).__name__}"
+    made, problems = shape.check(line, row) if shape else (None, [])
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        return {}, problems[0] + more
+        return {}, None, problems[0] + more
     for key in shape.unique if shape else ():
         first = taken.setdefault((key, row[key]), number)
         if first != number:
-            return {}, f"{key} {row[key]!r} stands on line {first} already"
-    return row, ""
+            return {}, None, f"{key} {row[key]!r} stands on line {first} already"
+    return row, made, ""
 
 
 def _damaged(path: Path, problems: list[tuple[int, str]]) -> StageError:
@@ -218,7 +225,7 @@ def _damaged(path: Path, problems: list[tuple[int, str]]) -> StageError:
 
 def readable_row(path: Path, line: bytes) -> Row | None:
     """The row of one line, as it would stand in `path`; None where it is not right."""
-    row, problem = _read(line, shape_of(path, annotation_from_row), 1, {})
+    row, _, problem = _read(line, shape_of(path, annotation_from_row), 1, {})
     return None if problem else row
 
 
@@ -335,4 +342,12 @@ def read_catalog(path: Path) -> list[ImageRecord]:
 
 def read_samples(path: Path) -> dict[str, Sample]:
     """Samples by image id; none where the file does not exist."""
-    return {row["image"]: sample_from_row(row) for row in read_rows(path)}
+    return {sample.image: sample for sample in stream_samples(path)}
+
+
+def stream_samples(path: Path) -> Iterator[Sample]:
+    """The samples of a file one by one, checked as `read_rows` says; none where the file does not exist."""
+    if path.exists():
+        with path.open("rb") as file:
+            for _, _, row, made in _made_lines(path, file):
+                yield made if isinstance(made, Sample) else sample_from_row(row)

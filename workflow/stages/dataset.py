@@ -19,6 +19,7 @@ from workflow.errors import StageError
 from workflow.labels.origins import origins
 from workflow.labels.renames import lock_schema
 from workflow.project.aside import move_aside
+from workflow.project.known import remembered
 from workflow.project.paths import Project
 from workflow.project.rows import (
     Row,
@@ -35,14 +36,23 @@ from workflow.running.progress import progress
 from workflow.running.runner import Outcome, Plan, Runner
 from workflow.tasks import TASKS
 
+# What `_digests` makes of the same files; another number makes it anew.
+DIGESTS = 1
+
 
 def plan(project: Project) -> Plan:
     settings = project.settings.schema.to_json() | {"title": project.settings.title}
-    samples = read_samples(project.labels)
-    inputs: dict[str, Path | str] = {"catalog": project.catalog, "labels": _labels_digest(samples)}
-    # What the card tells besides.
-    inputs["told"] = digest([origins(project, samples), sum(len(_relations(s)) for s in samples.values())])
+    files = {"labels": project.labels, "ledger": project.ledger, "simulated": project.simulated}
+    digests = remembered(project.marks, "labels", files, DIGESTS, lambda: _digests(project))
+    inputs: dict[str, Path | str] = {"catalog": project.catalog, **digests}
     return Plan("dataset", 3, settings, inputs, (project.dataset / "dataset.json",))
+
+
+def _digests(project: Project) -> dict[str, str]:
+    """What the labels say, and what the card tells besides."""
+    samples = read_samples(project.labels)
+    relations = sum(len(_relations(s)) for s in samples.values())
+    return {"labels": _labels_digest(samples), "told": digest([origins(project, samples), relations])}
 
 
 def run(project: Project, force: bool = False) -> Outcome:

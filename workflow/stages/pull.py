@@ -20,8 +20,9 @@ from workflow.errors import StageError
 from workflow.labels.files import LabelFiles
 from workflow.labels.judging import judge
 from workflow.labels.work import Work
+from workflow.project.known import remembered
 from workflow.project.paths import Project
-from workflow.project.rows import Row, digest, read_catalog, read_json, read_rows, write_json
+from workflow.project.rows import Row, digest, read_catalog, read_json, read_rows, stream_samples, write_json
 from workflow.records import ImageRecord
 from workflow.review import ReviewTool, WorkReader
 from workflow.running.progress import progress
@@ -80,11 +81,17 @@ def state(project: Project) -> tuple[str, str]:
     """done, stale or missing, and how many images are in which state, by the files of the last pull."""
     if not project.labels.exists():
         return "missing", "workflow pull"
-    images = {row["id"] for row in read_rows(project.catalog)}
-    states = Counter(row["state"] for row in read_rows(project.labels) if row["image"] in images)
+    files = {"catalog": project.catalog, "labels": project.labels}
+    states = Counter(remembered(project.marks, "states", files, 1, lambda: _states(project)))
     last = read_json(state_path(project), {}).get("judged_by")
     word = "done" if last in (None, digest(judged_by(project))) else "stale"
     return word, ", ".join(f"{states[s]} {s}" for s in ("reviewed", "skipped", "predicted", "unlabeled"))
+
+
+def _states(project: Project) -> dict[str, int]:
+    """How many images of the catalog are in which state."""
+    images = {row["id"] for row in read_rows(project.catalog)}
+    return Counter(sample.state for sample in stream_samples(project.labels) if sample.image in images)
 
 
 def state_path(project: Project) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from workflow.errors import StageError
 from workflow.labels.renames import lock_schema
+from workflow.project.known import remembered
 from workflow.project.paths import Project
 from workflow.project.rows import read_rows
 from workflow.review import ReviewTool, Whose
@@ -39,10 +40,17 @@ def run(project: Project, tool: ReviewTool, dry_run: bool = False, whose: Whose 
 
 def state(project: Project) -> tuple[str, str]:
     """done, stale or missing, and how many images are on the server, by the files of the last push."""
+    files = {"catalog": project.catalog, "pushed": project.pushed}
+    images, pushed, both = remembered(project.marks, "pushed", files, 1, lambda: _counts(project))
+    word = "missing" if not pushed else "done" if both == images else "stale"
+    return word, f"{both} of {images} images in Label Studio"
+
+
+def _counts(project: Project) -> list[int]:
+    """How many images there are, how many were pushed, and how many of those there are."""
     images = {row["id"] for row in read_rows(project.catalog)}
     pushed = {row["image"] for row in read_rows(project.pushed)}
-    word = "missing" if not pushed else "done" if images <= pushed else "stale"
-    return word, f"{len(images & pushed)} of {len(images)} images in Label Studio"
+    return [len(images), len(pushed), len(images & pushed)]
 
 
 def guesses_path(project: Project) -> Path:
