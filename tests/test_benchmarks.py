@@ -12,11 +12,11 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 BENCHMARKS = sorted((REPOSITORY / "benchmarks").glob("*.py"))
 # What starts servers.
-SERVERS = {"app", "evaluate", "exchange"}
+SERVERS = {"app", "evaluate", "exchange", "growth"}
 
 
 def test_all_benchmarks_are_tried() -> None:
-    names = ["app", "catalog", "evaluate", "exchange", "finetune", "formats", "preannotate", "rle"]
+    names = ["app", "catalog", "evaluate", "exchange", "finetune", "formats", "growth", "preannotate", "rle"]
     assert [path.stem for path in BENCHMARKS] == names
 
 

@@ -24,7 +24,9 @@ class Account:
 def decisions(project: Project) -> list[Row]:
     """The rows of ledger.jsonl; `simulated` marks those on tasks that the simulated reviewer did."""
     tasks = {(row["image"], row["task"]) for row in read_rows(project.simulated)}
-    return [row | {"simulated": (row["image"], row["task"]) in tasks} for row in read_rows(project.ledger)]
+    return [
+        row | {"simulated": (row["image"], row.get("task")) in tasks} for row in read_rows(project.ledger)
+    ]
 
 
 def look(project: Project) -> Account | None:
