@@ -107,7 +107,8 @@ def draw(place: Path, count: int) -> None:
     (place / "data" / "images").mkdir(parents=True)
     (place / "project.toml").write_text(TOML)
     chance = random.Random(0)
-    images, annotations = [], []
+    images: list[Row] = []
+    annotations: list[Row] = []
     for number in range(count):
         path = place / "data" / "images" / f"{number % 100}" / f"{number:06}.png"
         path.parent.mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import orjson
@@ -192,3 +193,31 @@ def test_labels_that_do_not_read_are_moved_aside_by_going_back(project: Project)
     assert project.labels.read_bytes() == state
     assert aside.read_bytes() == state + b"half a li"
     assert restored.notes[0].endswith(f"; it is now {aside}")
+
+
+def test_more_changes_than_files_are_kept_open(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "OPEN", 1)
+    states = [label(project, number % 4, name) for number, name in enumerate(("disk", "bar", "tile") * 3)]
+    for number in (9, 2, 6, 1):
+        history.restore(project, number)
+        assert project.labels.read_bytes() == states[number - 1]
+
+
+def test_saving_and_going_back_hold_places_and_no_lines(project: Project) -> None:
+    labels = RowFile(project.labels)
+    records = read_catalog(project.catalog)
+    for number in range(300):
+        image = records[number].id if number < len(records) else f"gone-{number}"
+        said = (Annotation("disk", Provenance("person", "1")),)
+        labels.put(image, sample_to_row(Sample(image, "reviewed", said, {"note": "x" * 100_000})))
+    history.save(project, labels, "pull")
+    label(project, 0, "bar")
+    tracemalloc.start()
+    try:
+        restored = history.restore(project, 1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert restored.images == 1
+    # of 30 MB of lines
+    assert peak < 3_000_000

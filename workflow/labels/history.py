@@ -8,12 +8,12 @@ the later ones winning, in today's names.
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import orjson
 
@@ -23,6 +23,9 @@ from workflow.project.paths import Project
 from workflow.project.rowfile import RowFile
 from workflow.project.rows import BOM, Row, atomic, read_catalog, readable_row, sample_to_row
 from workflow.records import Sample
+
+# Files of the history that are open at a time: a system allows a thousand or so.
+OPEN = 64
 
 
 @dataclass(frozen=True)
@@ -66,22 +69,23 @@ def save(project: Project, labels: RowFile, by: str, renamed: Mapping[str, str] 
     if project.labels.exists():
         before = _digest(labels.lines_before())
         if last is None:
-            _append(folder, "as found", list(labels.lines_before()), {}, "", before)
+            _append(folder, "as found", labels.lines_before, {}, "", before)
         elif last.after and before not in (last.before, last.after):
-            _append(folder, "edited by hand", _edited(project, labels), {}, last.after, before)
+            edited = _edited(project, labels)
+            _append(folder, "edited by hand", lambda: labels.lines_before(edited), {}, last.after, before)
     else:
         before = ""
     changed = labels.changed()
     if not changed and project.labels.exists() and (not renamed or (last and last.renamed == renamed)):
         return False
     after = _digest(labels.lines(labels))
-    _append(folder, by, list(labels.lines(changed)), renamed or {}, before, after)
+    _append(folder, by, lambda: labels.lines(changed), renamed or {}, before, after)
     return labels.write()
 
 
 def changes(project: Project) -> list[Change]:
     """The history, oldest first, each file read and compared with what it says of itself."""
-    return [_read(path)[0] for path in _paths(project.data / "history")]
+    return [_read(path) for path in _paths(project.data / "history")]
 
 
 def restore(project: Project, number: int, partial: bool = False) -> Restored:
@@ -99,15 +103,15 @@ def restore(project: Project, number: int, partial: bool = False) -> Restored:
     if notes and not partial:
         fix = f"bring them back from a copy, or: workflow history {project.name} --restore {number} --partial"
         raise StageError(f"the history does not hold all of change {number}: {'; '.join(notes)}", fix)
-    state = _state(history, number)
-    _refuse_unknown(project, number, list(state.values()))
+    state = _State(history, number)
+    _refuse_unknown(project, number, map(state.row, state))
     try:
         labels = RowFile(project.labels)
     except StageError as error:
         notes.append(f"{error.problem}; it is now {move_aside(project.labels)}")
         labels = RowFile(project.labels)
     for image in {*(record.id for record in read_catalog(project.catalog)), *labels, *state}:
-        labels.put(image, state.get(image) or sample_to_row(Sample(image, "unlabeled")))
+        labels.put(image, state.row(image) or sample_to_row(Sample(image, "unlabeled")))
     changed = len(labels.changed())
     save(project, labels, f"restore {number}")
     return Restored(changed, tuple(notes))
@@ -120,24 +124,60 @@ def _damages(history: Sequence[Change], number: int) -> list[str]:
     return gone + [change.damage for change in history if change.number <= number and change.damage]
 
 
-def _state(history: Sequence[Change], number: int | None = None) -> dict[str, Row]:
-    """What labels.jsonl said after a change, by default the last, in today's names."""
-    state: dict[str, Row] = {}
-    for change in history:
-        if number is None or change.number <= number:
-            state |= {row["image"]: row for row in _read(change.path)[1]}
-        state = {image: with_names(row, change.renamed) for image, row in state.items()}
-    return state
+class _State:
+    """What labels.jsonl said after a change, by default the last, in today's names.
+
+    Held is where each image's line begins, in which file; the lines are read when they are asked for.
+    """
+
+    def __init__(self, history: Sequence[Change], number: int | None = None) -> None:
+        self._history = history
+        self._files: dict[int, IO[bytes]] = {}
+        self._places: dict[str, tuple[int, int, int]] = {}
+        for n, change in enumerate(history):
+            if number is None or change.number <= number:
+                self._index(n, change)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def row(self, image: str) -> Row:
+        """An image's line; empty where it has none."""
+        if image not in self._places:
+            return {}
+        n, begin, length = self._places[image]
+        file = self._open(n)
+        file.seek(begin)
+        row: Row = orjson.loads(file.read(length))
+        for change in self._history[n:]:
+            row = with_names(row, change.renamed)
+        return row
+
+    def _index(self, n: int, change: Change) -> None:
+        """Note the lines of a file below its first; of a damaged one those that read."""
+        as_labels = change.path.parent / "labels.jsonl"
+        with change.path.open("rb") as file:
+            begin = len(next(file, b""))
+            for line in file:
+                if line.strip():
+                    row = readable_row(as_labels, line) if change.damage else orjson.loads(line)
+                    if row:
+                        self._places[row["image"]] = (n, begin, len(line))
+                begin += len(line)
+
+    def _open(self, n: int) -> IO[bytes]:
+        if n not in self._files:
+            if len(self._files) == OPEN:
+                self._files.pop(next(iter(self._files))).close()
+            self._files[n] = self._history[n].path.open("rb")
+        return self._files[n]
 
 
-def _edited(project: Project, labels: RowFile) -> list[bytes]:
-    """The lines of labels.jsonl that are not those of the history."""
-    state = _state(changes(project))
-    return [line for line in labels.lines_before() if orjson.loads(line) != state.get(_image(line))]
-
-
-def _image(line: bytes) -> str:
-    return str(orjson.loads(line)["image"])
+def _edited(project: Project, labels: RowFile) -> list[str]:
+    """The images whose lines in labels.jsonl are not those of the history."""
+    state = _State(changes(project))
+    rows = map(orjson.loads, labels.lines_before())
+    return [row["image"] for row in rows if row != state.row(row["image"])]
 
 
 def with_names(row: Row, renamed: Mapping[str, str]) -> Row:
@@ -148,7 +188,7 @@ def with_names(row: Row, renamed: Mapping[str, str]) -> Row:
     return row | {"annotations": annotations}
 
 
-def _refuse_unknown(project: Project, number: int, rows: Sequence[Row]) -> None:
+def _refuse_unknown(project: Project, number: int, rows: Iterable[Row]) -> None:
     reviewed = (row for row in rows if row["state"] == "reviewed")
     used = Counter(a["label"] for row in reviewed for a in row["annotations"])
     if unknown := {name: n for name, n in sorted(used.items()) if name not in project.settings.labels}:
@@ -171,23 +211,20 @@ def _last(folder: Path) -> Change | None:
     return _change(paths[-1], header, "" if header else "its first line does not read")
 
 
-def _read(path: Path) -> tuple[Change, list[Row]]:
-    """A file of the history, and its rows: of a damaged one those that read."""
+def _read(path: Path) -> Change:
+    """A file of the history, compared with what its first line says of it."""
     with path.open("rb") as file:
         header = _header(next(file, b""))
-        lines = [line.rstrip(b"\r\n") + b"\n" for line in file if line.strip()]
-    renamed = header.get("renamed", {})
+        renamed = header.get("renamed", {})
+        content, count = _content(file, renamed)
     damage = ""
     if not header:
         damage = f"the first line of {path.name} does not read"
-    elif _content(lines, renamed) != header["content"]:
-        count = header.get("images")
-        short = f"has {len(lines)} of {count} lines" if count not in (None, len(lines)) else "was changed"
+    elif content != header["content"]:
+        images = header.get("images")
+        short = f"has {count} of {images} lines" if images not in (None, count) else "was changed"
         damage = f"{path.name} {short}"
-    change = _change(path, header, damage, len(lines))
-    if not damage:
-        return change, [orjson.loads(line) for line in lines]
-    return change, [row for line in lines if (row := readable_row(path.parent / "labels.jsonl", line))]
+    return _change(path, header, damage, count)
 
 
 def _change(path: Path, header: Row, damage: str, images: int = 0) -> Change:
@@ -209,28 +246,37 @@ def _header(line: bytes) -> Row:
     return header if all(isinstance(text, str) for text in texts) else {}
 
 
-def _content(lines: Iterable[bytes], renamed: Mapping[str, str]) -> str:
-    """Sixteen hex digits that name what a file of the history says below its first line."""
-    start = orjson.dumps(renamed, option=orjson.OPT_SORT_KEYS) if renamed else b""
-    return _digest(itertools.chain([start], lines))
+def _content(lines: Iterable[bytes], renamed: Mapping[str, str]) -> tuple[str, int]:
+    """Sixteen hex digits that name what a file of the history says below its first line, and in how many."""
+    hashed, count = hashlib.sha256(), 0
+    if renamed:
+        hashed.update(orjson.dumps(renamed, option=orjson.OPT_SORT_KEYS))
+    for line in lines:
+        if line.strip():
+            hashed.update(line.rstrip(b"\r\n") + b"\n")
+            count += 1
+    return hashed.hexdigest()[:16], count
 
 
 def _digest(lines: Iterable[bytes]) -> str:
-    hashed = hashlib.sha256()
-    for line in lines:
-        hashed.update(line)
-    return hashed.hexdigest()[:16]
+    return _content(lines, {})[0]
 
 
 def _append(
-    folder: Path, by: str, lines: Sequence[bytes], renamed: Mapping[str, str], before: str, after: str
+    folder: Path,
+    by: str,
+    lines: Callable[[], Iterable[bytes]],
+    renamed: Mapping[str, str],
+    before: str,
+    after: str,
 ) -> None:
-    content, last = _content(lines, renamed), _last(folder)
+    """Add a change of `lines`, which are gone through twice and never held."""
+    (content, count), last = _content(lines(), renamed), _last(folder)
     if last and last.content == content:
         return
     number = last.number + 1 if last else 1
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    header = {"at": now, "by": by, "images": len(lines), "content": content, "before": before, "after": after}
+    header = {"at": now, "by": by, "images": count, "content": content, "before": before, "after": after}
     with atomic(folder / f"{number:06d}.jsonl") as file:
         file.write(orjson.dumps(header | ({"renamed": renamed} if renamed else {})) + b"\n")
-        file.writelines(lines)
+        file.writelines(lines())

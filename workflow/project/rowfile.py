@@ -99,9 +99,9 @@ class RowFile:
         for image in images:
             yield from _read(self._places.get(image, ()))
 
-    def lines_before(self) -> Iterator[bytes]:
-        """The lines of the file, sorted by image."""
-        for image in sorted(self._before):
+    def lines_before(self, images: Iterable[str] | None = None) -> Iterator[bytes]:
+        """The lines of the file, of some images or of all, sorted by image."""
+        for image in sorted(self._before if images is None else set(images)):
             yield from _read(self._before[image])
 
     def write(self) -> bool:
