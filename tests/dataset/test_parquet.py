@@ -271,3 +271,29 @@ def test_a_label_of_no_project_is_refused() -> None:
     with pytest.raises(FormatError) as error:
         _row([_point("cat", 0)], "keypoints")
     assert str(error.value) == "label 'cat' is no keypoint of the project -> add it to keypoints"
+
+
+def test_pictures_are_stored_as_they_are_in_groups_of_bounded_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(parquet, "GROUP_BYTES", 1000)
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 3)
+    schema = Schema.of("detection", CLASSES, ())
+    sizes = [600, 600, 1, 1, 1, 5000, 1]
+    rows = [
+        {"image_id": number} | (parquet.to_row(RECORD, bytes(size), [], schema) or {})
+        for number, size in enumerate(sizes)
+    ]
+    parquet.write(tmp_path / "a.parquet", rows, parquet.features(schema))
+    file = pq.ParquetFile(tmp_path / "a.parquet")
+    groups = [file.metadata.row_group(n) for n in range(file.num_row_groups)]
+    assert [group.num_rows for group in groups] == [2, 3, 1, 1]
+    columns = {c.path_in_schema: c for c in map(groups[0].column, range(groups[0].num_columns))}
+    assert columns["image.bytes"].compression == "UNCOMPRESSED"
+    assert not columns["image.bytes"].is_stats_set
+    others = [column for name, column in columns.items() if name != "image.bytes"]
+    assert {column.compression for column in others} == {"SNAPPY"}
+    assert "objects.bbox.list.element.list.element" in columns
+    assert [len(row["image"]["bytes"]) for row in file.read().to_pylist()] == sizes

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     import datasets
 
 Row = dict[str, Any]
+# Rows that are read at a time.
 ROW_GROUP = 64
+# Where a row group ends: `datasets` writes 100 MB at most, and the hub's viewer reads no more than 300 MB of
+# one. A third of that keeps three splits that are written side by side within 500 MB.
+GROUP_BYTES, GROUP_ROWS = 2**25, 1000
 # What labels are of -> the file that knows their columns: `features`, `pack` and `unpack`.
 COLUMNS: Mapping[Kind, Any] = {"labels": labels, "objects": objects, "pixels": pixels}
 
@@ -87,6 +91,11 @@ def to_row(
     return head | columns
 
 
+def has_row(annotations: Sequence[Annotation], schema: Schema) -> bool:
+    """Whether an image with these annotations has a row, as `to_row` has it."""
+    return not schema.task.exclusive or len(annotations) == 1
+
+
 def _refuse_strange(annotation: Annotation, task: Task) -> None:
     # A person may have turned a box where none should be; the box round it says nearly the same.
     turned = annotation.rotated_box is not None and "box" in task.geometry
@@ -138,18 +147,50 @@ def read(folder: Path, split: str, schema: Schema) -> Iterator[tuple[Row, list[A
 
 
 def write(path: Path, rows: Iterable[Row], columns: datasets.Features) -> None:
-    """Stream rows into row groups, so that memory stays flat however many images there are."""
+    """Stream rows into row groups, so that memory stays flat however many and large the images are.
+
+    Pictures are stored as they are: they are compressed already, and no two are alike.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path.parent.mkdir(parents=True, exist_ok=True)
     arrow = columns.arrow_schema
-    with pq.ParquetWriter(path, arrow) as writer:
-        group: list[Row] = []
-        for row in rows:
-            group.append(row)
-            if len(group) == ROW_GROUP:
-                writer.write_table(pa.Table.from_pylist(group, arrow))
-                group = []
-        if group:
+    leaves = [leaf for field in arrow for leaf in _leaves(field.name, field.type)]
+    with pq.ParquetWriter(
+        path,
+        arrow,
+        compression=dict.fromkeys(leaves, "snappy"),
+        use_dictionary=leaves,
+        write_statistics=leaves,
+        write_page_index=True,
+    ) as writer:
+        for group in _groups(rows):
             writer.write_table(pa.Table.from_pylist(group, arrow))
+
+
+def _leaves(name: str, kind: Any) -> Iterator[str]:
+    """The paths of a column's parts, as Parquet names them, but for pictures."""
+    import pyarrow.types as types
+
+    if types.is_struct(kind):
+        for field in kind:
+            yield from _leaves(f"{name}.{field.name}", field.type)
+    elif types.is_list(kind) or types.is_fixed_size_list(kind):
+        yield from _leaves(f"{name}.list.element", kind.value_type)
+    elif not types.is_binary(kind):
+        yield name
+
+
+def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    group: list[Row] = []
+    size = 0
+    for row in rows:
+        group.append(row)
+        pictures = (v for v in row.values() if isinstance(v, dict) and "bytes" in v)
+        size += sum(len(picture["bytes"]) for picture in pictures)
+        if len(group) == GROUP_ROWS or size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group

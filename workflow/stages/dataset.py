@@ -9,7 +9,11 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from workflow.dataset import parquet
@@ -31,13 +35,16 @@ from workflow.project.rows import (
     read_samples,
     write_json,
 )
-from workflow.records import SPLITS, Annotation, ImageRecord, Sample
+from workflow.records import SPLITS, Annotation, ImageRecord, Sample, Split
+from workflow.running.ahead import each_ahead
 from workflow.running.progress import progress
 from workflow.running.runner import Outcome, Plan, Runner
 from workflow.tasks import TASKS
 
 # What `_digests` makes of the same files; another number makes it anew.
 DIGESTS = 1
+# Images of a split that are read while those before them are written.
+AHEAD = 4
 
 
 def plan(project: Project) -> Plan:
@@ -153,23 +160,31 @@ def _write_splits(
 ) -> dict[str, Any]:
     """Write data/SPLIT-`name`.parquet, numbering the rows of all splits; what they hold, and what is lost.
 
+    The splits are written side by side.
     StageError where no image has a row.
     """
+    schema = project.settings.schema
     ignored = any(a.ignored for r in reviewed for a in samples[r.id].annotations)
-    columns = parquet.features(project.settings.schema, ignored)
-    tallies: dict[str, Tally] = {}
-    lost: Counter[str] = Counter()
-    with progress("writing the dataset", len(reviewed)) as advance:
-        for split in SPLITS:
-            tally = Tally(lost=lost)
-            first = 1 + sum(t.images for t in tallies.values())
-            rows = _rows(project, [r for r in reviewed if r.split == split], samples, tally, advance, ignored)
+    columns = parquet.features(schema, ignored)
+    tallies = {split: Tally() for split in SPLITS}
+    with progress("writing the dataset", len(reviewed)) as advance, ThreadPoolExecutor(len(SPLITS)) as pool:
+        lock, first, futures = Lock(), 1, []
+
+        def write(split: Split, records: Sequence[ImageRecord], first: int) -> None:
+            rows = _rows(project, records, samples, tallies[split], partial(_locked, lock, advance), ignored)
             path = folder / "data" / f"{split}-{name}.parquet"
             parquet.write(path, ({"image_id": n} | row for n, row in enumerate(rows, first)), columns)
-            if tally.images:
-                tallies[split] = tally
-            else:
+            if not tallies[split].images:
                 path.unlink()
+
+        for split in SPLITS:
+            records = [r for r in reviewed if r.split == split]
+            futures.append(pool.submit(write, split, records, first))
+            first += sum(parquet.has_row(samples[r.id].annotations, schema) for r in records)
+        for future in futures:
+            future.result()
+    lost = sum((t.lost for t in tallies.values()), Counter[str]())
+    tallies = {split: tally for split, tally in tallies.items() if tally.images}
     if not tallies:
         why = ", ".join(f"{n} {reason}" for reason, n in (+lost).items())
         raise StageError(f"no reviewed image has a row: {why}", "label some anew, then workflow pull")
@@ -184,19 +199,26 @@ def _rows(
     advance: Callable[[], None],
     ignored: bool,
 ) -> Iterator[Row]:
-    for record in records:
+    def read(record: ImageRecord) -> bytes:
         # What people saw and models are given: many a reader turns, scales or refuses the file itself.
         path = project.shown_path(record)
         if not path.exists():
             raise StageError(f"{path} is gone, but is labeled", "put it back, or run workflow catalog")
-        sample = samples[record.id]
-        tally.lost["relations, for which a dataset has no column"] += len(_relations(sample))
-        row = parquet.to_row(
-            record, path.read_bytes(), sample.annotations, project.settings.schema, tally, ignored
-        )
+        return path.read_bytes()
+
+    with closing(each_ahead(read, records, AHEAD)) as contents:
+        for record, content in zip(records, contents, strict=True):
+            sample = samples[record.id]
+            tally.lost["relations, for which a dataset has no column"] += len(_relations(sample))
+            row = parquet.to_row(record, content, sample.annotations, project.settings.schema, tally, ignored)
+            advance()
+            if row is not None:
+                yield row
+
+
+def _locked(lock: Lock, advance: Callable[[], None]) -> None:
+    with lock:
         advance()
-        if row is not None:
-            yield row
 
 
 def _unreviewed(record: ImageRecord, samples: Mapping[str, Sample]) -> dict[str, str]:
