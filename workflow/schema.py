@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from workflow.records import Annotation
 from workflow.tasks import Task, task_named
+
+
+@dataclass(frozen=True, slots=True)
+class CaseMatch:
+    """Names that are no class, and differ from one by their case only.
+
+    Each is `taken` for that class, or is `unclear`, then with the classes it is like.
+    """
+
+    taken: Mapping[str, str]
+    unclear: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, names: Iterable[str], classes: Sequence[str], spellings: bool = False) -> CaseMatch:
+        """The one rule: of a model's names, one that is like one class alone, and like no other of the names,
+        is taken for it. Anything else nobody guesses. People's labels are `spellings`: all that are like
+        one class alone are taken for it.
+        """
+        every = dict.fromkeys(names)
+        like: dict[str, list[str]] = {}
+        for name in every:
+            like.setdefault(_folded(name), []).append(name)
+        taken: dict[str, str] = {}
+        unclear: dict[str, tuple[str, ...]] = {}
+        for name in every.keys() - set(classes):
+            fitting = tuple(label for label in classes if _folded(label) == _folded(name))
+            if len(fitting) == 1 and (spellings or len(like[_folded(name)]) == 1):
+                taken[name] = fitting[0]
+            elif fitting:
+                unclear[name] = fitting
+        return cls(dict(sorted(taken.items())), dict(sorted(unclear.items())))
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold()
 
 
 @dataclass(frozen=True, slots=True)

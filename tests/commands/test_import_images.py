@@ -344,3 +344,17 @@ def test_the_sources_own_split_is_counted_where_it_differs(name: str, make: Call
     (line,) = (line for line in lines if "whose split here is another than in the source" in line)
     assert line.startswith("1 ")
     assert line.endswith("a.png")
+
+
+def test_of_a_models_names_two_that_are_alike_are_not_guessed(tmp_path: Path) -> None:
+    project = make_project(tmp_path, "classification", classes=("Cat", "dog"))
+    for name in ("1.png", "2.png"):
+        draw(tmp_path / "in" / name)
+    source = tmp_path / "in" / "l.csv"
+    _write(source, "image,label\n1.png,Dog\n2.png,cat\n")
+    assert "1 labels 'cat', taken for the class 'Cat': 2.png" in take(
+        project, "csv", source, target="predictions"
+    )
+    _write(source, "image,label\n1.png,Cat\n2.png,cat\n")
+    with pytest.raises(FormatError, match="labels that are no class of pets: 'cat' "):
+        take(project, "csv", source, target="predictions")

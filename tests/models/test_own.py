@@ -329,3 +329,36 @@ def test_of_several_threads_one_loads_at_a_time(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: _load(tmp_path), range(4)))
     assert (tmp_path / "said").read_text() == "in out " * 4
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "lines"),
+    [
+        ('"Lorry", "bus"', {"lorry", "bus"}, ("own:my.py: its class 'Lorry' is taken for 'lorry'",)),
+        (
+            '"Lorry", "LORRY", "bus"',
+            {"bus"},
+            tuple(
+                f"own:my.py: its class {name!r} may be 'lorry': set preannotate.class_map"
+                for name in ("LORRY", "Lorry")
+            ),
+        ),
+        ('"Lorry", "lorry", "bus"', {"lorry", "bus"}, None),
+    ],
+)
+def test_a_name_of_another_case_is_taken_or_told(
+    tmp_path: Path, names: str, labels: set[str], lines: tuple[str, ...] | None
+) -> None:
+    answer = "Annotation(c, ME, box=(0, 0, 9, 9), score=0.9) for c in classes"
+    _write(tmp_path, answer, names=f"names = ({names})")
+    model = _load(tmp_path)
+    (guesses,) = model.annotate([PICTURE], [()], ("lorry", "bus"))
+    assert {a.label for a in guesses} == labels
+    unclear = ("own:my.py: its class 'Lorry' may be 'lorry': set preannotate.class_map",)
+    assert model.shortfalls == (unclear if lines is None else lines)
+
+
+def test_names_that_are_all_unclear_are_refused(tmp_path: Path) -> None:
+    _write(tmp_path, "", names='names = ("Lorry", "LORRY")')
+    with pytest.raises(ModelError, match=r"'Lorry' may be 'lorry': set preannotate.class_map"):
+        _load(tmp_path).annotate([PICTURE], [()], ("lorry",))

@@ -6,7 +6,7 @@ All that is wrong with it is said at once, and all that cannot be carried is cou
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +23,7 @@ from workflow.project.paths import Project
 from workflow.project.rows import Row, annotation_to_row, file_digest
 from workflow.records import Annotation, Provenance, Relation, Split
 from workflow.running.progress import progress
+from workflow.schema import CaseMatch, Schema
 from workflow.shapes.turn import upright
 
 # How many of a source's problems are printed.
@@ -110,35 +111,54 @@ def _pages(name: str, source: Path, reading: Reading) -> list[Page]:
     """The pages of a source, their labels by the project's names."""
     pages = []
     for page in format_for(name, reading.schema.task.name).load().read(source, reading):
-        _rename(page)
+        pages.append(page)
+    by_case = _by_case(pages, reading)
+    for page in pages:
+        _rename(page, by_case)
         singles, between, twins = collapse(page.annotations, page.relations)
         page.annotations, page.relations = list(singles), list(between)
         reading.losses.add("annotations that are there twice, to the last bit (kept once)", page.name, twins)
         # An image folder's classes may be called train or test.
         if page.split is None and name != "folder":
             page.split = split_of(PurePosixPath(page.name).parts[:-1])
-        pages.append(page)
     return pages
 
 
-def _rename(page: Page) -> None:
+def _by_case(pages: Sequence[Page], reading: Reading) -> dict[bool, Mapping[str, str]]:
+    """Which names of the source are taken for a class, or (True) for a point's, that differs in its case."""
+    schema, class_map = reading.schema, reading.options.class_map
+    labels = [(bool(a.keypoints), a.label) for page in pages for a in page.annotations]
+    # What is left out by the class map is a name all the same, as which nothing else is to be taken.
+    free = {(points, label) for points, label in labels if not class_map.get(label)}
+    names = {points: [label for of, label in free if of is points] for points in (False, True)}
+    spellings = not reading.predictions
+    return {points: CaseMatch.of(names[points], _known(schema, points), spellings).taken for points in names}
+
+
+def _known(schema: Schema, points: bool) -> tuple[str, ...]:
+    return schema.keypoints if points else schema.classes
+
+
+def _rename(page: Page, by_case: Mapping[bool, Mapping[str, str]]) -> None:
     """Give the labels the project's names: as --class-map says, else where only their case differs."""
-    class_map, losses, schema = page.reading.options.class_map, page.reading.losses, page.reading.schema
+    class_map, losses = page.reading.options.class_map, page.reading.losses
     kept = []
     for a in page.annotations:
         label = class_map.get(a.label, a.label)
-        names = schema.keypoints if a.keypoints else schema.classes
-        alike = [name for name in names if name.casefold() == label.strip().casefold()]
-        if label and label not in names and len(alike) == 1:
-            losses.add(f"labels {label!r}, taken for the class {alike[0]!r}", page.name)
-            label = alike[0]
+        if a.label in class_map:
+            like = CaseMatch.of([label], _known(page.reading.schema, bool(a.keypoints))).taken.get(label)
+        else:
+            like = by_case[bool(a.keypoints)].get(label)
+        if like:
+            losses.add(f"labels {label!r}, taken for the class {like!r}", page.name)
+            label = like
         if label or a.label not in class_map:
             kept.append(replace(a, label=label or "-"))
     gone = len(page.annotations) - len(kept)
     losses.add("annotations of classes that --class-map leaves out", page.name, gone)
     if gone and not kept:
         # Of one label an image cannot have none; of objects and paint it shows nothing else.
-        page.lost |= schema.task.exclusive
+        page.lost |= page.reading.schema.task.exclusive
         losses.add("images of which --class-map leaves all labels out", page.name)
     page.annotations = kept
 

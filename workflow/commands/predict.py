@@ -21,6 +21,7 @@ from workflow.images.depth import Levels
 from workflow.models import Annotator, Guesses, Options, Pixels
 from workflow.models.chain import load_chain
 from workflow.records import Annotation
+from workflow.schema import CaseMatch
 from workflow.shapes import masks
 from workflow.shapes.geometry import rotated_corners
 from workflow.shapes.overlap import as_box
@@ -77,7 +78,8 @@ def run(paths: Sequence[Path], ask: Question) -> tuple[Found, list[str]]:
 def _classes(annotator: Annotator, wanted: Sequence[str]) -> Sequence[str]:
     if not annotator.names and not wanted:
         raise ModelError(f"model {annotator.name!r} finds what it is told", "name it: --classes a,b,c")
-    unknown = sorted(set(wanted) - set(annotator.names))
+    like = CaseMatch.of(annotator.names, wanted).taken
+    unknown = sorted(set(wanted) - {*annotator.names, *like.values()})
     if annotator.names and unknown:
         known = ", ".join(annotator.names[:12]) + (", ..." if len(annotator.names) > 12 else "")
         raise ModelError(f"model {annotator.name!r} knows no {', '.join(unknown)}", f"it knows {known}")

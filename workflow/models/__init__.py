@@ -285,7 +285,8 @@ class Annotator(Protocol):
 
     @property
     def shortfalls(self) -> tuple[str, ...]:
-        """Lines to tell people at the end: where it gave all the guesses it can, and there may be more."""
+        """Lines to tell people at the end: where it gave all the guesses it can, and there may be more, and
+        which of its names are taken for a class that differs in its case."""
         ...
 
     def annotate(

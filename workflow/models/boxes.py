@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from workflow.errors import ModelError
 from workflow.models import Guesses
 from workflow.records import Annotation, Provenance
+from workflow.schema import CaseMatch
 from workflow.tasks import TASKS
 
 # Below this a box is more likely wrong than right, unless somebody says otherwise.
@@ -26,14 +27,32 @@ def usual_threshold(task: str | None) -> float:
 def known_labels(
     model: str, names: Mapping[int, str], class_map: Mapping[str, str], classes: Sequence[str]
 ) -> dict[int, str]:
-    """The model's class indices that mean a class of the project; ModelError where none does."""
-    mapped = {index: class_map.get(name, name) for index, name in names.items()}
+    """The model's class indices that mean a class of the project; ModelError where none does.
+
+    The class map says so, or the name, or else the name but for its case: see `CaseMatch`.
+    """
+    by_case = case_match(names.values(), class_map, classes)
+    mapped = {index: class_map.get(name, by_case.taken.get(name, name)) for index, name in names.items()}
     known = {index: name for index, name in mapped.items() if name in classes}
     if not known:
         some = ", ".join(list(names.values())[:8])
         what = f"model {model!r}: none of its classes ({some}, ...) is one of the project's"
-        raise ModelError(what, "set preannotate.class_map")
+        lines = "; ".join(unclear_lines(by_case))
+        raise ModelError(what + (f" ({lines})" if lines else ""), "set preannotate.class_map")
     return known
+
+
+def case_match(names: Iterable[str], class_map: Mapping[str, str], classes: Sequence[str]) -> CaseMatch:
+    """Which of a model's names that the class map leaves alone are a class's but for their case."""
+    return CaseMatch.of([name for name in names if name not in class_map], classes)
+
+
+def unclear_lines(by_case: CaseMatch) -> list[str]:
+    """In words, for people: the names that may mean a class, which nobody guesses."""
+    return [
+        f"its class {name!r} may be {' or '.join(map(repr, fitting))}: set preannotate.class_map"
+        for name, fitting in by_case.unclear.items()
+    ]
 
 
 def clip_rows(rows: NDArray, height: int, width: int) -> NDArray:

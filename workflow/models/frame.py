@@ -13,10 +13,11 @@ from typing import Any, ClassVar
 
 from workflow.models import Guesses, Options, Pixels, hub
 from workflow.models.batches import Batch, by_batch, filled_up, same_size_batches
-from workflow.models.boxes import known_labels, usual_threshold
+from workflow.models.boxes import case_match, known_labels, unclear_lines, usual_threshold
 from workflow.models.device import pick_device
 from workflow.project.rows import digest
 from workflow.records import Provenance
+from workflow.schema import CaseMatch
 from workflow.shapes import masks
 from workflow.tasks import TaskName
 
@@ -46,6 +47,8 @@ class Frame:
         self._threshold = usual_threshold(task) if options.threshold is None else options.threshold
         # Images with as many guesses as the model can give or is allowed to, by that number.
         self._full: dict[int, int] = {}
+        # What was taken for a class, or was not, of the names that are like one.
+        self._by_case = CaseMatch({}, {})
 
     @classmethod
     def fetch(cls, checkpoint: str, folder: Path) -> None:
@@ -65,10 +68,13 @@ class Frame:
 
     @property
     def shortfalls(self) -> tuple[str, ...]:
-        return tuple(
-            f"{self.name} gave {limit} guesses, the most it can, on {count} images: there may be more objects"
+        full = [
+            f" gave {limit} guesses, the most it can, on {count} images: there may be more objects"
             for limit, count in self._full.items()
-        )
+        ]
+        taken = [f"its class {n!r} is taken for {label!r}" for n, label in self._by_case.taken.items()]
+        names = [f": {line}" for line in (*taken, *unclear_lines(self._by_case))]
+        return tuple(self.name + line for line in (*full, *names))
 
     def annotate(
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
@@ -89,7 +95,12 @@ class Frame:
 
     def _labels(self, classes: Sequence[str]) -> dict[int, str]:
         """The network's class numbers that mean a class of the project. ModelError where none does."""
+        self._by_case = case_match(self._all_names(), self._options.class_map, classes)
         return known_labels(self.name, self._own_names, self._options.class_map, classes)
+
+    def _all_names(self) -> list[str]:
+        """The network's own names, of its classes and of whatever else it names."""
+        return list(self._own_names.values())
 
     def _batches(self, images: Sequence[Pixels]) -> list[Batch]:
         """The images as the network takes them."""

@@ -102,8 +102,7 @@ class Ultralytics(Frame):
     def names(self) -> tuple[str, ...]:
         if self._reads:
             return ()
-        points = [name for some in self._point_names.values() for name in some]
-        return tuple(dict.fromkeys(map(self._mapped, [*self._own_names.values(), *points])))
+        return tuple(dict.fromkeys(map(self._mapped, self._all_names())))
 
     def annotate(
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
@@ -124,6 +123,10 @@ class Ultralytics(Frame):
 
     def _mapped(self, name: str) -> str:
         return self._options.class_map.get(name, name)
+
+    def _all_names(self) -> list[str]:
+        points = [name for some in self._point_names.values() for name in some]
+        return [*self._own_names.values(), *dict.fromkeys(points)]
 
     def _labels(self, classes: Sequence[str]) -> dict[int, str]:
         """The model's class numbers -> the project's classes; a model that reads is told of them first."""
@@ -157,7 +160,8 @@ class Ultralytics(Frame):
             name = f"{place + 1}" if self.task == "keypoints" else ""
             yield replace(drawn[place], id=name)
             for point, x, y in known[place].points:
-                label = self._mapped(self._point_names[known[place].number][point])
+                own = self._point_names[known[place].number][point]
+                label = self._by_case.taken.get(own, self._mapped(own))
                 if label in classes:
                     score = known[place].score
                     yield Annotation(label, provenance, score=score, keypoints=((x, y),), parent=name)
