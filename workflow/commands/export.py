@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from workflow import wing
@@ -16,7 +17,7 @@ from workflow.images import orientation
 from workflow.project.aside import move_aside
 from workflow.project.paths import Project
 from workflow.project.rows import read_catalog, read_samples, relation_from_row
-from workflow.records import Annotation, Sample, Split
+from workflow.records import Annotation, ImageRecord, Sample, Split
 from workflow.running.runner import Outcome
 
 
@@ -105,9 +106,10 @@ def _pictures(
     project: Project, name: str, split: Split | None, predictions: str | None, writing: Writing
 ) -> list[Picture]:
     row = format_for(name, writing.schema.task.name)
-    samples = _samples(project, predictions)
+    records = read_catalog(project.catalog)
+    samples = _samples(project, predictions, records)
     pictures = []
-    for record in read_catalog(project.catalog):
+    for record in records:
         if record.id not in samples or split not in (None, record.split):
             continue
         path = project.image_path(record.path)
@@ -130,15 +132,15 @@ def _pictures(
     return pictures
 
 
-def _samples(project: Project, predictions: str | None) -> dict[str, Sample]:
+def _samples(project: Project, predictions: str | None, records: Sequence[ImageRecord]) -> dict[str, Sample]:
     if predictions is None:
-        samples = read_samples(project.labels)
+        samples = read_samples(project.labels, records)
         return {image: sample for image, sample in samples.items() if sample.state == "reviewed"}
     folder = project.data / "predictions"
     known = sorted(path.stem for path in folder.glob("*.jsonl"))
     if predictions not in known:
         raise StageError(f"no predictions {predictions!r}", f"one of: {', '.join(known) or 'none yet'}")
-    return read_samples(folder / f"{predictions}.jsonl")
+    return read_samples(folder / f"{predictions}.jsonl", records)
 
 
 def _check(annotations: list[Annotation], writing: Writing, where: str) -> None:

@@ -68,7 +68,7 @@ def ask(
                 print(line)
         finally:
             annotator.close()
-    return Answer(read_labels(path), name, path)
+    return Answer(read_labels(path, records), name, path)
 
 
 def _options(project: Project, specs: Sequence[str], device: str) -> Options:
@@ -81,5 +81,6 @@ def _options(project: Project, specs: Sequence[str], device: str) -> Options:
     return options
 
 
-def read_labels(path: Path) -> Labels:
-    return {image: list(sample.annotations) for image, sample in read_samples(path).items()}
+def read_labels(path: Path, records: Sequence[ImageRecord]) -> Labels:
+    """The labels in a file of samples, by image id. StageError where they do not fit the images' sizes."""
+    return {image: list(sample.annotations) for image, sample in read_samples(path, records).items()}

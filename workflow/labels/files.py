@@ -24,7 +24,7 @@ class LabelFiles:
 
     def __init__(self, project: Project, records: Mapping[str, ImageRecord]) -> None:
         self.project, self.records = project, records
-        self.labels = RowFile(project.labels)
+        self.labels = RowFile(project.labels, records=records.values())
         self.ledger = RowFile(project.ledger)
         self.disagreements = RowFile(project.disagreements)
         self.losses: Counter[str] = Counter()

@@ -16,6 +16,8 @@ import orjson
 
 from workflow.project.checks import BY_IMAGE
 from workflow.project.rows import Row, atomic, checked_lines, file_digest
+from workflow.project.sizes import Sizes, sizes_of
+from workflow.records import ImageRecord
 
 Place = tuple[IO[bytes], int, int]
 
@@ -24,20 +26,23 @@ class RowFile:
     """The lines of `path` by their `image`, as they are there or as they have been changed since.
 
     An image may have several lines. Changes wait in an unnamed file until `write`. With `repair` a last
-    line that a crash cut in half is passed over. StageError names a broken line.
+    line that a crash cut in half is passed over. StageError names a broken line, and with the catalog's
+    `records` at hand one that does not fit the size of its image.
     """
 
-    def __init__(self, path: Path, repair: bool = False) -> None:
+    def __init__(
+        self, path: Path, repair: bool = False, records: Iterable[ImageRecord] | None = None
+    ) -> None:
         self.path = path
         self._places: dict[str, list[Place]] = {}
         self._before: dict[str, list[Place]] = {}
         self._changes: IO[bytes] | None = None
         if path.exists():
-            self._index(path.open("rb"), repair)
+            self._index(path.open("rb"), repair, None if records is None else sizes_of(records))
         self._before = dict(self._places)
 
-    def _index(self, file: IO[bytes], repair: bool) -> None:
-        for begin, line, row in checked_lines(self.path, file, repair, BY_IMAGE):
+    def _index(self, file: IO[bytes], repair: bool, sizes: Sizes | None) -> None:
+        for begin, line, row in checked_lines(self.path, file, repair, BY_IMAGE, sizes):
             self._places.setdefault(row["image"], []).append((file, begin, len(line)))
 
     def __contains__(self, image: str) -> bool:

@@ -20,6 +20,7 @@ import orjson
 
 from workflow.errors import StageError
 from workflow.project.checks import Shape, shape_of
+from workflow.project.sizes import Sizes, misfit, sizes_of
 from workflow.records import Annotation, ImageRecord, Mask, Provenance, Relation, RotatedBox, Sample
 
 Row = dict[str, Any]
@@ -148,30 +149,42 @@ def append_rows(file: IO[bytes], rows: Iterable[Row]) -> None:
     file.flush()
 
 
-def read_rows(path: Path, repair: bool = False, shape: Shape | None = None) -> Iterator[Row]:
+def read_rows(
+    path: Path, repair: bool = False, shape: Shape | None = None, sizes: Sizes | None = None
+) -> Iterator[Row]:
     """Stream the rows of a file; none where it does not exist. StageError names the lines that are not right.
 
-    What is right follows from the file's name, else it is `shape`. Empty lines are passed over.
+    What is right follows from the file's name, else it is `shape`, and from `sizes`. Empty lines are passed
+    over.
     """
     if path.exists():
         with path.open("rb") as file:
-            for _, _, row in checked_lines(path, file, repair, shape):
+            for _, _, row in checked_lines(path, file, repair, shape, sizes):
                 yield row
 
 
 def checked_lines(
-    path: Path, file: IO[bytes], repair: bool = False, shape: Shape | None = None
+    path: Path,
+    file: IO[bytes],
+    repair: bool = False,
+    shape: Shape | None = None,
+    sizes: Sizes | None = None,
 ) -> Iterator[tuple[int, bytes, Row]]:
     """Where each line of an open file begins, the line, and its row; as `read_rows` says."""
-    return ((begin, line, row) for begin, line, row, _ in _made_lines(path, file, repair, shape))
+    return ((begin, line, row) for begin, line, row, _ in _made_lines(path, file, repair, shape, sizes))
 
 
 def _made_lines(
-    path: Path, file: IO[bytes], repair: bool = False, shape: Shape | None = None
+    path: Path,
+    file: IO[bytes],
+    repair: bool = False,
+    shape: Shape | None = None,
+    sizes: Sizes | None = None,
 ) -> Iterator[tuple[int, bytes, Row, Any]]:
     """The same, and what its shape makes of each row.
 
-    A byte order mark before the first line, which editors write, is not of it.
+    A byte order mark before the first line, which editors write, is not of it. Where `sizes` of images are
+    given, what is said of one must fit it.
     """
     shape = shape_of(path, annotation_from_row) or shape
     taken: dict[tuple[str, str], int] = {}
@@ -180,18 +193,22 @@ def _made_lines(
     lines = enumerate(file, 1)
     for number, line in lines:
         if line.strip():
-            row, made, problem = _read(line, shape, number, taken)
+            row, made, problem = _read(line, shape, number, taken, sizes)
             if problem and repair and not line.endswith(b"\n"):
                 return
             if problem:
-                rest = ((n, _read(text, shape, n, taken)[2]) for n, text in lines if text.strip())
+                rest = ((n, _read(text, shape, n, taken, sizes)[2]) for n, text in lines if text.strip())
                 raise _damaged(path, [(number, problem), *((n, what) for n, what in rest if what)])
             yield begin, line, row, made
         begin += len(line)
 
 
 def _read(
-    line: bytes, shape: Shape | None, number: int, taken: dict[tuple[str, str], int]
+    line: bytes,
+    shape: Shape | None,
+    number: int,
+    taken: dict[tuple[str, str], int],
+    sizes: Sizes | None = None,
 ) -> tuple[Row, Any, str]:
     """A line's row, its record, and what is wrong with it; `taken` gets what no later line may say again."""
     try:
@@ -208,7 +225,7 @@ def _read(
         first = taken.setdefault((key, row[key]), number)
         if first != number:
             return {}, None, f"{key} {row[key]!r} stands on line {first} already"
-    return row, made, ""
+    return row, made, misfit(row, sizes) if sizes else ""
 
 
 def _damaged(path: Path, problems: list[tuple[int, str]]) -> StageError:
@@ -340,14 +357,18 @@ def read_catalog(path: Path) -> list[ImageRecord]:
     return [ImageRecord(**row) for row in read_rows(path)]
 
 
-def read_samples(path: Path) -> dict[str, Sample]:
-    """Samples by image id; none where the file does not exist."""
-    return {sample.image: sample for sample in stream_samples(path)}
+def read_samples(path: Path, records: Iterable[ImageRecord] | None = None) -> dict[str, Sample]:
+    """Samples by image id; none where the file does not exist.
+
+    With the catalog's `records` at hand, StageError also names what does not fit the size of its image.
+    """
+    return {sample.image: sample for sample in stream_samples(path, records)}
 
 
-def stream_samples(path: Path) -> Iterator[Sample]:
-    """The samples of a file one by one, checked as `read_rows` says; none where the file does not exist."""
+def stream_samples(path: Path, records: Iterable[ImageRecord] | None = None) -> Iterator[Sample]:
+    """The samples of a file one by one, checked as `read_samples` says; none where there is no file."""
+    sizes = None if records is None else sizes_of(records)
     if path.exists():
         with path.open("rb") as file:
-            for _, _, row, made in _made_lines(path, file):
+            for _, _, row, made in _made_lines(path, file, sizes=sizes):
                 yield made if isinstance(made, Sample) else sample_from_row(row)

@@ -127,7 +127,7 @@ def _version(project: Project, samples: Mapping[str, Sample], reviewed: Sequence
 
 def _build(project: Project, scratch: Path) -> str:
     records = read_catalog(project.catalog)
-    samples = read_samples(project.labels)
+    samples = read_samples(project.labels, records)
     reviewed = [r for r in records if r.id in samples and samples[r.id].state == "reviewed"]
     if not reviewed:
         raise StageError("no image is reviewed yet", "label some in Label Studio, then workflow pull")

@@ -113,7 +113,7 @@ def publish(project: Project) -> Outcome:
     ]
     folder = project.runs / train.latest(project) / "predictions"
     files = {model: folder / f"{model}.jsonl" for model in MODELS}
-    fields = {TRUTH: truth} | {m: read_labels(path) for m, path in files.items() if path.exists()}
+    fields = {TRUTH: truth} | {m: read_labels(path, records) for m, path in files.items() if path.exists()}
     tested = _records(project, project.settings.evaluate.split)
     try:
         built = publish_dataset(

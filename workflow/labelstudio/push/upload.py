@@ -40,7 +40,7 @@ class Upload:
         self.project, self.client, self.number = project, client, number
         self.settings = project.settings.push
         self.records = {r.id: r for r in read_catalog(project.catalog)}
-        self.guesses = RowFile(guesses)
+        self.guesses = RowFile(guesses, records=self.records.values())
         self.pushed_guesses = PushedGuesses(project)
         self.interface = interface_of(project)
         # By image, as an image whose answer got lost is converted again.
