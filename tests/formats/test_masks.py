@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.foreign import draw, labels, look_up, make_project, take, there_and_back
 from workflow.errors import FormatError
+from workflow.formats import masks as reader
 from workflow.formats.page import Options, Page, Reading
 from workflow.project.paths import Project
 from workflow.records import Annotation, Provenance
@@ -236,3 +237,10 @@ def test_layers_are_written_one_over_the_other_and_read_alike_by_all(tmp_path: P
         "cat:1,1,1::",
         "dog:2,2,2::",
     ]
+
+
+@pytest.mark.parametrize("pixels", [1000, reader.MANY_PIXELS])
+def test_all_colours_are_found_however_large_a_mask_is(pixels: int) -> None:
+    colours = np.array([0, 7, 1 << 16, (1 << 24) - 1], dtype=np.int32)
+    codes = np.random.default_rng(0).choice(colours, pixels)
+    assert reader._distinct(codes).tolist() == colours.tolist()

@@ -27,6 +27,8 @@ LABELMAP = "labelmap.txt"
 # Where masks lie, and where the images do beside them.
 FOLDERS = ("masks", "SegmentationClass")
 IMAGES = ("images", "JPEGImages")
+# From so many pixels on, marking which of 2^24 colours occur is quicker than sorting the pixels.
+MANY_PIXELS = 1 << 19
 
 
 def read(source: Path, reading: Reading) -> Iterator[Page]:
@@ -84,10 +86,7 @@ def _fits(page: Page) -> bool:
 
 def _by_colour(page: Page, painted: Any, colours: dict[Colour, str], path: Path) -> None:
     codes = painted.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.int32)
-    # Marking 2^24 colours is quicker than sorting the pixels.
-    marks = np.zeros(1 << 24, dtype=bool)
-    marks[codes] = True
-    for code in np.flatnonzero(marks).tolist():
+    for code in _distinct(codes).tolist():
         colour = (code >> 16, code >> 8 & 255, code & 255)
         label = colours.get(colour)
         if label is None:
@@ -96,6 +95,15 @@ def _by_colour(page: Page, painted: Any, colours: dict[Colour, str], path: Path)
             add_void(page, codes == code)
         elif label != BACKGROUND:
             page.mask(label, codes == code)
+
+
+def _distinct(codes: Any) -> Any:
+    """The codes, below 2^24, that occur in an array of them, in order."""
+    if codes.size < MANY_PIXELS:
+        return np.unique(codes)
+    marks = np.zeros(1 << 24, dtype=bool)
+    marks[codes] = True
+    return np.flatnonzero(marks)
 
 
 def _tell_unpaired(stems: Sequence[str], reading: Reading) -> None:
