@@ -136,3 +136,21 @@ def test_deep_gray_pictures_are_given_at_one_depth(tmp_path: Path) -> None:
     ((good, pixels),) = predict._decoded(paths, problems := [])
     assert (good, problems) == (paths, [])
     assert [int(image[1, 1, 0]) for image in pixels] == [31, 31, 77]
+
+
+def test_of_large_pictures_fewer_are_in_memory_at_a_time(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{n}.png" for n in range(11)]
+    for path in paths:
+        Image.new("RGB", (20, 10)).save(path)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"none")
+    problems: list[str] = []
+
+    def batches(most: int | None) -> list[int]:
+        return [len(good) for good, _ in predict._decoded([*paths, broken], problems, most)]
+
+    assert batches(None) == [8, 3]
+    assert batches(3 * 600) == [3, 3, 3, 2]
+    # One that is larger than all there is comes alone.
+    assert batches(1) == [1] * 11
+    assert len(problems) == 3

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from workflow import models
 from workflow.colours import ON_PICTURES
 from workflow.errors import ImageError, ModelError, StageError
-from workflow.images import copies, decode
+from workflow.images import copies, decode, memory
 from workflow.images.depth import Levels
 from workflow.models import Annotator, Guesses, Options, Pixels
 from workflow.models.chain import load_chain
@@ -86,20 +86,30 @@ def _classes(annotator: Annotator, wanted: Sequence[str]) -> Sequence[str]:
     return wanted or annotator.names
 
 
-def _decoded(paths: Sequence[Path], problems: list[str]) -> Iterator[tuple[list[Path], list[Pixels]]]:
-    """Batches of the readable pictures; a line goes to `problems` for each of the others."""
+def _decoded(
+    paths: Sequence[Path], problems: list[str], most: int | None = None
+) -> Iterator[tuple[list[Path], list[Pixels]]]:
+    """Batches of the readable pictures; a line goes to `problems` for each of the others.
+
+    Of large ones there are fewer in a batch: no more than take `most` bytes, by default those of the budget.
+    """
+    most = memory.budget(None) if most is None else most
     levels = _levels(paths)
-    for start in range(0, len(paths), BATCH):
-        good: list[Path] = []
-        pixels: list[Pixels] = []
-        for path in paths[start : start + BATCH]:
-            try:
-                pixels.append(decode.from_file(path, levels=levels.get(str(path))))
-                good.append(path)
-            except ImageError as error:
-                problems.append(str(error))
-        if good:
+    good: list[Path] = []
+    pixels: list[Pixels] = []
+    for path in paths:
+        try:
+            picture = decode.from_file(path, levels=levels.get(str(path)))
+        except ImageError as error:
+            problems.append(str(error))
+            continue
+        if good and (len(good) == BATCH or sum(p.nbytes for p in pixels) + picture.nbytes > most):
             yield good, pixels
+            good, pixels = [], []
+        good.append(path)
+        pixels.append(picture)
+    if good:
+        yield good, pixels
 
 
 def _levels(paths: Sequence[Path]) -> dict[str, Levels]:
