@@ -1,4 +1,4 @@
-"""ViT, DINOv2 with more labels than one an image, and timm's, saved as timm itself does."""
+"""ViT, DINOv2 with more labels than one an image; timm's and its DINOv3, saved as timm itself does."""
 
 from __future__ import annotations
 
@@ -56,8 +56,23 @@ def save_timm(folder: Path) -> None:
     assert "model_type" not in json.loads((folder / "config.json").read_text())
 
 
+def save_dinov3(folder: Path, names: tuple[str, ...] = tuple(NAMES.values())) -> None:
+    """timm's DINOv3, which is published as a backbone, without `names`."""
+    import timm
+    import torch
+    from timm.models import save_for_hf
+
+    torch.manual_seed(0)
+    size = {"img_size": 64, "depth": 2, "embed_dim": 48, "num_heads": 3}
+    model = timm.create_model("vit_small_patch16_dinov3", num_classes=len(names), pretrained=False, **size)
+    enliven(model)
+    labels = {"num_classes": len(names)} | ({"label_names": list(names)} if names else {})
+    save_for_hf(model, folder, model_config=labels, model_args=size, safe_serialization=True)
+
+
 CASES = (
     Case("classifier:tiny/vit", save_vit, "classification", threshold=0.01),
     Case("classifier:tiny/dinov2", save_dinov2, "multilabel-classification"),
     Case("classifier:tiny/timm", save_timm, "classification", threshold=0.01),
+    Case("classifier:tiny/dinov3", save_dinov3, "classification", threshold=0.01),
 )

@@ -103,6 +103,22 @@ def test_the_pretrained_network_learns_by_each_method(tmp_path: Path, method: st
 
 
 @pytest.mark.parametrize("method", ["head", "lora", "full"])
+def test_a_backbone_that_names_nothing_gets_a_head(tmp_path: Path, method: str) -> None:
+    """As DINOv3 is published, by timm."""
+    classifiers.save_dinov3(tmp_path / "base", names=())
+    with pytest.raises(ModelError) as error:
+        models.load("classifier:base", tmp_path, Options(device="cpu"))
+    assert str(error.value) == (
+        "model 'classifier:base': is a backbone, and names nothing before it is trained"
+        ' -> set train.base = "classifier:base", or take a classifier'
+    )
+    job = job_of(tmp_path, SINGLE, tmp_path / "base", method=method, epochs=1, learning_rate=1e-3)
+    made = classification.train(job, lambda epoch: None)
+    drawn = squares(8)
+    assert score(SINGLE, drawn, ask(made, tmp_path, drawn)) == pytest.approx(made.curves[0]["score"])
+
+
+@pytest.mark.parametrize("method", ["head", "lora", "full"])
 @pytest.mark.parametrize("task", [SINGLE, MULTI])
 def test_what_is_kept_says_what_was_evaluated(tmp_path: Path, vit: Path, task: TaskName, method: str) -> None:
     write_dataset(

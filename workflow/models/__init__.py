@@ -144,7 +144,7 @@ MODELS = {
     "classifier": Family(
         "workflow.models.classifier:Classifier",
         ("classification", "multilabel-classification"),
-        "ViT, DINOv2, ConvNeXt and others of transformers, timm's, EfficientNet-Lite0 without a hub",
+        "ViT, DINOv2, ConvNeXt and others of transformers, timm's (DINOv3), EfficientNet-Lite0 without a hub",
         TRANSFORMERS,
         "classifier:efficientnet-lite0",
         ("google/vit-base-patch16-224", "facebook/dinov2-base-imagenet1k-1-layer", "timm/resnet18.a1_in1k"),

@@ -1,4 +1,4 @@
-"""Image classifiers through transformers (Apache-2.0): ViT, DINOv2, ConvNeXt and their kin, and timm's.
+"""Image classifiers through transformers (Apache-2.0): ViT, DINOv2, ConvNeXt and their kin; timm's, DINOv3.
 
 Single-label models say by softmax which class it is; multi-label ones, whose config says so
 (`problem_type`), say of each class by itself whether it is there.
@@ -89,7 +89,7 @@ def open_model(
             folder,
             head=("*",),
             may_lack=head_weights if names else lambda model: (),
-            config=_timm_config(spec, folder),
+            config=_timm_config(spec, folder, names),
         )
     if names:
         model = _telling(model, tuple(names), multi_label)
@@ -106,10 +106,11 @@ def head_weights(model: Any) -> set[str]:
     return {name for name, weights in model.state_dict().items() if weights.shape != wider[name].shape}
 
 
-def _timm_config(spec: str, folder: Path) -> Any:
+def _timm_config(spec: str, folder: Path, names: Sequence[str]) -> Any:
     """The config of a model of timm's, which may repeat the number of classes, as the wrapper does not bear.
 
-    None for any other model. ModelError where timm is not installed.
+    A backbone, such as DINOv3's, which tells nothing by itself, is made to tell `names`. None for any other
+    model. ModelError where timm is not installed, and for a backbone without names.
     """
     if "pretrained_cfg" not in (read_json(folder / "config.json") or {}):
         return None
@@ -119,7 +120,12 @@ def _timm_config(spec: str, folder: Path) -> Any:
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     (config.model_args or {}).pop("num_classes", None)
-    return config
+    if config.num_labels:
+        return config
+    if not names:
+        what = f"model {spec!r}: is a backbone, and names nothing before it is trained"
+        raise ModelError(what, f'set train.base = "{spec}", or take a classifier')
+    return _config_with(config, names)
 
 
 def _telling(model: Any, names: tuple[str, ...], multi_label: bool) -> Any:

@@ -44,30 +44,33 @@ class Eomt(Mask2Former):
         with torch.inference_mode(), autocast(self._device):
             outputs = self._model(pixel_values=upload(inputs, self._device))
         likely = outputs.class_queries_logits.float().softmax(dim=-1)[..., :-1]
-        rasters = torch.einsum("bqc,bqhw->bchw", likely, outputs.masks_queries_logits.float().sigmoid())
-        squares = rasters.split(len(inputs) // len(sizes))
-        joined = [self._joined(some, size) for some, size in zip(squares, sizes, strict=True)]
+        parts = [
+            one.split(len(inputs) // len(sizes)) for one in (likely, outputs.masks_queries_logits.float())
+        ]
+        joined = [self._joined(*some, size) for *some, size in zip(*parts, sizes, strict=True)]
         return class_masks(joined, sizes, labels, claims, self._threshold, self._provenance())
 
-    def _joined(self, squares: Tensor, size: Size) -> Tensor:
-        """One raster (class, h, w) of an image from those of its squares, as the processor cut them."""
+    def _joined(self, likely: Tensor, drawn: Tensor, size: Size) -> Tensor:
+        """One raster (class, h, w) of an image from what its squares' queries claim, as they were cut.
+
+        `likely` are class probabilities (square, query, class), `drawn` mask logits (square, query, h, w).
+        """
         import torch
 
         height, width = self._scaled(size)
         side = self._processor.size["shortest_edge"]
-        large = self._at_side(squares, side)
-        total = large.new_zeros(large.shape[1], height, width)
-        counts = large.new_zeros(height, width)
-        # Squares that do not fill the longer side share what they have too much.
-        spare = len(squares) * side - max(height, width)
-        step = side - (spare / (len(squares) - 1) if len(squares) > 1 else 0)
-        for number, square in enumerate(large):
+        total = drawn.new_zeros(likely.shape[-1], height, width)
+        counts = drawn.new_zeros(height, width)
+        # Where the squares are longer together than the image's longer side, they share the difference.
+        spare = len(drawn) * side - max(height, width)
+        step = side - (spare / (len(drawn) - 1) if len(drawn) > 1 else 0)
+        for number, (one, logits) in enumerate(zip(likely, drawn, strict=True)):
+            square = torch.einsum("qc,qhw->chw", one, self._at_side(logits[None], side)[0].sigmoid())
             some = slice(int(number * step), int(number * step) + side)
             place = (some, slice(None)) if height > width else (slice(None), some)
-            rows, columns = counts[place].shape
-            total[(slice(None), *place)] += square[:, :rows, :columns]
+            total[(slice(None), *place)] += square
             counts[place] += 1
-        return torch.where(counts > 0, total / counts.clamp(min=1), total)
+        return total / counts.clamp(min=1)
 
     def _within(self, logits: Tensor, size: Size) -> Tensor:
         """The part of masks (n, h, w) in which the image lies, without what fills up the square."""
