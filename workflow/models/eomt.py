@@ -44,10 +44,11 @@ class Eomt(Mask2Former):
         with torch.inference_mode(), autocast(self._device):
             outputs = self._model(pixel_values=upload(inputs, self._device))
         likely = outputs.class_queries_logits.float().softmax(dim=-1)[..., :-1]
-        parts = [
-            one.split(len(inputs) // len(sizes)) for one in (likely, outputs.masks_queries_logits.float())
-        ]
-        joined = [self._joined(*some, size) for *some, size in zip(*parts, sizes, strict=True)]
+        each = len(inputs) // len(sizes)
+        squares = zip(
+            likely.split(each), outputs.masks_queries_logits.float().split(each), sizes, strict=True
+        )
+        joined = [self._joined(some, drawn, size) for some, drawn, size in squares]
         return class_masks(joined, sizes, labels, claims, self._threshold, self._provenance())
 
     def _joined(self, likely: Tensor, drawn: Tensor, size: Size) -> Tensor:
