@@ -16,7 +16,18 @@ SERVERS = {"app", "evaluate", "exchange", "growth"}
 
 
 def test_all_benchmarks_are_tried() -> None:
-    names = ["app", "catalog", "evaluate", "exchange", "finetune", "formats", "growth", "preannotate", "rle"]
+    names = [
+        "app",
+        "catalog",
+        "dataset",
+        "evaluate",
+        "exchange",
+        "finetune",
+        "formats",
+        "growth",
+        "preannotate",
+        "rle",
+    ]
     assert [path.stem for path in BENCHMARKS] == names
 
 
