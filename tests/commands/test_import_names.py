@@ -108,3 +108,19 @@ def test_hidden_images_are_shown(tmp_path: Path) -> None:
     (tmp_path / "in" / "l.csv").write_text("image,label\n.a.png,cat\n")
     take(project, "csv", tmp_path / "in" / "l.csv", options=Options())
     assert _labeled(project) == ["a.png"]
+
+
+def test_of_two_images_of_one_name_vocs_folder_says_which(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    pictures, source = tmp_path / "pictures", tmp_path / "xml"
+    source.mkdir()
+    for number, day in enumerate(("day1", "day2"), 1):
+        draw(pictures / day / "1.png", 40 + number, 30)
+        box = f"<xmin>{number}</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax>"
+        (source / f"{day}.xml").write_text(
+            f"<annotation><folder>C:\\photos\\{day}</folder><filename>1.png</filename>"
+            f"<object><name>cat</name><bndbox>{box}</bndbox></object></annotation>"
+        )
+    take(project, "voc", source, images=pictures)
+    boxes = {name: [a.box for a in sample.annotations] for name, sample in labels(project).items()}
+    assert boxes == {"day1/1.png": [(1, 1, 9, 9)], "day2/1.png": [(2, 1, 9, 9)]}

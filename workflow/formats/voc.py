@@ -44,7 +44,8 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
             if sum(1 for _ in root.iter("bndbox")) > sum(1 for one in objects for _ in one.iter("bndbox")):
                 raise ValueError("a <bndbox> lies in no <object>")
             size = _size(root, str(path))
-            page = reading.page(*_names(path.relative_to(source), _text(root, "filename")), size=size)
+            stated = (_text(root, "filename"), _text(root, "folder"))
+            page = reading.page(*_names(path.relative_to(source), *stated), size=size)
             if page is not None:
                 devkit, stem = _in_devkit(path)
                 page.split = sets(devkit).get(stem)
@@ -57,16 +58,19 @@ def read(source: Path, reading: Reading) -> Iterator[Page]:
             reading.problems.append(error.problem)
 
 
-def _names(path: Path, filename: str | None) -> list[str]:
+def _names(path: Path, filename: str | None, folder: str | None) -> list[str]:
     """Where an image may be: as <filename> says, or called as its XML file, in the folder of both.
 
-    The devkit has its masks beside JPEGImages, under the same names.
+    The devkit has its masks beside JPEGImages, under the same names. Of an XML file that lies in no folder of
+    its own, <folder> tells two images of one name apart.
     """
     name = (filename or "").replace("\\", "/")
     renamed = (PurePosixPath(name).parent / path.stem).as_posix()
     swapped = ("JPEGImages" if part == ANNOTATIONS else part for part in path.parent.parts)
     plain = images_folder(path.parent)
-    folders = dict.fromkeys((PurePosixPath(*swapped), "JPEGImages" / plain, plain))
+    own = PurePosixPath((folder or "").replace("\\", "/"))
+    first = [own] if str(plain) == "." and str(own) != "." else []
+    folders = dict.fromkeys((*first, PurePosixPath(*swapped), "JPEGImages" / plain, plain))
     names = [name for name in dict.fromkeys((name, renamed)) if name]
     return [beside(folder, name) for folder in folders for name in names]
 
