@@ -128,7 +128,7 @@ def compare(
     parts = [side.parts() for side in (before, after)]
     for name in parts[0]:
         changes[f"slice {name}"] = _within([part[name] for part in parts], every, weights)
-    looked_at = _corrected(changes)
+    looked_at = corrected(changes)
     return Comparison(
         score,
         {label: looked_at[f"class {label}"] for label in classes},
@@ -186,7 +186,7 @@ def _needed(difference: Interval, draws: Floats, images: int) -> int | None:
     return max(needed, images + 1)
 
 
-def _corrected(changes: Mapping[str, Change]) -> dict[str, Change]:
+def corrected(changes: Mapping[str, Change]) -> dict[str, Change]:
     """The verdicts by Holm's method: the surest must pass the strictest of bars, the next a weaker one."""
 
     def unlikely(change: Change) -> float:

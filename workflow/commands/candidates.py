@@ -1,0 +1,128 @@
+"""Which of several models is best: any of them asked of the same images, whose labels are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from workflow import models
+from workflow.dataset import parquet
+from workflow.errors import ConfigError, StageError
+from workflow.guesses.ask import Labels, ask, read_labels
+from workflow.metrics import Metrics, compare, weigh
+from workflow.metrics.compare import Change, Comparison
+from workflow.metrics.resampling import Interval
+from workflow.metrics.slices import slices_of
+from workflow.project.paths import Project
+from workflow.project.rows import digest, file_digest, read_catalog, write_json
+from workflow.records import SPLITS, ImageRecord
+from workflow.stages import dataset
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One model's numbers, its score with its interval, and how it differs from the best; None: it is it."""
+
+    model: str
+    numbers: Metrics
+    score: Interval
+    change: Change | None
+
+
+def run(project: Project, names: Sequence[str], split: str = "test", device: str = "auto") -> list[Candidate]:
+    """The models by falling score on the images of a split of the dataset, written to data/evaluations/.
+
+    A name is a model as `preannotate.model` has it, several in a row with ">" between them, a run as
+    `run:NAME`, or a file of data/predictions/ without its ending. What a model said is kept, and it is not
+    asked again of the same images. ConfigError for a name twice, StageError where the split is empty.
+    """
+    if twice := sorted({name for name in names if list(names).count(name) > 1}):
+        raise ConfigError([f"{name} is named twice" for name in twice], "name each model once")
+    schema = project.settings.schema
+    truth, records = _labeled(project, split)
+    sizes = {r.id: (r.width, r.height) for r in records}
+    groups = [r.group or r.id for r in records]
+    guesses = {name: _guesses(project, name, records, device) for name in names}
+    weighed = {name: weigh(schema, sizes, truth, labels) for name, labels in guesses.items()}
+    ranked = sorted(names, key=lambda name: -(weighed[name][0].score or 0.0))
+    best = weighed[ranked[0]][1]
+    candidates = [Candidate(ranked[0], weighed[ranked[0]][0], compare.confidence(best, groups), None)]
+    slices = slices_of(records)
+    comparisons = {}
+    for name in ranked[1:]:
+        comparisons[name] = compare.compare(best, weighed[name][1], groups, schema.classes, slices)
+    verdicts = compare.corrected({name: one.score for name, one in comparisons.items()})
+    candidates += [Candidate(n, weighed[n][0], verdicts[n].after, verdicts[n]) for n in comparisons]
+    _write_down(project, split, candidates, comparisons)
+    return candidates
+
+
+def _labeled(project: Project, split: str) -> tuple[Labels, list[ImageRecord]]:
+    """The labels of a split of the dataset, and the catalog's records of its images in the order of ids."""
+    if split not in SPLITS:
+        raise ConfigError([f"no split {split!r}"], f"one of: {', '.join(SPLITS)}")
+    dataset.version(project)
+    rows = parquet.read(project.dataset, split, project.settings.schema)
+    truth = {parquet.image_of(row): labels for row, labels in rows}
+    records = sorted((r for r in read_catalog(project.catalog) if r.id in truth), key=lambda r: r.id)
+    if not records:
+        fix = "label some of it, workflow pull, workflow dataset"
+        raise StageError(f"the dataset's {split} split holds no image", fix)
+    return truth, records
+
+
+def _write_down(
+    project: Project, split: str, candidates: Sequence[Candidate], comparisons: Mapping[str, Comparison]
+) -> None:
+    card: dict[str, Any] = {"split": split, "dataset": dataset.version(project)}
+    card["models"] = [
+        {"model": c.model, "score": asdict(c.score), "numbers": c.numbers.to_json()} for c in candidates
+    ]
+    card["against_the_best"] = {name: one.to_json() for name, one in comparisons.items()}
+    write_json(project.data / "evaluations" / f"{split}.json", card)
+
+
+def describe(project: Project, candidates: Sequence[Candidate], split: str) -> str:
+    """A table for the terminal, the best first."""
+    best = candidates[0]
+    width = max(len(c.model) for c in candidates)
+    lines = [f"{best.numbers.metric} on {best.numbers.images} {split} images, with the interval of 95 %"]
+    if split == "train":
+        lines.append("these are training images: a model that learned them is not measured by them")
+    for c in candidates:
+        verdict = "the best score" if c.change is None else compare.in_words(c.change)
+        lines.append(f"  {c.model:<{width}}  {_spanned(c.score)}  {verdict}")
+    names = [c.change for c in candidates[1:] if c.change]
+    if names and all(change.verdict != "worse" for change in names):
+        lines.append("  which is best cannot be told from these images")
+    lines.append(f"written to {project.data / 'evaluations' / f'{split}.json'}")
+    return "\n".join(lines)
+
+
+def _spanned(score: Interval) -> str:
+    if score.value is None or score.low is None or score.high is None:
+        return "none"
+    return f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f})"
+
+
+def _guesses(project: Project, name: str, records: list[ImageRecord], device: str) -> Labels:
+    """What a model says of the images, or said as a file has it. An image it does not name has nothing."""
+    ids = {r.id for r in records}
+    file = project.data / "predictions" / f"{name}.jsonl"
+    if Path(name).name == name and file.is_file():
+        return {image: labels for image, labels in read_labels(file, records).items() if image in ids}
+    specs = tuple(part.strip() for part in name.split(">"))
+    checkpoints = [_digest(spec, project) for spec in specs]
+    asked = project.settings.preannotate.model_dump() | project.settings.schema.to_json()
+    key = digest([specs, checkpoints, asked, project.settings.images.limits, sorted(ids)])
+    scratch = project.data / "evaluations" / "answers" / key
+    scratch.mkdir(parents=True, exist_ok=True)
+    answer = ask(project, specs, records, scratch, device)
+    return answer.labels or {}
+
+
+def _digest(spec: str, project: Project) -> str:
+    _, checkpoint = models.resolve(spec, project.folder)
+    return file_digest(checkpoint) if isinstance(checkpoint, Path) else checkpoint
