@@ -87,7 +87,10 @@ def open_model(checkpoint: str, device: str) -> Opened:
     """Load a checkpoint (.pt) or what ultralytics exported from one (.onnx, _openvino_model)."""
     global _model, _device, _batch, _most, _own
     from ultralytics import YOLO
+    from ultralytics.utils import torch_utils
 
+    # It takes one core less when it first predicts: sums over a first batch would differ in their last bits.
+    torch_utils.NUM_THREADS = os.cpu_count() or 1
     _device, _batch, _most, _own = pick_device(device), None, None, {}
     if checkpoint.endswith(".pt"):
         _model = YOLO(checkpoint, verbose=False)
