@@ -29,8 +29,8 @@ Row = dict[str, Any]
 # Rows that are read at a time.
 ROW_GROUP = 64
 # Where a row group ends: `datasets` writes 100 MB at most, and the hub's viewer reads no more than 300 MB of
-# one. A third of that keeps three splits that are written side by side within 500 MB.
-GROUP_BYTES, GROUP_ROWS = 2**25, 1000
+# one. Less keeps three splits that are written side by side in little memory.
+GROUP_BYTES, GROUP_ROWS = 2**24, 1000
 # What labels are of -> the file that knows their columns: `features`, `pack` and `unpack`.
 COLUMNS: Mapping[Kind, Any] = {"labels": labels, "objects": objects, "pixels": pixels}
 
