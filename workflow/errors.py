@@ -6,6 +6,7 @@
     ├── FormatError         a label cannot be carried exactly by a format
     ├── StageError          a stage lacks what an earlier stage makes
     ├── ModelError          a model or checkpoint cannot be loaded or run
+    │   └── OutOfMemory     it was shown more at a time than memory holds
     ├── ServiceError        a local server does not start, answer or stop
     └── LabelStudioError    Label Studio refused a request or lost something
         └── LostAnswer      a request was sent, and what became of it is not known
@@ -55,6 +56,10 @@ class ModelError(WorkflowError):
     pass
 
 
+class OutOfMemory(ModelError):
+    """A model was shown more at a time than its device's memory holds."""
+
+
 class ServiceError(WorkflowError):
     pass
 
@@ -65,3 +70,11 @@ class LabelStudioError(WorkflowError):
 
 class LostAnswer(LabelStudioError):
     pass
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error of Python's or torch's (which need not be here) says that memory is short."""
+    if isinstance(error, MemoryError | OutOfMemory) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    # What torch raises on the CPU has no class of its own.
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

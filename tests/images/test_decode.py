@@ -4,6 +4,7 @@ import csv
 import io
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,3 +196,55 @@ def test_awkward_files_of_other_projects_load_as_pillow_says() -> None:
         except ImageError as error:
             assert error.reason == "too-large", path
     assert loaded > 30
+
+
+SCENE = np.kron(np.random.default_rng(0).integers(0, 255, (9, 13, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("subsampling", [0, 2])
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize(("width", "height"), [(208, 144), (203, 139), (208, 139)])
+def test_a_reduced_image_lies_where_the_whole_does(
+    width: int, height: int, turn: int, subsampling: int, progressive: bool, tmp_path: Path
+) -> None:
+    """Each of its pixels is the mean of those it stands for, in all orientations, whatever the sides."""
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    options: dict[str, Any] = {"quality": 95, "subsampling": subsampling, "progressive": progressive}
+    Image.fromarray(SCENE[:height, :width]).save(tmp_path / "a.jpg", exif=exif, **options)
+    whole = decode.from_file(tmp_path / "a.jpg").astype(float)
+    for wanted in (4, 2):
+        view = decode.view(tmp_path / "a.jpg", lambda h, w, s=wanted: (h // s, w // s))
+        assert (view.height, view.width) == whole.shape[:2]
+        scale = view.scale
+        # What a turned image's edge would come to lie before its first pixel is not reduced so far.
+        divides = not (width % wanted or height % wanted)
+        assert scale == wanted if turn in (1, 5) or divides else scale < wanted
+        assert view.pixels.shape[:2] == (-(-view.height // scale), -(-view.width // scale))
+        h, w = view.height // scale, view.width // scale
+        blocks = whole[: h * scale, : w * scale].reshape(h, scale, w, scale, 3).mean(axis=(1, 3))
+        off, shifted = (np.abs(view.pixels[: h - 1, :w] - blocks[n : h - 1 + n]).mean() for n in (0, 1))
+        assert off < (1 if scale == 1 else 6)
+        assert off < shifted / 2
+
+
+@pytest.mark.parametrize("enough", [None, (1000, 1000), (144, 208), (80, 100)])
+def test_what_is_not_enough_is_not_reduced(enough: tuple[int, int] | None, tmp_path: Path) -> None:
+    Image.fromarray(SCENE).save(tmp_path / "a.jpg")
+    view = decode.view(tmp_path / "a.jpg", lambda h, w: enough)
+    assert view.scale == 1
+    assert np.array_equal(view.pixels, decode.from_file(tmp_path / "a.jpg"))
+
+
+def test_a_reduced_image_that_is_cut_short_is_broken_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    Image.fromarray(SCENE).save(path)
+    content = path.read_bytes()
+    # Without its end marker only, it is good.
+    path.write_bytes(content[:-2])
+    assert decode.view(path, lambda h, w: (1, 1)).pixels.shape == (18, 26, 3)
+    path.write_bytes(content[: len(content) * 2 // 3])
+    with pytest.raises(ImageError) as error:
+        decode.view(path, lambda h, w: (1, 1))
+    assert error.value.reason == "truncated"

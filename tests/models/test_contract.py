@@ -15,9 +15,10 @@ from tests.tiny import CASES, DIGITS, Case
 from workflow import models
 from workflow.errors import ModelError
 from workflow.images import decode
-from workflow.models import Annotator, Guesses, Options, Pixels
+from workflow.models import Annotator, Guesses, Options, Pixels, Reducing, Whole
+from workflow.models.frame import Frame
 from workflow.records import Annotation, Provenance
-from workflow.shapes import overlap
+from workflow.shapes import masks, overlap
 from workflow.tasks import TASKS
 
 BOXER = Provenance("model", "boxer")
@@ -288,3 +289,67 @@ def test_a_checkpoint_that_runs_code_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         models.load("ultralytics:evil.pt", tmp_path, options)
     assert not (tmp_path / "owned").exists()
+
+
+# These are always shown the whole image.
+WHOLE_ONLY = ("sam", "own")
+
+
+def test_of_a_reduced_image_it_answers_in_pixels_of_the_whole(
+    annotator: Annotator, case: Case, pictures: list
+) -> None:
+    """The same pixels, as an image and as one that is twice as large but for its last row and column."""
+    if case.family in WHOLE_ONLY:
+        assert not isinstance(annotator, Reducing) or annotator.least(4000, 4000) is None
+        return
+    assert isinstance(annotator, Reducing)
+    picture = pictures[0]
+    height, width = (2 * side - 1 for side in picture.shape[:2])
+    (small,) = annotator.annotate([picture], [()], DIGITS)
+    (large,) = annotator.annotate_reduced([picture], [Whole(height, width, 2)], DIGITS)
+    assert small
+    assert all(a.within(width, height) for a in large)
+    if case.task in ("classification", "multilabel-classification"):
+        assert [(a.label, a.score) for a in large] == [(a.label, a.score) for a in small]
+        return
+    if large[0].mask:
+        assert {(a.mask.width, a.mask.height) for a in large if a.mask} == {(width, height)}
+        best = {a.label: masks.decode(a.mask) for a in reversed(large) if a.mask}
+        shrunk = {label: bits[::2, ::2] for label, bits in best.items()}
+        usual = masks.decode(small[0].mask)  # type: ignore[arg-type]
+        ours = shrunk[small[0].label]
+        assert (usual & ours).sum() > 0.8 * (usual | ours).sum()
+        return
+    assert [a.label for a in large[:5]] == [a.label for a in small[:5]]
+    assert [a.score for a in large[:5]] == pytest.approx([a.score for a in small[:5]], abs=1e-4)
+    for a, b in zip(large[:5], small[:5], strict=True):
+        if a.box and b.box:
+            doubled = [min(2 * v, side) for v, side in zip(b.box, (width, height) * 2, strict=True)]
+            assert a.box == pytest.approx(doubled, abs=0.02)
+        elif a.rotated_box and b.rotated_box:
+            one, other = a.rotated_box, b.rotated_box
+            assert (one.cx, one.cy, one.width) == pytest.approx(
+                (2 * other.cx, 2 * other.cy, 2 * other.width), abs=0.02
+            )
+        else:
+            assert np.array(a.keypoints) == pytest.approx(2 * np.array(b.keypoints), abs=0.02)
+
+
+@pytest.mark.parametrize("size", [(3000, 4000), (1080, 1920), (4000, 3000)])
+def test_a_reduced_image_is_no_smaller_than_what_it_sees(
+    case: Case, folder: Path, size: tuple[int, int]
+) -> None:
+    """What comes out of its preparation is no larger than what it says is enough."""
+    loaded = _load(case, folder, exact_decode=False)
+    try:
+        least = loaded.least(*size) if isinstance(loaded, Reducing) else None
+        if least is None:
+            return
+        assert least[0] <= size[0] and least[1] <= size[1]
+        if isinstance(loaded, Frame) and case.family != "ultralytics":
+            ((_, inputs),) = loaded._batches([np.zeros((*size, 3), np.uint8)])
+            inputs = inputs["pixel_values"] if isinstance(inputs, dict) else inputs
+            if hasattr(inputs, "shape"):
+                assert max(inputs.shape[-2:]) <= max(least) + 32
+    finally:
+        loaded.close()

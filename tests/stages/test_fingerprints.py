@@ -32,6 +32,7 @@ OTHER: dict[str, Any] = {
     "images.max_megapixels": 100.0,
     "images.memory": 0.5,
     "images.depth": 8,
+    "images.exact_decode": True,
     "split.validation": 0.2,
     "split.test": 0.5,
     "split.group": "(.)",

@@ -30,6 +30,12 @@ def predict(
         int | None, typer.Option(help="Pixels of the longer side, for models without a size of their own.")
     ] = None,
     trust: Annotated[bool, typer.Option("--trust", help="Let code run that comes with a model.")] = False,
+    exact_decode: Annotated[
+        bool, typer.Option("--exact-decode", help="Decode JPEGs whole, where the model scales them down.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that decode images; by default one a core.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Try any model on any picture. Exit code 1 where a picture is broken; the others are done.
@@ -40,7 +46,9 @@ def predict(
 
     folder = open_project(project).folder if project else Path.cwd()
     wanted = [name.strip() for name in classes.split(",") if name.strip()]
-    ask = stage.Question(model, folder, wanted, threshold, top, image_size, device, trust)
+    ask = stage.Question(
+        model, folder, wanted, threshold, top, image_size, device, trust, exact_decode, workers
+    )
     guesses, problems = stage.run(images, ask)
     print(stage.as_json(guesses) if as_json else stage.as_table(guesses))
     if save:

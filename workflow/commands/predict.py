@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from PIL import Image, ImageDraw, ImageFont
 from workflow import models
 from workflow.colours import ON_PICTURES
 from workflow.errors import ImageError, ModelError, StageError
-from workflow.images import copies, decode, memory
+from workflow.guesses.engine import Limits, Source, ask_all
+from workflow.guesses.tally import Tally
+from workflow.images import copies, decode, orientation
 from workflow.images.depth import Levels
-from workflow.models import Annotator, Guesses, Options, Pixels
+from workflow.models import Annotator, Guesses, Options
 from workflow.models.chain import load_chain
 from workflow.records import Annotation
 from workflow.schema import CaseMatch
@@ -26,7 +28,6 @@ from workflow.shapes import masks
 from workflow.shapes.geometry import rotated_corners
 from workflow.shapes.overlap import as_box
 
-BATCH = 8
 # What tells our drawings from pictures of somebody's own.
 _DRAWN = b"drawn by workflow predict"
 
@@ -46,6 +47,8 @@ class Question:
     image_size: int | None = None
     device: str = "auto"
     trust: bool = False
+    exact_decode: bool = False
+    workers: int | None = None
 
 
 def run(paths: Sequence[Path], ask: Question) -> tuple[Found, list[str]]:
@@ -57,17 +60,19 @@ def run(paths: Sequence[Path], ask: Question) -> tuple[Found, list[str]]:
         image_size=ask.image_size,
         device=ask.device,
         trust=ask.trust,
+        exact_decode=ask.exact_decode,
         log=models.fetched_folder().parent / "logs" / f"{models.slug(' '.join(ask.models))}.log",
     )
     annotator = load_chain(ask.models, ask.folder, None, options)
-    answers: Found = []
-    problems: list[str] = []
     try:
         classes = _classes(annotator, ask.classes)
-        for good, pixels in _decoded(paths, problems):
-            guesses = annotator.annotate(pixels, [()] * len(good), classes)
-            answers += [(path, labels[: ask.top]) for path, labels in zip(good, guesses, strict=True)]
-        for line in annotator.shortfalls:
+        tally = Tally()
+        asked = ask_all(annotator, _sources(paths), classes, Limits(), workers=ask.workers, tally=tally)
+        with closing(asked):
+            answers = [(path, guesses[: ask.top]) for part in asked for path, guesses in part]
+        broken = {path: str(error) for path, error in tally.quarantined.items()}
+        problems = [broken[str(path)] for path in dict.fromkeys(paths) if str(path) in broken]
+        for line in (*annotator.engines, *annotator.shortfalls):
             # No failure, and no part of what may be read by a program.
             print(line, file=sys.stderr)
     finally:
@@ -86,30 +91,13 @@ def _classes(annotator: Annotator, wanted: Sequence[str]) -> Sequence[str]:
     return wanted or annotator.names
 
 
-def _decoded(
-    paths: Sequence[Path], problems: list[str], most: int | None = None
-) -> Iterator[tuple[list[Path], list[Pixels]]]:
-    """Batches of the readable pictures; a line goes to `problems` for each of the others.
-
-    Of large ones there are fewer in a batch: no more than take `most` bytes, by default those of the budget.
-    """
-    most = memory.budget(None) if most is None else most
+def _sources(paths: Sequence[Path]) -> list[Source[Path]]:
     levels = _levels(paths)
-    good: list[Path] = []
-    pixels: list[Pixels] = []
-    for path in paths:
-        try:
-            picture = decode.from_file(path, levels=levels.get(str(path)))
-        except ImageError as error:
-            problems.append(str(error))
-            continue
-        if good and (len(good) == BATCH or sum(p.nbytes for p in pixels) + picture.nbytes > most):
-            yield good, pixels
-            good, pixels = [], []
-        good.append(path)
-        pixels.append(picture)
-    if good:
-        yield good, pixels
+    sizes = [orientation.header(path) or (0, 0, 1) for path in paths]
+    return [
+        Source(path, path, 3 * width * height, levels.get(str(path)))
+        for path, (width, height, _) in zip(paths, sizes, strict=True)
+    ]
 
 
 def _levels(paths: Sequence[Path]) -> dict[str, Levels]:

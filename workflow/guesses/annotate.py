@@ -1,4 +1,4 @@
-"""What an annotator says of a project's images: in batches decoded ahead, fitted to the project, named."""
+"""What an annotator says of a project's images: asked by the engine, fitted to the project, named."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from workflow.errors import ImageError
-from workflow.images import decode as images
-from workflow.images import memory
-from workflow.models import Annotator, Guesses, Pixels
+from workflow.guesses.engine import BATCH, Limits, Source, ask_all
+from workflow.guesses.tally import Tally
+from workflow.models import Annotator, Guesses
 from workflow.project.paths import Project
 from workflow.project.rows import digest
-from workflow.records import Annotation, ImageRecord, Sample
-from workflow.running.ahead import each_ahead
+from workflow.records import ImageRecord, Sample
 
-BATCH = 8
-# Batches in memory at a time: one the model works on, and two decoded ahead.
-WAITING = 3
 # A whole image's label that is less likely than this would only have to be taken back by somebody.
 FLOOR = 0.01
 
@@ -46,45 +41,23 @@ def annotate_all(
     records: Sequence[ImageRecord],
     classes: Sequence[str],
     batch: int = BATCH,
-) -> Iterator[tuple[list[ImageRecord], list[tuple[Annotation, ...]]]]:
-    """Batches of records with what the annotator says of them; the next batches are decoded meanwhile.
+    workers: int | None = None,
+    tally: Tally | None = None,
+) -> Iterator[tuple[list[ImageRecord], list[Guesses]]]:
+    """Batches of records with what the annotator says of them, in the records' order.
 
-    An image that broke since it was catalogued is left out of its batch, so one bad file stops nothing.
+    `workers` threads decode (by default one a core) what comes next, while the annotator works in a thread of
+    its own, and the caller on what came before. An image that broke since it was catalogued is left out, so
+    one bad file stops nothing; `tally` names it, and keeps the time that each part of the work takes.
     """
     settings = project.settings.images
-    parts = list(_parts(records, batch, memory.budget(settings.memory) // WAITING))
-
-    def decode(part: list[ImageRecord]) -> list[tuple[ImageRecord, Pixels]]:
-        decoded = []
-        for record in part:
-            try:
-                limits = (settings.max_megapixels, settings.memory)
-                decoded.append((record, images.from_file(project.shown_path(record), *limits)))
-            except ImageError:
-                continue
-        return decoded
-
-    with closing(each_ahead(decode, parts, WAITING - 1)) as decoded_parts:
-        for decoded in filter(None, decoded_parts):
-            good = [record for record, _ in decoded]
-            pixels = [image for _, image in decoded]
-            answers = annotator.annotate(pixels, [()] * len(good), classes)
-            yield good, [_in_place(project, guesses) for guesses in answers]
-
-
-def _parts(records: Sequence[ImageRecord], batch: int, most: int) -> Iterator[list[ImageRecord]]:
-    """Batches of up to `batch` images, of fewer where their pixels would take more than `most` bytes."""
-    part: list[ImageRecord] = []
-    taken = 0
-    for record in records:
-        size = 3 * record.width * record.height
-        if part and (len(part) == batch or taken + size > most):
-            yield part
-            part, taken = [], 0
-        part.append(record)
-        taken += size
-    if part:
-        yield part
+    tally = tally or Tally()
+    sources = [Source(r, project.shown_path(r), 3 * r.width * r.height) for r in records]
+    limits = Limits(settings.max_megapixels, settings.memory)
+    answers = ask_all(annotator, sources, classes, limits, batch, workers, tally)
+    with closing(answers):
+        for part in answers:
+            yield [record for record, _ in part], [_in_place(project, guesses) for _, guesses in part]
 
 
 def _in_place(project: Project, guesses: Guesses) -> Guesses:

@@ -74,7 +74,9 @@ def ask(
 def _options(project: Project, specs: Sequence[str], device: str) -> Options:
     """A run knows its own classes and prompts; another model is asked as for pre-annotation."""
     settings = project.settings
-    options = options_of(settings.preannotate, device, settings.schema.task.floor)
+    options = options_of(
+        settings.preannotate, device, settings.schema.task.floor, settings.images.exact_decode
+    )
     if specs[-1].startswith("run:"):
         size = settings.train.image_size
         return replace(options, image_size=size, class_map={}, prompts={}, templates=())

@@ -6,7 +6,9 @@ from workflow.models import Options
 from workflow.project.settings import Preannotate
 
 
-def options_of(asked: Preannotate, device: str, threshold: float | None) -> Options:
+def options_of(
+    asked: Preannotate, device: str, threshold: float | None, exact_decode: bool = True
+) -> Options:
     """As [preannotate] has it, but that several labels of one place are kept, as numbers want them.
 
     `threshold` is that of all classes, None where the family decides.
@@ -18,6 +20,7 @@ def options_of(asked: Preannotate, device: str, threshold: float | None) -> Opti
         prompts=asked.prompts,
         templates=asked.templates,
         max_det=asked.max_det,
+        exact_decode=exact_decode,
         device=device,
         trust=asked.trust,
     )

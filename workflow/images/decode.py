@@ -40,6 +40,10 @@ PROGRESSIVE, TURNING = 8, 11
 AT_ONCE = 2**21
 # Up to so many bytes a file is held while it is looked at; a larger one is read again for its hash.
 HELD = 2**26
+# By how much libjpeg reduces an image while it decodes it, for less than the whole takes.
+SCALES = (8, 4, 2)
+# An image's upright height and width -> the least of both that will do, or None.
+Least = Callable[[int, int], tuple[int, int] | None]
 Made = TypeVar("Made")
 
 # Our own limit, checked before any pixel is decoded, takes the place of Pillow's warning.
@@ -69,8 +73,24 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """Upright RGB `pixels` (h, w, 3) of an image of `height` and `width`, each the mean of `scale` x `scale`.
+
+    Where the scale does not divide a side, the last of its pixels reach over the image's edge.
+    """
+
+    pixels: NDArray[np.uint8]
+    height: int
+    width: int
+    scale: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class _Opened:
-    """An image whose header has been read and checked, and what is to be done to it."""
+    """An image whose header has been read and checked, and what is to be done to it.
+
+    `width` and `height` are upright, of the whole image; `scale` says how much smaller it is decoded.
+    """
 
     image: Image.Image
     name: str
@@ -79,12 +99,15 @@ class _Opened:
     orientation: int
     significant: int | None
     content: bytes
+    scale: int = 1
 
     @property
     def need(self) -> int:
         """Bytes that decoding takes: the decoder's own, Pillow's image, and the pixels that come of it."""
         image = self.image
-        besides = PROGRESSIVE if image.info.get("progressive") else BESIDES.get(image.format or "", 0.5)
+        # A progressive image's coefficients are all kept, however small it comes out.
+        progressive = PROGRESSIVE * self.scale**2
+        besides = progressive if image.info.get("progressive") else BESIDES.get(image.format or "", 0.5)
         besides += TURNING if self.orientation in TURNS else 0
         # To see whether only the end is missing, the rest is decoded twice more.
         besides += 8 if self.content and self.content.rfind(jpeg.END_MARKER, -(2**16)) < 0 else 0
@@ -111,6 +134,14 @@ def from_bytes(
     """As `from_file`, of a file's content; `name` is what errors call it."""
     file = io.BytesIO(content)
     return _in(file, name, max_megapixels, memory, lambda opened: _pixels(opened, None))
+
+
+def view(path: File, least: Least, max_megapixels: float = 200.0, memory: float | None = None) -> View:
+    """As `from_file`; a JPEG in the smallest size libjpeg makes of it, 1/8, 1/4, 1/2 or 1, that is enough.
+
+    `least` says of an upright (height, width) what is: neither side may come out smaller; None for the whole.
+    """
+    return _in_file(path, max_megapixels, memory, _view, least)
 
 
 def look(path: File, max_megapixels: float = 200.0, memory: float | None = None) -> Look:
@@ -141,9 +172,13 @@ def is_deep(path: Path) -> bool:
 
 
 def _in_file(
-    path: File, max_megapixels: float, gigabytes: float | None, use: Callable[[_Opened], Made]
+    path: File,
+    max_megapixels: float,
+    gigabytes: float | None,
+    use: Callable[[_Opened], Made],
+    least: Least | None = None,
 ) -> Made:
-    return _with_file(path, lambda file: _in(file, str(path), max_megapixels, gigabytes, use))
+    return _with_file(path, lambda file: _in(file, str(path), max_megapixels, gigabytes, use, least))
 
 
 def _with_file(path: File, use: Callable[[IO[bytes]], Made]) -> Made:
@@ -164,12 +199,15 @@ def _in(
     max_megapixels: float,
     gigabytes: float | None,
     use: Callable[[_Opened], Made],
+    least: Least | None = None,
 ) -> Made:
     """What `use` makes of an image, within the memory that decoders may take together."""
     try:
         with Image.open(file) as image:
             _refuse_bomb(name, image, max_megapixels)
             opened = _open(image, file, name)
+            if least is not None:
+                opened = _reduced(opened, least)
             budget = memory.budget(gigabytes)
             _refuse_large(opened, budget)
             with _gate.taking(opened.need, budget):
@@ -198,6 +236,25 @@ def _open(image: Image.Image, file: IO[bytes], name: str) -> _Opened:
             what = f"{name}: a progressive JPEG of more than {jpeg.MOST_SCANS} scans"
             raise ImageError(what, "too-many-scans", "save it anew")
     return _Opened(image, name, width, height, turn, significant_bits(image, file), content)
+
+
+def _reduced(opened: _Opened, least: Least) -> _Opened:
+    """The same, to be decoded in the smallest size that is enough."""
+    image = opened.image
+    enough = least(opened.height, opened.width)
+    if enough is None or image.format not in JPEGS or image.mode not in ("RGB", "L"):
+        return opened
+    for scale in SCALES:
+        # What reaches over the right and the lower edge must stay there when the image is turned.
+        stays = opened.orientation in (1, 5) or not (image.width % scale or image.height % scale)
+        if stays and opened.height >= enough[0] * scale and opened.width >= enough[1] * scale:
+            image.draft(None, (image.width // scale, image.height // scale))
+            return replace(opened, scale=scale)
+    return opened
+
+
+def _view(opened: _Opened) -> View:
+    return View(_pixels(opened, None), opened.height, opened.width, opened.scale)
 
 
 def _look(opened: _Opened) -> Look:
@@ -253,6 +310,8 @@ def _loaded(opened: _Opened) -> Image.Image:
         if "truncated" not in str(error) or not jpeg.may_lack_its_end_only(content):
             raise
         whole, more = (Image.open(io.BytesIO(content + end)) for end in (jpeg.END_MARKER, jpeg.FILLED_END))
+        for image in (whole, more):
+            image.draft(None, (image.width // opened.scale, image.height // opened.scale))
         # Where a part of the scan is missing, the decoder takes what follows for it.
         if ImageChops.difference(whole, more).getbbox() is not None:
             raise

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,20 @@ _ALONE = threading.RLock()
 RUN = "run:"
 Pixels = NDArray[np.uint8]
 Guesses = tuple[Annotation, ...]
+# (height, width) in pixels.
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """The upright image that an annotator is shown at a reduced scale, and in whose pixels it answers.
+
+    Each of the pixels shown is `scale` by `scale` of its own; the last may reach over its edge.
+    """
+
+    height: int
+    width: int
+    scale: int = 1
 
 
 @dataclass(frozen=True)
@@ -44,7 +58,8 @@ class Options:
     `prompts` are what a model that reads is asked for, a class; `templates` are sentences with `{}` where
     a prompt goes. `max_det` is how many objects an image may have at most. `task` is what the card of a run
     says that it was trained for. `trust` lets code run that comes with a model, from within the folder
-    `project`.
+    `project`. Without `exact_decode` images may be shown at a reduced scale that is still larger than what
+    the network sees. `compiled` has torch compile the network, on CUDA only.
     """
 
     threshold: float | None = None
@@ -54,6 +69,8 @@ class Options:
     templates: Sequence[str] = ()
     one_label_a_place: bool = False
     max_det: int = MAX_DET
+    exact_decode: bool = True
+    compiled: bool = False
     task: TaskName | None = None
     device: str = "auto"
     trust: bool = False
@@ -65,6 +82,7 @@ class Options:
         asked = [dict(self.prompts), list(self.templates), self.one_label_a_place]
         # What earlier versions had no setting for counts only where it is set.
         asked += [] if self.max_det == MAX_DET else [self.max_det]
+        asked += [] if self.exact_decode else ["reduced"]
         return [self.threshold, self.image_size, dict(self.class_map), *asked]
 
 
@@ -301,6 +319,21 @@ class Annotator(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Reducing(Protocol):
+    """What an annotator has besides, which scales images down itself and may be shown reduced ones."""
+
+    def least(self, height: int, width: int) -> Size | None:
+        """The least height and width at which an image of this size may be shown; None for the whole."""
+        ...
+
+    def annotate_reduced(
+        self, images: Sequence[Pixels], wholes: Sequence[Whole], classes: Sequence[str]
+    ) -> list[Guesses]:
+        """As `annotate`, of images at the scales that `wholes` say, in pixels of the whole images."""
+        ...
 
 
 def resolve(spec: str, project: Path) -> tuple[str, Path | str]:

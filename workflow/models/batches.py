@@ -5,12 +5,13 @@ Padding would make what a model guesses of an image depend on the others that ha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from workflow.models import Pixels
+from workflow.models import Pixels, Size
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,6 +78,40 @@ def same_size_inputs(
         )
         for group in groups.values()
     ]
+
+
+def seen_by(processor: Any, height: int, width: int) -> Size | None:
+    """At least the size to which a processor of transformers scales an image, before it cuts or pads it.
+
+    None where it does not scale, or says by what rule in words that are not known here.
+    """
+    if of_timm := getattr(processor, "data_config", None):
+        short = max(of_timm["input_size"][1:]) / (of_timm.get("crop_pct") or 1)
+        return fitted(height, width, short / min(height, width))
+    size = getattr(processor, "size", None)
+    if not getattr(processor, "do_resize", False) or not size:
+        return None
+    size = {name: value for name, value in dict(size).items() if value}
+    match size:
+        case {"height": high, "width": wide} if len(size) == 2:
+            # Enough also for those that keep the sides' proportion, or pad to a square before.
+            return high, wide
+        case {"max_height": high, "max_width": wide}:
+            return fitted(height, width, min(high / height, wide / width))
+        case {"shortest_edge": short}:
+            # Classifiers that cut the middle out may scale to more than what is left (ConvNeXt).
+            short = short / (getattr(processor, "crop_pct", None) or 1)
+            scale = short / min(height, width)
+            most = size.get("longest_edge")
+            return fitted(height, width, min(scale, most / max(height, width)) if most else scale)
+        case {"longest_edge": long}:
+            return fitted(height, width, long / max(height, width))
+    return None
+
+
+def fitted(height: int, width: int, scale: float) -> Size:
+    """The size scaled, rounded up."""
+    return math.ceil(height * scale), math.ceil(width * scale)
 
 
 def by_batch(batches: Iterable[Batch], count: int, look: Callable[[Any, list[int]], Iterable[T]]) -> list[T]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from workflow import models
 from workflow.errors import ModelError
-from workflow.models import Annotator, Guesses, Options, Pixels
+from workflow.models import Annotator, Guesses, Options, Pixels, Reducing, Size, Whole
 from workflow.models.boxes import usual_threshold, without_orphans
 from workflow.project.rows import digest
 from workflow.records import Annotation, Provenance
@@ -104,6 +104,24 @@ class Chain:
     @property
     def shortfalls(self) -> tuple[str, ...]:
         return tuple(line for annotator in self._annotators for line in annotator.shortfalls)
+
+    def least(self, height: int, width: int) -> Size | None:
+        # What was drawn is cut out of the whole image, or drawn in once more.
+        first, *others = self._annotators
+        return None if others or not isinstance(first, Reducing) else first.least(height, width)
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """A line for each model that says what runs it."""
+        return tuple(f"{a.name} runs on {a.engine}" for a in self._annotators if hasattr(a, "engine"))
+
+    def annotate_reduced(
+        self, images: Sequence[Pixels], wholes: Sequence[Whole], classes: Sequence[str]
+    ) -> list[Guesses]:
+        (annotator,) = self._annotators
+        assert isinstance(annotator, Reducing)
+        guesses = annotator.annotate_reduced(images, wholes, classes)
+        return [self._finish(some, w.height, w.width) for some, w in zip(guesses, wholes, strict=True)]
 
     def annotate(
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]

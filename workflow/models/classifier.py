@@ -14,8 +14,8 @@ from typing import Any
 
 from workflow.errors import ModelError
 from workflow.models import Guesses, Options, Pixels, efficientnet_lite0, hub
-from workflow.models.batches import Batch, same_size_inputs
-from workflow.models.device import autocast, pick_device, upload
+from workflow.models.batches import Batch, same_size_inputs, seen_by
+from workflow.models.device import autocast, pick_device, ready, upload
 from workflow.models.frame import Frame, Size
 from workflow.models.labels import probabilities, to_labels
 from workflow.project.rows import read_json
@@ -34,8 +34,9 @@ class Classifier(Frame):
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         self._device = pick_device(options.device)
+        self.engine = f"PyTorch, {self._device}"
         self._model, self._processor, content = open_model(spec, checkpoint)
-        self._model.to(self._device)
+        self._model = ready(self._model, self._device, options.compiled)
         config = self._model.config
         self._exclusive = config.problem_type != MULTI_LABEL
         task = TASKS[self._exclusive]
@@ -56,6 +57,9 @@ class Classifier(Frame):
 
     def _batches(self, images: Sequence[Pixels]) -> list[Batch]:
         return list(same_size_inputs(self._processor, images))
+
+    def _seen_at(self, height: int, width: int) -> Size | None:
+        return seen_by(self._processor, height, width)
 
     def _look(self, inputs: Any, sizes: Sequence[Size], labels: Mapping[int, str]) -> Iterable[Guesses]:
         import torch

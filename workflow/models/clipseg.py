@@ -28,6 +28,7 @@ class ClipSeg(HubFrame):
 
     family = "clipseg"
     auto = "CLIPSegForImageSegmentation"
+    reduces = True
     processor = "AutoProcessor"
     kinds = ("clipseg",)
 

@@ -29,6 +29,7 @@ class Detr(HubFrame):
 
     family = "detr"
     auto = "AutoModelForObjectDetection"
+    reduces = True
     head = hub.DETECTION_HEAD
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:

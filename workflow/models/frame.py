@@ -11,25 +11,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from workflow.models import Guesses, Options, Pixels, hub
-from workflow.models.batches import Batch, by_batch, filled_up, same_size_batches
+from workflow.models import Guesses, Options, Pixels, Size, Whole, hub
+from workflow.models.batches import Batch, by_batch, filled_up, same_size_batches, seen_by
 from workflow.models.boxes import case_match, known_labels, unclear_lines, usual_threshold
-from workflow.models.device import pick_device
+from workflow.models.device import pick_device, ready
 from workflow.project.rows import digest
 from workflow.records import Provenance
 from workflow.schema import CaseMatch
 from workflow.shapes import masks
 from workflow.tasks import TaskName
 
-Size = tuple[int, int]
+__all__ = ["Frame", "HubFrame", "Size", "cut", "within"]
 
 
 class Frame:
     """An `Annotator` but for its network.
 
     `content` says what the checkpoint holds, by digests, a commit or whatever else decides it. `own_names`
-    are the network's classes by their numbers, empty for one that finds what it is told.
+    are the network's classes by their numbers, empty for one that finds what it is told. `engine` says what
+    runs the network, and where.
     """
+
+    engine = "PyTorch"
 
     def __init__(
         self,
@@ -76,19 +79,33 @@ class Frame:
         names = [f": {line}" for line in (*taken, *unclear_lines(self._by_case))]
         return tuple(self.name + line for line in (*full, *names))
 
+    def least(self, height: int, width: int) -> Size | None:
+        return None if self._options.exact_decode else self._seen_at(height, width)
+
     def annotate(
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
+    ) -> list[Guesses]:
+        return self.annotate_reduced(images, [Whole(*image.shape[:2]) for image in images], classes)
+
+    def annotate_reduced(
+        self, images: Sequence[Pixels], wholes: Sequence[Whole], classes: Sequence[str]
     ) -> list[Guesses]:
         labels = self._labels(classes)
         # What is too narrow for networks is shown on a wider ground.
         shown = [filled_up(image) for image in images]
+        grounds = [spread(image, whole.scale) for image, whole in zip(shown, wholes, strict=True)]
+        full = dict(self._full)
 
         def look(inputs: Any, numbers: list[int]) -> Iterable[Guesses]:
-            sizes = [(shown[number].shape[0], shown[number].shape[1]) for number in numbers]
-            return self._look(inputs, sizes, labels)
+            return self._look(inputs, [grounds[number] for number in numbers], labels)
 
-        answers = by_batch(self._batches(shown), len(shown), look)
-        return [cut(guesses, image) for guesses, image in zip(answers, images, strict=True)]
+        try:
+            answers = by_batch(self._batches(shown), len(shown), look)
+        except Exception:
+            # Who asks again, for fewer at a time, has none counted twice.
+            self._full = full
+            raise
+        return [within(guesses, w.height, w.width) for guesses, w in zip(answers, wholes, strict=True)]
 
     def close(self) -> None:
         self.__dict__.pop("_model", None)
@@ -110,6 +127,10 @@ class Frame:
         """The guesses of each image of one batch; `sizes` are the images' own (height, width)."""
         raise NotImplementedError
 
+    def _seen_at(self, height: int, width: int) -> Size | None:
+        """At what size the network sees an image, before any of it is cut off; None where it sees all."""
+        return None
+
     def _provenance(self) -> Provenance:
         return Provenance("model", self.name, self.revision)
 
@@ -119,9 +140,18 @@ class Frame:
             self._full[limit] = self._full.get(limit, 0) + 1
 
 
+def spread(image: Pixels, scale: int) -> Size:
+    """The height and width of what is shown at a reduced scale, in the pixels of the whole image."""
+    return image.shape[0] * scale, image.shape[1] * scale
+
+
 def cut(guesses: Guesses, image: Pixels) -> Guesses:
     """The guesses of an image that was filled up, without what lies in the margin."""
-    height, width = image.shape[:2]
+    return within(guesses, *image.shape[:2])
+
+
+def within(guesses: Guesses, height: int, width: int) -> Guesses:
+    """The guesses of an image that was larger, without what lies outside this size."""
     kept = []
     for a in guesses:
         if a.mask is not None and (a.mask.height, a.mask.width) != (height, width):
@@ -150,6 +180,8 @@ class HubFrame(Frame):
     processor: ClassVar[str] = "AutoImageProcessor"
     kinds: ClassVar[tuple[str, ...]] = ()
     head: ClassVar[Sequence[str]] = hub.WHOLE
+    # Whether all that it answers follows from what its processor makes of an image, and the image's size.
+    reduces: ClassVar[bool] = False
 
     def __init__(
         self, spec: str, checkpoint: Path | str, options: Options, task: TaskName, *content: Any
@@ -158,7 +190,8 @@ class HubFrame(Frame):
         hub.check_kind(spec, folder, self.kinds)
         self._device = pick_device(options.device)
         self._model, self._processor = self._open(spec, folder)
-        self._model.to(self._device)
+        self._model = ready(self._model, self._device, options.compiled)
+        self.engine = f"PyTorch, {self._device}"
         super().__init__(spec, options, task, [commit, *content], self._classes(options))
 
     @classmethod
@@ -187,4 +220,11 @@ class HubFrame(Frame):
         return {}
 
     def _batches(self, images: Sequence[Pixels]) -> list[Batch]:
-        return same_size_batches(getattr(self._processor, "image_processor", self._processor), images)
+        return same_size_batches(self._image_processor, images)
+
+    def _seen_at(self, height: int, width: int) -> Size | None:
+        return seen_by(self._image_processor, height, width) if self.reduces else None
+
+    @property
+    def _image_processor(self) -> Any:
+        return getattr(self._processor, "image_processor", self._processor)

@@ -36,6 +36,7 @@ class Mask2Former(HubFrame):
 
     family = "mask2former"
     auto = "AutoModelForUniversalSegmentation"
+    reduces = True
     kinds = ("mask2former", "maskformer")
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:

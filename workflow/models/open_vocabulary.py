@@ -31,6 +31,7 @@ class OpenVocabulary(HubFrame):
 
     family = "open-vocabulary"
     auto = "AutoModelForZeroShotObjectDetection"
+    reduces = True
     processor = "AutoProcessor"
     kinds = (*GROUNDED, *OWL)
     head = hub.DETECTION_HEAD

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from workflow.errors import ModelError, WorkflowError
+from workflow.errors import ModelError, WorkflowError, is_out_of_memory
 from workflow.models import Guesses, Options, Pixels
 from workflow.models.boxes import without_orphans
 from workflow.models.frame import Frame
@@ -41,6 +41,7 @@ class Own(Frame):
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         self.name = spec
         self._file = _allowed(spec, checkpoint, options)
+        self.engine = "its own code"
         print(f"running {self._file}, as trust allows", file=sys.stderr, flush=True)
         with self._blamed():
             self._model = self._class()(options)
@@ -123,6 +124,9 @@ class Own(Frame):
         except WorkflowError:
             raise
         except Exception as error:
+            if is_out_of_memory(error):
+                # Fewer images at a time may do.
+                raise
             lines = [
                 f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(self._file)
             ]

@@ -21,6 +21,7 @@ class Semantic(HubFrame):
 
     family = "semantic"
     auto = "AutoModelForSemanticSegmentation"
+    reduces = True
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         super().__init__(spec, checkpoint, options, "semantic-segmentation")

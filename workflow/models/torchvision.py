@@ -13,9 +13,9 @@ import numpy as np
 
 from workflow.models import Guesses, Options, Pixels
 from workflow.models import torchvision_weights as weights
-from workflow.models.batches import Batch, same_shape
+from workflow.models.batches import Batch, fitted, same_shape
 from workflow.models.boxes import best_of_each_place, clip_rows, to_guesses
-from workflow.models.device import autocast, pick_device, upload
+from workflow.models.device import autocast, pick_device, ready, upload
 from workflow.models.frame import Frame, Size
 from workflow.models.labels import probabilities, to_labels
 from workflow.records import Annotation
@@ -39,12 +39,13 @@ class Torchvision(Frame):
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         self._device = pick_device(options.device)
+        self.engine = f"PyTorch, {self._device}"
         parts = (
             weights.open_file(spec, checkpoint)
             if isinstance(checkpoint, Path)
             else weights.open_cached(spec, checkpoint)
         )
-        self._model = parts.model.to(self._device).eval()
+        self._model = ready(parts.model, self._device, options.compiled).eval()
         names = {number: name for number, name in enumerate(parts.names) if name not in NO_CLASS}
         super().__init__(spec, options, weights.task(parts.architecture), [parts.content], names)
         self._transforms = weights.best(parts.architecture).transforms()
@@ -74,9 +75,26 @@ class Torchvision(Frame):
             # Not in mixed precision: the boxes would be, too, and a bfloat16 near 800 is up to 2 pixels off.
             pixels = [upload(self._prepare(image), self._device) for image in inputs]
             if self.task == "detection":
-                return [self._boxes(one, sizes[0], labels) for one in self._model(pixels)]
+                detections = self._model(pixels)
+                return [
+                    self._boxes(_enlarged(one, size[0] / image.shape[0]), size, labels)
+                    for one, image, size in zip(detections, inputs, sizes, strict=True)
+                ]
             detections, small = _before_pasting(self._model, pixels)
-            return [self._masks(one, small, sizes[0], labels) for one in detections]
+            return [
+                self._masks(one, small, size, labels) for one, size in zip(detections, sizes, strict=True)
+            ]
+
+    def _seen_at(self, height: int, width: int) -> Size | None:
+        if self.task == "classification":
+            (short,) = self._transforms.resize_size
+            return fitted(height, width, short / min(height, width))
+        scaling = self._model.transform
+        if scaling.fixed_size is not None:
+            wide, high = scaling.fixed_size
+            return high, wide
+        (short,) = scaling.min_size
+        return fitted(height, width, min(short / min(height, width), scaling.max_size / max(height, width)))
 
     def _classify(self, images: Sequence[Pixels], labels: Mapping[int, str]) -> list[Guesses]:
         import torch
@@ -128,6 +146,11 @@ class Torchvision(Frame):
         rows = rows[np.isin(rows[:, 5], list(labels))]
         rows = rows[np.argsort(-rows[:, 4], kind="stable")]
         return best_of_each_place(rows, across_classes=True) if self._options.one_label_a_place else rows
+
+
+def _enlarged(detections: Mapping[str, Tensor], scale: float) -> Mapping[str, Tensor]:
+    """Detections in the pixels of an image that was shown at a reduced scale."""
+    return {**detections, "boxes": detections["boxes"] * scale}
 
 
 def _before_pasting(model: Any, pixels: list[Tensor]) -> tuple[list[dict[str, Tensor]], tuple[int, int]]:

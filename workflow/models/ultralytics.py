@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from workflow.errors import ModelError
-from workflow.models import Guesses, Options, Pixels, fetched_folder
+from workflow.models import Guesses, Options, Pixels, Size, Whole, fetched_folder
 from workflow.models import ultralytics_worker as child
-from workflow.models.batches import filled_up
+from workflow.models.batches import filled_up, fitted
 from workflow.models.boxes import SAME_PLACE, without_orphans
-from workflow.models.frame import Frame, cut
+from workflow.models.frame import Frame, spread, within
 from workflow.models.labels import to_labels
 from workflow.models.prompts import sentences
 from workflow.project.rows import file_digest
@@ -77,6 +77,10 @@ class Ultralytics(Frame):
             raise
         super().__init__(spec, options, TASKS[opened.task], [file_digest(checkpoint)], opened.names)
         self._point_names, self._reads = opened.points, opened.reads
+        self.engine, self._square = opened.engine, opened.square
+        # An exported network may be of one size, whatever is asked for.
+        exported = opened.side if checkpoint.suffix != ".pt" else 0
+        self._side = max(options.image_size or opened.side, exported)
 
     @classmethod
     def fetch(cls, checkpoint: str, folder: Path) -> None:
@@ -104,22 +108,36 @@ class Ultralytics(Frame):
             return ()
         return tuple(dict.fromkeys(map(self._mapped, self._all_names())))
 
-    def annotate(
-        self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
+    def annotate_reduced(
+        self, images: Sequence[Pixels], wholes: Sequence[Whole], classes: Sequence[str]
     ) -> list[Guesses]:
         labels = self._labels(classes)
         shown = [filled_up(image) for image in images]
-        answers: list[child.Answer] = self._worker.call(child.predict, shown, self._arguments(labels))
+        grounds = [spread(image, whole.scale) for image, whole in zip(shown, wholes, strict=True)]
+        answers: list[child.Answer] = self._worker.call_on(
+            child.predict, shown, grounds, self._arguments(labels)
+        )
         if self.task == "classification":
             rule = (labels, True, self._threshold, self._provenance())
             return [to_labels(answer.scores, *rule) for answer in answers]
         for answer in answers:
             self._count_full(answer.total, answer.limit)
         guesses = [tuple(self._annotations(answer.objects, labels, classes)) for answer in answers]
-        return [without_orphans(cut(some, image)) for some, image in zip(guesses, images, strict=True)]
+        return [
+            without_orphans(within(some, whole.height, whole.width))
+            for some, whole in zip(guesses, wholes, strict=True)
+        ]
 
     def close(self) -> None:
         self._worker.close()
+
+    def _seen_at(self, height: int, width: int) -> Size | None:
+        # A classifier cuts the middle out of what it has scaled by the shorter side.
+        if self.task == "classification":
+            return fitted(height, width, self._side / min(height, width))
+        if self._square:
+            return self._side, self._side
+        return fitted(height, width, self._side / max(height, width))
 
     def _mapped(self, name: str) -> str:
         return self._options.class_map.get(name, name)

@@ -5,7 +5,6 @@ Only this file, `training/yolo_worker.py` and the tests' tiny models import ultr
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from workflow.errors import ModelError
-from workflow.models import Pixels
+from workflow.models import Pixels, Size
 from workflow.models.boxes import clip_rows
 from workflow.models.device import pick_device
 from workflow.records import RotatedBox
+from workflow.running.cores import cores
 from workflow.shapes import masks
 
 # As ultralytics draws them: below this a point is taken for hidden.
@@ -35,13 +35,17 @@ COCO_POINTS = (
 class Opened(NamedTuple):
     """What a checkpoint says of itself. `points` are the names of keypoints, a class's number.
 
-    `reads` is for models that are told by text what to find.
+    `reads` is for models that are told by text what to find. `side` is that of the images they see, which are
+    stretched to a `square` or keep their proportion. `engine` says what runs the network, and where.
     """
 
     task: str
     names: dict[int, str]
     points: dict[int, tuple[str, ...]]
     reads: bool
+    side: int
+    square: bool
+    engine: str
 
 
 class Object(NamedTuple):
@@ -65,12 +69,17 @@ class Answer(NamedTuple):
     limit: int
 
 
+# How networks run on CUDA: in half precision, and with their weights as convolutions there are quickest.
+FAST = {"quantize": 16, "channels_last": True}
+
 _model: Any = None
 _device: str = "cpu"
 # The number of images an exported model takes at a time, where that is fixed.
 _batch: int | None = None
 # How many objects an image can have at most by the network itself, where that is fixed.
 _most: int | None = None
+# The height and width in whose pixels the images being looked at are answered.
+_grounds: list[Size] = []
 # What ultralytics does not find out by itself: the size of the images for an exported model.
 _own: dict[str, Any] = {}
 
@@ -93,10 +102,17 @@ def open_model(checkpoint: str, device: str) -> Opened:
     torch_utils.NUM_THREADS = os.cpu_count() or 1
     _device, _batch, _most, _own = pick_device(device), None, None, {}
     if checkpoint.endswith(".pt"):
-        _model = YOLO(checkpoint, verbose=False)
+        _model = _answering_on_grounds(YOLO(checkpoint, verbose=False))
         # RT-DETR's queries.
         _most = getattr(_model.model.model[-1], "num_queries", None)
-        return _opened(_model.task, vars(_model.model), type(_model).__name__ in ("YOLOWorld", "YOLOE"))
+        checkpoint_of = vars(_model.model)
+        return _opened(
+            _model.task,
+            checkpoint_of,
+            type(_model).__name__ in ("YOLOWorld", "YOLOE"),
+            _model.overrides.get("imgsz", 640),
+            f"PyTorch, {_device}",
+        )
     from ultralytics.nn.backends.base import BaseBackend
 
     # Read by `ast.literal_eval`, so that none of it runs.
@@ -109,8 +125,9 @@ def open_model(checkpoint: str, device: str) -> Opened:
     _batch = None if metadata["dynamic"] else metadata["batch"]
     _most = EXPORTED if metadata.get("end2end") else None
     _own = {"imgsz": metadata["imgsz"]}
-    _model = YOLO(checkpoint, task=metadata["task"], verbose=False)
-    return _opened(metadata["task"], metadata, reads=False)
+    _model = _answering_on_grounds(YOLO(checkpoint, task=metadata["task"], verbose=False))
+    runner = "ONNX Runtime" if checkpoint.endswith(".onnx") else "OpenVINO"
+    return _opened(metadata["task"], metadata, False, metadata["imgsz"], f"{runner}, {_device}")
 
 
 def find_words(checkpoint: str, words: list[str]) -> dict[int, str]:
@@ -120,29 +137,56 @@ def find_words(checkpoint: str, words: list[str]) -> dict[int, str]:
     return dict(enumerate(words))
 
 
-def predict(images: list[Pixels], arguments: dict[str, Any]) -> list[Answer]:
-    """What the model says of each image."""
+def predict(images: list[Pixels], grounds: list[Size], arguments: dict[str, Any]) -> list[Answer]:
+    """What the model says of each image, in pixels of a ground of (height, width): its own, or larger."""
     import torch
 
     answers: dict[int, Answer] = {}
     limit = min(arguments["max_det"], _most or arguments["max_det"])
     # One call a shape: in a mixed batch ultralytics' letterboxing would depend on the neighbours.
-    for shape in {image.shape for image in images}:
-        alike = [number for number, image in enumerate(images) if image.shape == shape]
+    shapes = [image.shape for image in images]
+    for shape in dict.fromkeys(shapes):
+        alike = [number for number, other in enumerate(shapes) if other == shape]
         size = _batch or len(alike)
         for start in range(0, len(alike), size):
             part = alike[start : start + size]
             bgr = [np.ascontiguousarray(images[number][:, :, ::-1]) for number in part]
             bgr += bgr[-1:] * (size - len(bgr) if _batch else 0)
+            places = [grounds[number] for number in part]
+            _grounds[:] = places + places[-1:] * (len(bgr) - len(part))
             results = _model.predict(
-                bgr, device=_device, rect=True, retina_masks=True, verbose=False, **(_own | arguments)
+                bgr,
+                device=_device,
+                rect=True,
+                retina_masks=True,
+                verbose=False,
+                **(FAST if _device.startswith("cuda") else {}),
+                **(_own | arguments),
             )
             for number, result in zip(part, results, strict=False):
                 answers[number] = _answer(result, limit)
     if _device == "cpu":
         # ultralytics takes one core less, when it first predicts.
-        torch.set_num_threads(os.cpu_count() or 1)
+        torch.set_num_threads(cores())
     return [answers[number] for number in range(len(images))]
+
+
+def _answering_on_grounds(model: Any) -> Any:
+    """The model, which answers in pixels of the grounds, whatever the images' sizes are.
+
+    Its own choice of a predictor is replaced: YOLOE's `predict` takes none for this kind of prompts.
+    """
+    usual: Any = model._smart_load("predictor")
+
+    class OnGrounds(usual):
+        def postprocess(self, preds: Any, img: Any, orig_imgs: Any, *others: Any, **named: Any) -> Any:
+            # Of the images only the shapes are read there: one pixel stands for all.
+            pixel = np.zeros((1, 1, 3), np.uint8)
+            wholes = [np.broadcast_to(pixel, (*ground, 3)) for ground in _grounds]
+            return super().postprocess(preds, img, wholes, *others, **named)
+
+    model._smart_load = lambda key: {"predictor": OnGrounds}[key]
+    return model
 
 
 def _answer(result: Any, limit: int) -> Answer:
@@ -151,10 +195,12 @@ def _answer(result: Any, limit: int) -> Answer:
     return Answer(READERS[_model.task](result), np.empty(0), len(result), limit)
 
 
-def _opened(task: str, checkpoint: dict[str, Any], reads: bool) -> Opened:
+def _opened(task: str, checkpoint: dict[str, Any], reads: bool, side: Any, engine: str) -> Opened:
     names = checkpoint["names"]
     names = dict(names) if isinstance(names, dict) else dict(enumerate(names))
-    return Opened(task, names, point_names(names, checkpoint) if task == "pose" else {}, reads)
+    points = point_names(names, checkpoint) if task == "pose" else {}
+    side = max(side) if isinstance(side, list | tuple) else side
+    return Opened(task, names, points, reads, int(side), type(_model).__name__ == "RTDETR", engine)
 
 
 def point_names(names: dict[int, str], checkpoint: dict[str, Any]) -> dict[int, tuple[str, ...]]:

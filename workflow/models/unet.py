@@ -22,7 +22,7 @@ import numpy as np
 from workflow.errors import ModelError
 from workflow.models import Guesses, Options, Pixels
 from workflow.models.batches import Batch, same_size_batches
-from workflow.models.device import autocast, pick_device, upload
+from workflow.models.device import autocast, pick_device, ready, upload
 from workflow.models.frame import Frame, Size
 from workflow.models.segments import class_masks, softmax, without_background
 from workflow.project.rows import file_digest, read_json
@@ -53,8 +53,9 @@ class Unet(Frame):
             what = f"model {spec!r}: segmentation-models-pytorch is not installed (it is optional)"
             raise ModelError(what, "pip install segmentation-models-pytorch")
         self.device = pick_device(options.device)
+        self.engine = f"PyTorch, {self.device}"
         self.network, channels = _load(spec, checkpoint)
-        self.network.to(self.device)
+        self.network = ready(self.network, self.device, options.compiled)
         names, self._mean, self._std = _read_names(spec, checkpoint / "names.json", channels)
         own_size = read_json(checkpoint / "names.json").get("image_size")
         self._image_size: int | None = options.image_size or own_size
@@ -86,6 +87,9 @@ class Unet(Frame):
         pixels = (pixels - torch.tensor(self._mean)[:, None, None]) / torch.tensor(self._std)[:, None, None]
         stride = self.network.encoder.output_stride
         return {"pixel_values": pad(pixels, (0, -width % stride, 0, -height % stride))}
+
+    def _seen_at(self, height: int, width: int) -> Size | None:
+        return self.seen(height, width) if self._image_size else None
 
     def _batches(self, images: Sequence[Pixels]) -> list[Batch]:
         return same_size_batches(self.prepare, images)

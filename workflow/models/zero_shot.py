@@ -40,6 +40,7 @@ class ZeroShot(HubFrame):
 
     family = "zero-shot"
     auto = "AutoModel"
+    reduces = True
     processor = "AutoProcessor"
     kinds = tuple(TEMPLATES)
 

@@ -31,12 +31,14 @@ class Images(Section):
 
     `memory` is how many gigabytes all decoders together may take: a share of the machine's where it is not
     set. `depth` is how many bits count in gray of more than 8; by default the files or their values say.
+    Models that scale images down are shown JPEGs at a reduced scale, unless `exact_decode` is set.
     """
 
     folder: str = "data/images"
     max_megapixels: Annotated[float, Field(gt=0)] = 200.0
     memory: Annotated[float, Field(gt=0)] | None = None
     depth: Annotated[int, Field(ge=1, le=32)] | None = None
+    exact_decode: bool = False
 
     @property
     def limits(self) -> dict[str, float]:

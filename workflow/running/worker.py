@@ -13,14 +13,18 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing import util
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
 from typing import Any
 
-from workflow.errors import ModelError, WorkflowError
+from numpy.typing import NDArray
+
+from workflow.errors import ModelError, OutOfMemory, WorkflowError, is_out_of_memory
+from workflow.running.shared import Borrowed, Place, Shared, room_for
 
 
 class Worker:
@@ -42,6 +46,7 @@ class Worker:
         child.close()
         # Who has children of its own is waited for at the end, and ends only with its pipe.
         util.Finalize(self, self._pipe.close, exitpriority=10)
+        self._shared: Shared | None = None
 
     def send(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Start a call; fetch what it returns by `receive`, in the order of the calls."""
@@ -49,6 +54,29 @@ class Worker:
             self._pipe.send((function, arguments))
         except OSError:
             raise self._died() from None
+
+    def call_on(self, function: Callable[..., Any], arrays: Sequence[NDArray[Any]], *arguments: Any) -> Any:
+        """`function(arrays, *arguments)`, the arrays handed over in shared memory.
+
+        They are there until the next call of this kind; what the function keeps of them, it must copy.
+        """
+        self._make_room(room_for(arrays))
+        assert self._shared
+        self.send(_on_shared, function, self._shared.write(arrays), *arguments)
+        return self.receive()
+
+    def _make_room(self, size: int) -> None:
+        if self._shared and self._shared.size >= size:
+            return
+        if self._shared:
+            self._shared.close()
+        self._shared = Shared(max(1, size))
+        self.send(_borrow, self._shared.size)
+        try:
+            send_handle(self._pipe, self._shared.descriptor, self._process.pid)
+        except OSError:
+            raise self._died() from None
+        self.receive()
 
     def receive(self) -> Any:
         """The result of the oldest call not yet received; the error it raised, if it did."""
@@ -67,6 +95,9 @@ class Worker:
                 yield value
 
     def close(self) -> None:
+        if self._shared:
+            self._shared.close()
+            self._shared = None
         self._pipe.close()
         self._process.join(timeout=5)
         if self._process.is_alive():
@@ -97,9 +128,27 @@ class Worker:
         return ModelError(f"the model's process ended (exit code {code})", f"read {self.log}")
 
 
+# In the child: its end of the pipe, and the memory that the parent writes into.
+_pipe: Connection | None = None
+_borrowed: Borrowed | None = None
+
+
+def _borrow(size: int) -> None:
+    global _borrowed
+    assert _pipe
+    _borrowed = Borrowed(recv_handle(_pipe), size)
+
+
+def _on_shared(function: Callable[..., Any], places: Sequence[Place], *arguments: Any) -> Any:
+    assert _borrowed
+    return function(_borrowed.read(places), *arguments)
+
+
 def _serve(pipe: Connection, log: str, environment: dict[str, str]) -> None:
     """The child's loop: take a call, answer with items and a result or an error, until the pipe ends."""
+    global _pipe
     _die_with_parent()
+    _pipe = pipe
     os.environ.update(environment)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(descriptor, sys.stdout.fileno())
@@ -128,6 +177,8 @@ def _serve(pipe: Connection, log: str, environment: dict[str, str]) -> None:
 
 
 def _as_ours(error: Exception, log: str) -> ModelError:
+    if is_out_of_memory(error):
+        return OutOfMemory(f"out of memory ({str(error).splitlines()[0][:200] if str(error) else 'no more'})")
     what = str(error).strip().splitlines()[-1] if str(error).strip() else "no message"
     return ModelError(f"{type(error).__name__}: {what}", f"read {log}")
 

@@ -56,6 +56,7 @@ def plan(project: Project) -> Plan:
     settings: dict[str, Any] = project.settings.evaluate.model_dump() | {"run": name}
     settings["threshold"] = project.settings.schema.task.floor
     settings |= project.settings.images.limits
+    settings |= {"exact_decode": True} if project.settings.images.exact_decode else {}
     settings["title"] = project.settings.title
     # The report tells the ledger's seconds, and which thresholds would spare some.
     settings["costs"] = asdict(cost_model(project.settings.review))

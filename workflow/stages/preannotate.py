@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from workflow import models
 from workflow.guesses.annotate import BATCH, annotate_all, to_push, with_ids
 from workflow.guesses.options import options_of
+from workflow.guesses.tally import Tally, described
 from workflow.models.chain import Chain, load_chain
 from workflow.project.checks import sample_shape
 from workflow.project.paths import Project
@@ -18,6 +20,7 @@ from workflow.project.rows import (
     cached_rows,
     read_catalog,
     read_rows,
+    sample_from_row,
     sample_to_row,
     write_rows,
 )
@@ -33,6 +36,7 @@ def plan(project: Project) -> Plan:
     # As models have it: guesses of before there was such a setting stay what they are.
     settings |= {} if asked.max_det == MAX_DET else {"max_det": asked.max_det}
     settings |= project.settings.images.limits
+    settings |= {"exact_decode": True} if project.settings.images.exact_decode else {}
     inputs: dict[str, Path | str] = {"catalog": project.catalog}
     for number, spec in enumerate(project.settings.preannotate.models):
         _, inputs[f"model {number}"] = models.resolve(spec, project.folder)
@@ -45,39 +49,61 @@ def predictions_path(project: Project) -> Path:
     return project.data / "predictions" / f"{name}.jsonl"
 
 
-def run(project: Project, device: str = "auto", batch: int = BATCH, force: bool = False) -> Outcome:
-    """Write predictions/ANNOTATOR.jsonl: one line an image, also where nothing was found."""
+def run(
+    project: Project,
+    device: str = "auto",
+    batch: int = BATCH,
+    force: bool = False,
+    workers: int | None = None,
+    compiled: bool = False,
+) -> Outcome:
+    """Write predictions/ANNOTATOR.jsonl: one line an image, also where nothing was found.
+
+    `workers` threads decode, by default one a core.
+    """
     read_catalog(project.catalog)
     for spec in project.settings.preannotate.models:
         models.fetch(spec, project.folder)
-    return Runner(project.marks).run(plan(project), lambda s: _preannotate(project, s, device, batch), force)
+    tally = Tally()
+
+    def work(scratch: Path) -> str:
+        with closing(load(project, device, compiled=compiled)) as annotator:
+            return _preannotate(project, scratch, annotator, batch, workers, tally)
+
+    outcome = Runner(project.marks).run(plan(project), work, force)
+    return outcome if outcome.skipped else replace(outcome, lines=(*_summary(project), *tally.lines()))
 
 
-def load(project: Project, device: str, threshold: float | None = None) -> Chain:
+def load(project: Project, device: str, threshold: float | None = None, compiled: bool = False) -> Chain:
     """The project's pre-annotators as one, at their own thresholds unless one is given for all classes."""
     settings = project.settings.preannotate
-    asked = options_of(settings, device, settings.threshold if threshold is None else threshold)
-    options = replace(asked, one_label_a_place=settings.one_label_a_place)
+    exact = project.settings.images.exact_decode
+    asked = options_of(settings, device, settings.threshold if threshold is None else threshold, exact)
+    options = replace(asked, one_label_a_place=settings.one_label_a_place, compiled=compiled)
     thresholds = settings.thresholds if threshold is None else {}
     return load_chain(settings.models, project.folder, project.settings.task, options, thresholds)
 
 
-def _preannotate(project: Project, scratch: Path, device: str, batch: int) -> str:
+def _summary(project: Project) -> list[str]:
+    rows = read_rows(predictions_path(project))
+    return described(a for row in rows for a in sample_from_row(row).annotations)
+
+
+def _preannotate(
+    project: Project, scratch: Path, annotator: Chain, batch: int, workers: int | None, tally: Tally
+) -> str:
     records = read_catalog(project.catalog)
     shard = scratch / "guesses.jsonl"
     done = {row["image"] for row in cached_rows(shard, sample_shape(annotation_from_row))}
     todo = [r for r in records if r.id not in done]
-    annotator = load(project, device)
-    try:
-        with appending(shard) as file, progress("pre-annotating", len(todo)) as advance:
-            for part, guesses in annotate_all(annotator, project, todo, project.settings.labels, batch):
-                pairs = zip(part, guesses, strict=True)
-                samples = [Sample(r.id, "predicted", to_push(project, g)) for r, g in pairs]
-                named = [with_ids(sample, annotator.revision) for sample in samples]
-                append_rows(file, map(sample_to_row, named))
-                advance(len(part))
-    finally:
-        annotator.close()
+    classes = project.settings.labels
+    with appending(shard) as file, progress("pre-annotating", len(todo)) as advance:
+        for part, guesses in annotate_all(annotator, project, todo, classes, batch, workers, tally):
+            pairs = zip(part, guesses, strict=True)
+            samples = [Sample(r.id, "predicted", to_push(project, g)) for r, g in pairs]
+            named = [with_ids(sample, annotator.revision) for sample in samples]
+            append_rows(file, map(sample_to_row, named))
+            advance(len(part), tally.shares())
     rows = {row["image"]: row for row in read_rows(shard)}
     ordered = [rows[r.id] for r in records if r.id in rows]
     write_rows(predictions_path(project), ordered)
