@@ -49,8 +49,8 @@ def predict(
     ask = stage.Question(
         model, folder, wanted, threshold, top, image_size, device, trust, exact_decode, workers
     )
-    guesses, problems = stage.run(images, ask)
-    print(stage.as_json(guesses) if as_json else stage.as_table(guesses))
+    guesses, problems, engines = stage.run(images, ask)
+    print(stage.as_json(guesses) if as_json else "\n".join([stage.as_table(guesses), *engines]))
     if save:
         stage.draw(guesses, save)
     for problem in problems:

@@ -51,8 +51,11 @@ class Question:
     workers: int | None = None
 
 
-def run(paths: Sequence[Path], ask: Question) -> tuple[Found, list[str]]:
-    """What the model says of each picture, and a line for each that is broken. ModelError if it cannot."""
+def run(paths: Sequence[Path], ask: Question) -> tuple[Found, list[str], tuple[str, ...]]:
+    """What the model says of each picture, a line for each that is broken, and one for what ran each model.
+
+    ModelError if it cannot.
+    """
     for spec in ask.models:
         models.fetch(spec, ask.folder)
     options = Options(
@@ -72,12 +75,12 @@ def run(paths: Sequence[Path], ask: Question) -> tuple[Found, list[str]]:
             answers = [(path, guesses[: ask.top]) for part in asked for path, guesses in part]
         broken = {path: str(error) for path, error in tally.quarantined.items()}
         problems = [broken[str(path)] for path in dict.fromkeys(paths) if str(path) in broken]
-        for line in (*annotator.engines, *annotator.shortfalls):
+        for line in annotator.shortfalls:
             # No failure, and no part of what may be read by a program.
             print(line, file=sys.stderr)
     finally:
         annotator.close()
-    return answers, problems
+    return answers, problems, annotator.engines
 
 
 def _classes(annotator: Annotator, wanted: Sequence[str]) -> Sequence[str]:
