@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from tests.conftest import REPOSITORY, ZIPCODES
+from tests.guesses.test_annotate import Looker
 from tests.tiny import build
 from workflow.cli import app
 from workflow.commands import models, predict
 from workflow.errors import ModelError, StageError
+from workflow.guesses.engine import Limits, ask_all
 
 BASE = f"ultralytics:{ZIPCODES}/base/printed-digits.pt"
 
@@ -67,8 +70,9 @@ def test_the_table_has_a_line_a_guess(drawn: list[Path], tmp_path: Path) -> None
     build("rtdetr-v2", tmp_path / "tiny")
     done = _run(drawn[0], "--model", f"detr:{tmp_path}/tiny", "--top", 2)
     assert done.exit_code == 0, done.stderr
-    head, *lines = done.stdout.splitlines()
+    head, *lines, engine = done.stdout.splitlines()
     assert head == f"{drawn[0]}: 2 found"
+    assert engine == f"detr:{tmp_path}/tiny runs on PyTorch, cpu"
     assert len(lines) == 2
     assert all(len(line.split()) == 6 for line in lines)
 
@@ -133,24 +137,7 @@ def test_deep_gray_pictures_are_given_at_one_depth(tmp_path: Path) -> None:
         values[0, 0] = brightest
         Image.fromarray(values).save(path)
     Image.new("L", (8, 8), 77).save(paths[2])
-    ((good, pixels),) = predict._decoded(paths, problems := [])
-    assert (good, problems) == (paths, [])
-    assert [int(image[1, 1, 0]) for image in pixels] == [31, 31, 77]
-
-
-def test_of_large_pictures_fewer_are_in_memory_at_a_time(tmp_path: Path) -> None:
-    paths = [tmp_path / f"{n}.png" for n in range(11)]
-    for path in paths:
-        Image.new("RGB", (20, 10)).save(path)
-    broken = tmp_path / "broken.png"
-    broken.write_bytes(b"none")
-    problems: list[str] = []
-
-    def batches(most: int | None) -> list[int]:
-        return [len(good) for good, _ in predict._decoded([*paths, broken], problems, most)]
-
-    assert batches(None) == [8, 3]
-    assert batches(3 * 600) == [3, 3, 3, 2]
-    # One that is larger than all there is comes alone.
-    assert batches(1) == [1] * 11
-    assert len(problems) == 3
+    looker = Looker()
+    answers = list(ask_all(cast(Any, looker), predict._sources(paths), ["cat"], Limits()))
+    assert [path for part in answers for path, _ in part] == paths
+    assert [int(image[1, 1, 0]) for image in looker.images] == [31, 31, 77]

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import binary_dilation
 
 from tests.tiny import CASES, DIGITS, Case
 from workflow import models
@@ -291,6 +293,11 @@ def test_a_checkpoint_that_runs_code_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "owned").exists()
 
 
+def _painted(guesses: Guesses, label: str) -> NDArray[np.bool_]:
+    """Where anything of a label is."""
+    return np.logical_or.reduce([masks.decode(a.mask) for a in guesses if a.mask and a.label == label])
+
+
 # These are always shown the whole image.
 WHOLE_ONLY = ("sam", "own")
 
@@ -314,11 +321,10 @@ def test_of_a_reduced_image_it_answers_in_pixels_of_the_whole(
         return
     if large[0].mask:
         assert {(a.mask.width, a.mask.height) for a in large if a.mask} == {(width, height)}
-        best = {a.label: masks.decode(a.mask) for a in reversed(large) if a.mask}
-        shrunk = {label: bits[::2, ::2] for label, bits in best.items()}
-        usual = masks.decode(small[0].mask)  # type: ignore[arg-type]
-        ours = shrunk[small[0].label]
-        assert (usual & ours).sum() > 0.8 * (usual | ours).sum()
+        usual, ours = (_painted(guesses, small[0].label) for guesses in (small, large))
+        # What random weights draw may be a pixel thin, and lies a quarter of one off here.
+        for one, other in ((usual, ours[::2, ::2]), (ours[::2, ::2], usual)):
+            assert (one & binary_dilation(other, np.ones((3, 3)))).sum() > 0.95 * one.sum()
         return
     assert [a.label for a in large[:5]] == [a.label for a in small[:5]]
     assert [a.score for a in large[:5]] == pytest.approx([a.score for a in small[:5]], abs=1e-4)

@@ -26,7 +26,7 @@ FAMILIES = [case for case in CASES.values() if case.family != "own"]
     "case", [pytest.param(c, id=c.spec, marks=[pytest.mark.slow] * c.slow) for c in FAMILIES]
 )
 def test_no_shape_is_too_narrow(case: Case, tmp_path: Path) -> None:
-    (tmp_path / case.checkpoint).parent.mkdir(parents=True)
+    (tmp_path / case.checkpoint).parent.mkdir(parents=True, exist_ok=True)
     case.build(tmp_path / case.checkpoint)
     options = {"threshold": case.threshold, "device": "cpu", "log": tmp_path / "log"} | dict(case.options)
     annotator = models.load(case.spec, tmp_path, Options(**options))
@@ -48,7 +48,7 @@ CLICKED = [(20, 10_000), (400, 3), (1, 1), (3, 900), (60, 80)]
 
 @pytest.mark.parametrize("case", [pytest.param(c, id=c.spec) for c in FAMILIES if c.family == "sam"])
 def test_a_click_on_any_shape_has_a_mask_of_its_image(case: Case, tmp_path: Path) -> None:
-    (tmp_path / case.checkpoint).parent.mkdir(parents=True)
+    (tmp_path / case.checkpoint).parent.mkdir(parents=True, exist_ok=True)
     case.build(tmp_path / case.checkpoint)
     model = models.load(case.spec, tmp_path, Options(device="cpu", log=tmp_path / "log"))
     assert isinstance(model, Sam)

@@ -451,7 +451,7 @@ def test_a_cached_checkpoint_is_listed(
 @pytest.mark.parametrize(
     ("family", "fix"),
     [
-        ("sam", "take sam, sam2, sam2_video, sam_hq"),
+        ("sam", "take sam, sam2, sam2_video, sam3_tracker, sam3_video, sam_hq"),
         ("semantic", "see docs/models.md"),
         ("mask2former", "take mask2former, maskformer"),
     ],
