@@ -277,7 +277,7 @@ def _fill(disk: Path, but: int) -> None:
     [
         ("catalog", 0, "HERE/projects/letters/data/.stages/measured.jsonl: the disk is full"),
         ("catalog", 40960, "HERE/projects/letters/data/catalog.jsonl: the disk is full"),
-        ("dataset", 0, "the disk is full"),
+        ("dataset", 0, "HERE/projects/letters/data/.stages/known-labels.json: the disk is full"),
         ("dataset", 12288, "the disk is full"),
     ],
 )

@@ -99,7 +99,7 @@ def open_model(checkpoint: str, device: str) -> Opened:
     from ultralytics.utils import torch_utils
 
     # It takes one core less when it first predicts: sums over a first batch would differ in their last bits.
-    torch_utils.NUM_THREADS = os.cpu_count() or 1
+    torch_utils.NUM_THREADS = cores()
     _device, _batch, _most, _own = pick_device(device), None, None, {}
     if checkpoint.endswith(".pt"):
         _model = _answering_on_grounds(YOLO(checkpoint, verbose=False))
@@ -139,8 +139,6 @@ def find_words(checkpoint: str, words: list[str]) -> dict[int, str]:
 
 def predict(images: list[Pixels], grounds: list[Size], arguments: dict[str, Any]) -> list[Answer]:
     """What the model says of each image, in pixels of a ground of (height, width): its own, or larger."""
-    import torch
-
     answers: dict[int, Answer] = {}
     limit = min(arguments["max_det"], _most or arguments["max_det"])
     # One call a shape: in a mixed batch ultralytics' letterboxing would depend on the neighbours.
@@ -165,9 +163,6 @@ def predict(images: list[Pixels], grounds: list[Size], arguments: dict[str, Any]
             )
             for number, result in zip(part, results, strict=False):
                 answers[number] = _answer(result, limit)
-    if _device == "cpu":
-        # ultralytics takes one core less, when it first predicts.
-        torch.set_num_threads(cores())
     return [answers[number] for number in range(len(images))]
 
 
