@@ -1,5 +1,7 @@
 """FiftyOne's label documents: masks there and back bit by bit, the rest within 1e-9 of a pixel."""
 
+import io
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -219,3 +221,42 @@ def test_documents_that_cannot_be_carried_are_refused(document, message):
     with pytest.raises(FormatError) as refusal:
         from_fiftyone([whole | document], 10, 10)
     assert str(refusal.value).startswith(message)
+
+
+def bomb(header: dict, bytes_of_zeros: int) -> bytes:
+    """An array whose header says what it likes, before so many zeros; a few kilobytes when compressed."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, header)
+    packer = zlib.compressobj()
+    packed = packer.compress(file.getvalue())
+    for _ in range(bytes_of_zeros >> 20):
+        packed += packer.compress(bytes(1 << 20))
+    return packed + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("shape", "zeros", "message"),
+    [
+        ((20_000, 20_000), 400 << 20, "fiftyone: a mask is larger than its image"),
+        (
+            (60_000, 60_000),
+            0,
+            "fiftyone: a mask says it is of shape (60000, 60000), and holds",
+        ),
+        ((2**63, 2), 0, "fiftyone: a mask says it is of shape"),
+        ((10, 10), 0, "fiftyone: a mask says it is of shape (10, 10), and holds something else"),
+    ],
+)
+def test_a_mask_takes_no_more_memory_than_its_image(shape: tuple, zeros: int, message: str) -> None:
+    packed = bomb({"descr": "|b1", "fortran_order": False, "shape": shape}, zeros)
+    document = {"_cls": "Detection", "label": "cat", "bounding_box": [0, 0, 1, 1], "mask": packed}
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError) as refusal:
+            from_fiftyone([document], 10, 10)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert str(refusal.value).startswith(message)
+    # numpy tells tracemalloc of its arrays.
+    assert most < 4 << 20

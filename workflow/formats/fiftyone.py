@@ -11,6 +11,7 @@ which way is up. https://docs.voxel51.com/user_guide/using_datasets.html#labels
 from __future__ import annotations
 
 import io
+import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple
@@ -32,6 +33,8 @@ REGION, PARENT, ROTATED = "region", "belongs_to", "rotated_box"
 IGNORED = "iscrowd"
 # A rotated box whose corners lie further off was changed in FiftyOne, where it is but an outline.
 SAME_PIXELS = 1e-6
+# A header of numpy's takes no more, and a number of numpy's no more than two doubles.
+HEADER, WIDEST = 2**16, 16
 # Fractions leave the mask's first pixel off by rounding only.
 WHOLE_PIXELS = 1e-3
 
@@ -155,7 +158,7 @@ def _read_detection(d: Mapping[str, Any], width: int, height: int) -> Document:
         raise FormatError(f"fiftyone: the mask of the detection {d.get('label')!r} is a file elsewhere")
     if d.get("mask") is None:
         return {"box": (x1, y1, x2, y2)}
-    pixels = unpack_array(d["mask"])
+    pixels = unpack_array(d["mask"], width * height)
     corners = np.array([x1, y1, x2, y2])
     left, top, right, bottom = np.rint(corners).astype(int).tolist()
     off = np.abs(corners - np.rint(corners)).max() > WHOLE_PIXELS
@@ -203,9 +206,27 @@ def pack_array(values: np.ndarray) -> bytes:
     return zlib.compress(file.getvalue())
 
 
-def unpack_array(packed: bytes) -> np.ndarray:
-    """The array of `pack_array`. ValueError for anything else."""
+def unpack_array(packed: bytes, most: int) -> np.ndarray:
+    """The array of `pack_array`, of up to `most` values. ValueError for anything else.
+
+    What a few bytes say of a size is not believed: no more is unpacked than such an array takes, and its
+    header is compared with what came out before any array is made.
+    """
+    bound = HEADER + most * WIDEST
+    unpacker = zlib.decompressobj()
     try:
-        return np.load(io.BytesIO(zlib.decompress(packed)), allow_pickle=False)
+        file = io.BytesIO(unpacker.decompress(packed, bound))
+        if unpacker.unconsumed_tail:
+            raise ValueError(f"a mask is larger than its image: more than {bound} bytes")
+        version = np.lib.format.read_magic(file)
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+        # Numbers of Python's own size, since a shape may be made to overflow.
+        if math.prod(shape) * dtype.itemsize != len(file.getbuffer()) - file.tell():
+            raise ValueError(f"a mask says it is of shape {shape}, and holds something else")
+        file.seek(0)
+        return np.load(file, allow_pickle=False)
     except (zlib.error, OSError, EOFError) as error:
         raise ValueError(f"a mask is no compressed array ({error})") from error
