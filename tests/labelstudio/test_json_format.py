@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SHARED
-from tests.foreign import look_up, there_and_back
+from tests.foreign import draw, look_up, make_project, there_and_back
+from workflow.commands import import_
 from workflow.errors import FormatError
 from workflow.formats.fit import fit
 from workflow.formats.page import Options, Page, Reading
+from workflow.project.paths import load_project
+from workflow.project.rows import read_catalog, read_rows
 from workflow.project.settings import Pull
 from workflow.records import Annotation, Kind, Provenance
+from workflow.stages import catalog
 
 ME = Provenance("person", "me")
 SIZES = {"a.png": (200, 100)}
@@ -295,6 +299,31 @@ def test_disagreements_are_listed_as_pull_lists_them(tmp_path: Path) -> None:
     ]
     pages, _ = _people(tmp_path, None, CAT, CAT_TOO)
     assert pages["a.png"].disagreement is None
+
+
+def test_a_dispute_that_nobody_settled_is_listed_though_nothing_is_carried(tmp_path: Path) -> None:
+    with (make_project(tmp_path).folder / "project.toml").open("a") as file:
+        file.write('[pull]\nannotators = "agreement"\n')
+    project = load_project(tmp_path / "projects" / "pets")
+    for name in ("a.png", "b.png"):
+        draw(project.images / name)
+    catalog.run(project)
+    image = {r.path: r.id for r in read_catalog(project.catalog)}
+    answers = [[CAT, DOG], [CAT, CAT_TOO]]
+    tasks = [
+        {
+            "id": n,
+            "data": {"image": name},
+            "annotations": [a | {"id": 10 * n + k} for k, a in enumerate(some)],
+        }
+        for n, (name, some) in enumerate(zip(("a.png", "b.png"), answers, strict=True), 1)
+    ]
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    for _ in range(2):
+        import_.run(project, "label-studio", tmp_path / "export.json", project.images)
+        (row,) = read_rows(project.disagreements)
+        assert (row["image"], row["file"], row["task"]) == (image["a.png"], "a.png", 1)
+        assert row["people"] == ["1", "2"]
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def run(
     title = name if labels else _title(name, source)
     provenance = Provenance("import" if labels else "model", title)
     options = replace(options or Options(), class_map=class_map or {})
-    entries, losses = read_source(project, name, source, images, provenance, options)
+    entries, disputes, losses = read_source(project, name, source, images, provenance, options)
     copied = 0
     if not dry_run:
         lock_schema(project)
@@ -87,9 +87,12 @@ def run(
     by = f"import {name}" if labels else ""
     changed = dry_run or _write(project, path, _rows(project, samples, left, labels), by)
     if labels:
-        losses.add("images on which people disagree (see disagreements.jsonl)", count=_disputed(entries))
+        disputed = _disputed(entries) + len(disputes)
+        losses.add("images on which people disagree (see disagreements.jsonl)", count=disputed)
         if not dry_run:
-            _write_disagreements(project, [entry for entry in entries if entry.id not in left])
+            disputes |= {e.id: e.disagreement or {} for e in entries}
+            left = _left_to_people(project, disputes)
+            _write_disagreements(project, {i: row for i, row in disputes.items() if i not in left})
     did = f"would be {did}" if dry_run else f"{did}, {copied} images copied; in {path}"
     outcome = Outcome("import", time.perf_counter() - start, did, skipped=not changed)
     return Result(outcome, losses.lines() + _unused(project, entries))
@@ -154,10 +157,10 @@ def _sample(entry: Entry, name: str, labels: bool, provenance: Provenance) -> Sa
     return Sample(entry.id, "reviewed", annotations, meta)
 
 
-def _left_to_people(project: Project, samples: Mapping[str, Sample]) -> set[str]:
+def _left_to_people(project: Project, images: Mapping[str, object]) -> set[str]:
     """Of the images, those that a person labeled or skipped in Label Studio."""
     decided = (row for row in read_rows(project.labels) if row["state"] in ("reviewed", "skipped"))
-    return {row["image"] for row in decided if "imported" not in row} & samples.keys()
+    return {row["image"] for row in decided if "imported" not in row} & images.keys()
 
 
 def _rows(project: Project, samples: Mapping[str, Sample], left: set[str], labels: bool) -> list[Row]:
@@ -191,13 +194,16 @@ def _disputed(entries: Sequence[Entry]) -> int:
     return sum(entry.disagreement is not None for entry in entries)
 
 
-def _write_disagreements(project: Project, entries: Sequence[Entry]) -> None:
-    """List where the people of the source differ, as pull does, in place of what was said of those images."""
+def _write_disagreements(project: Project, disputes: Mapping[str, Row]) -> None:
+    """List where the people of the source differ, as pull does, in place of what was said of those images.
+
+    What the project has no image of is not listed.
+    """
     files = {record.id: record.path for record in read_catalog(project.catalog)}
     rows = RowFile(project.disagreements)
-    for entry in entries:
-        about = {"image": entry.id, "file": files[entry.id]}
-        rows.put(entry.id, *([about | entry.disagreement] if entry.disagreement else []))
+    for image in disputes.keys() & files.keys():
+        about = {"image": image, "file": files[image]}
+        rows.put(image, *([about | disputes[image]] if disputes[image] else []))
     if rows.changed():
         rows.write()
 

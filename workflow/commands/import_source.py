@@ -53,8 +53,10 @@ def read_source(
     images: Path | None,
     provenance: Provenance,
     options: Options,
-) -> tuple[list[Entry], Losses]:
-    """The images of a source with their annotations, and what could not be carried.
+) -> tuple[list[Entry], dict[str, Row], Losses]:
+    """The images of a source with their annotations, the disputes by image, and what could not be carried.
+
+    A dispute is about an image of which nothing is carried, since its people have not agreed.
 
     FormatError where the source is broken, has other classes or does not fit the task.
     """
@@ -69,7 +71,16 @@ def read_source(
     _tell_names(finder, reading.losses)
     _refuse(project, source, pages, entries, [*finder.problems, *reading.problems], reading.losses)
     _refuse_lossy(source, entries, reading)
-    return entries, reading.losses
+    return entries, _disputes(reading, finder), reading.losses
+
+
+def _disputes(reading: Reading, finder: Finder) -> dict[str, Row]:
+    disputes = {}
+    for page in reading.disputes:
+        image = finder.measure(page.name)
+        if image is not None and page.disagreement is not None:
+            disputes[file_digest(image.path)] = page.disagreement
+    return disputes
 
 
 def resolve(project: Project, name: str, source: Path) -> Path:

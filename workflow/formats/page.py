@@ -230,7 +230,7 @@ class Reading:
     `look` finds an image by the names a source may give it, and says its own name and upright size;
     `pair` finds it by what its path may be without the suffix; `below` lists the images below a folder.
     `suffixes` are those of images, in lower case. So many annotations were `dropped`. `policy` says whose
-    word counts of several people's.
+    word counts of several people's; `disputes` are the pages of images on which they have not agreed.
     """
 
     schema: Schema
@@ -242,6 +242,7 @@ class Reading:
     options: Options = Options()
     dropped: int = 0
     policy: Pull = Pull()
+    disputes: list[Page] = field(default_factory=list)
     losses: Losses = field(default_factory=Losses)
     problems: list[str] = field(default_factory=list)
 

@@ -164,6 +164,8 @@ def _page(task: Shown, place: Place, names: list[str], keys: ImageKeys, reading:
     if verdict.state != "reviewed":
         reason = "images that were skipped" if verdict.state else "images people have not agreed on"
         reading.losses.add(reason, names[0])
+        if page.disagreement and verdict.state is None:
+            reading.disputes.append(page)
         return
     for opinion, lost, gone in opinions:
         if any(opinion is counted for counted in verdict.of):
