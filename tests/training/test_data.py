@@ -33,7 +33,8 @@ def _epoch(job: Job, epoch: int) -> list[list[tuple[str, int]]]:
     return list(batches)
 
 
-def test_rows_come_in_any_order_as_they_were_written(tmp_path: Path) -> None:
+def test_rows_come_in_any_order_as_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 64)
     job = _job(tmp_path, 150)
     assert pq.ParquetFile(tmp_path / "dataset/data/train.parquet").num_row_groups == 3
     samples, drawn = data.Samples(job, "train"), shapes(150, "detection", (48, 64))
