@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -88,6 +88,25 @@ def log_in(page: Any, state: Path) -> None:
     page.fill("input[name=password]", access.password)
     page.click("button[type=submit]")
     page.wait_for_url(lambda url: "/login" not in url)
+
+
+def open_guesses(page: Any, url: str) -> None:
+    """Open a task by its address, and again where the editor came up before it knew of the guesses.
+
+    The page asks for the task, whose answer has them, and for the list of tasks, whose answer has not: where
+    that comes in between, Label Studio starts an empty annotation.
+    """
+    from playwright.sync_api import TimeoutError as TooLate
+
+    for _ in range(5):
+        page.goto(url)
+        page.wait_for_selector(CANVAS)
+        with suppress(TooLate):
+            page.wait_for_function(
+                "() => window.Htx?.annotationStore?.selected?.serializeAnnotation().length > 0", timeout=8000
+            )
+            return
+    raise AssertionError(f"{url} shows no guesses")
 
 
 def canvas_box(page: Any) -> Json:

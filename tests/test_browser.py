@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from tests.browser import CANVAS, IMAGE, REGIONS, canvas_box, wait_until
+from tests.browser import IMAGE, REGIONS, canvas_box, open_guesses, wait_until
 from tests.conftest import copy_project
 from tests.samples import pushed_tasks
 from workflow import services
@@ -93,9 +93,7 @@ def _turn(project: Project, record: ImageRecord) -> None:
 
 def open_task(page: Any, loop: Loop, record: ImageRecord) -> list[Json]:
     """Open an image's task in Label Studio; the regions a person starts from."""
-    page.goto(f"{loop.client.url}/projects/{loop.number}/data?task={loop.tasks[record.id]}")
-    page.wait_for_selector(CANVAS)
-    page.wait_for_function("() => window.Htx?.annotationStore?.selected?.regions?.length > 0")
+    open_guesses(page, f"{loop.client.url}/projects/{loop.number}/data?task={loop.tasks[record.id]}")
     page.wait_for_function(f"() => {IMAGE}.imageIsLoaded")
     page.wait_for_timeout(500)
     # Its first "fit to screen" forgets the width of the toolbar and hides 2.6 % of each edge.

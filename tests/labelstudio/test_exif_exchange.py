@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.browser import CANVAS, IMAGE, canvas_box
+from tests.browser import IMAGE, canvas_box, open_guesses
 from tests.samples import pushed_tasks
 from workflow.images import decode
 from workflow.labelstudio.connection import connect
@@ -85,9 +85,7 @@ def test_a_box_lies_on_its_thing_and_comes_back(
         x1, y1, x2, y2 = map(int, PLACE)
         red = (decode.from_file(project.image_path(record.path)) == RED).all(axis=2)
         assert red[y1:y2, x1:x2].all() and red.sum() == (x2 - x1) * (y2 - y1)
-        page.goto(f"{client.url}/projects/{number}/data?task={tasks[record.id]}")
-        page.wait_for_selector(CANVAS)
-        page.wait_for_function("() => window.Htx?.annotationStore?.selected?.regions?.length > 0")
+        open_guesses(page, f"{client.url}/projects/{number}/data?task={tasks[record.id]}")
         page.wait_for_function(f"() => {IMAGE}.imageIsLoaded")
         page.evaluate(f"() => {IMAGE}.sizeToFit()")
         page.evaluate("() => Htx.annotationStore.selected.regionStore.toggleVisibility()")

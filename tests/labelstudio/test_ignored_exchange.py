@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser import CANVAS, REGIONS, canvas_box, wait_until
+from tests.browser import REGIONS, canvas_box, open_guesses, wait_until
 from tests.foreign import labels
 from tests.labelstudio.test_exchange import BOX, answer, box, make, on_server, send
 from tests.samples import pushed_tasks
@@ -87,15 +87,7 @@ def test_what_nobody_was_shown_stays_and_what_was_shown_is_theirs_to_undo(
 
 def open_task(page: Any, client: Client, project: Project, image: str) -> None:
     number, task = find_project(project, client), pushed_tasks(project)[image]
-    shown = "window.Htx?.annotationStore?.selected?.regions?.length > 0"
-    # At times the editor opens a task before it knows of the guesses.
-    for _ in range(4):
-        page.goto(f"{client.url}/projects/{number}/data?task={task}")
-        page.wait_for_selector(CANVAS)
-        page.wait_for_timeout(4000)
-        if page.evaluate(f"() => {shown}"):
-            break
-    page.wait_for_function(f"() => {shown}")
+    open_guesses(page, f"{client.url}/projects/{number}/data?task={task}")
     page.wait_for_function("() => Htx.annotationStore.selected.objects[0].imageIsLoaded")
     page.wait_for_timeout(500)
 

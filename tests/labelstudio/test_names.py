@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser import CANVAS, wait_until
+from tests.browser import open_guesses, wait_until
 from tests.labelstudio.test_exchange import ALL_TRAIN
 from tests.samples import draw_project, pushed_tasks
 from workflow.errors import ConfigError
@@ -47,9 +47,7 @@ def test_a_class_with_a_dollar_is_shown_kept_and_pulled_as_it_is(
     tool = LabelStudio(client, str(serve(project)))
     push.run(project, tool)
     record = read_catalog(project.catalog)[0]
-    page.goto(f"{tool.page(project)}/data?task={pushed_tasks(project)[record.id]}")
-    page.wait_for_selector(CANVAS)
-    page.wait_for_function("() => window.Htx?.annotationStore?.selected?.serializeAnnotation().length > 0")
+    open_guesses(page, f"{tool.page(project)}/data?task={pushed_tasks(project)[record.id]}")
     page.wait_for_timeout(500)
     body = page.inner_text("body").replace("\u2060", "")
     assert [name for name in NAMES if name not in body] == []
