@@ -12,7 +12,7 @@ from workflow.dataset import card, parquet
 from workflow.errors import ConfigError
 from workflow.formats.page import FORMATS
 from workflow.labelstudio import config, interface
-from workflow.metrics.detection import METRIC
+from workflow.metrics.detection_record import METRIC
 from workflow.models import MODELS
 from workflow.schema import Schema
 from workflow.shown import app

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from workflow.errors import FormatError, StageError
 from workflow.metrics.coco import RECALLS, sweep_records
-from workflow.metrics.detection import DetectionMetrics, detection_metrics
+from workflow.metrics.detection import detection_metrics
+from workflow.metrics.detection_record import DetectionMetrics
 from workflow.records import Annotation, Provenance, RotatedBox
 from workflow.schema import Schema
 from workflow.shapes.matching import count_errors, match

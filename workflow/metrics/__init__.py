@@ -11,7 +11,8 @@ from typing import Any
 
 from workflow.metrics.classification import ClassificationMetrics, weigh_classification
 from workflow.metrics.common import NONE, Column, Headline, Labels, Metrics, Sizes
-from workflow.metrics.detection import DetectionMetrics, weigh_detection
+from workflow.metrics.detection import weigh_detection
+from workflow.metrics.detection_record import DetectionMetrics
 from workflow.metrics.evidence import Evidence
 from workflow.metrics.semantic import SemanticMetrics, weigh_semantic
 from workflow.schema import Schema

@@ -30,7 +30,7 @@ from uuid import uuid4
 from workflow.colours import WHO
 from workflow.errors import ServiceError
 from workflow.metrics import Labels, Metrics, measure
-from workflow.metrics.detection import compare
+from workflow.metrics.detection import evaluate_detections
 from workflow.records import ImageRecord
 from workflow.schema import Schema
 from workflow.shown.app.kind import EVALUATED, TRUTH, Field, Kind, Shown, declare
@@ -170,8 +170,8 @@ def _shown(
     kept = {f: {i: labels for i, labels in some.items() if i in sizes} for f, some in fields.items()}
     truth = kept.pop(TRUTH, {})
     if set(schema.task.geometry) <= BOXES and schema.task.kind == "objects":
-        compared = {f: compare(schema, sizes, truth, labels) for f, labels in kept.items()}
-        numbers: dict[str, Metrics] = {f: comparison.numbers for f, comparison in compared.items()}
+        compared = {f: evaluate_detections(schema, sizes, truth, labels) for f, labels in kept.items()}
+        numbers: dict[str, Metrics] = {f: evaluation.numbers for f, evaluation in compared.items()}
         return Shown(schema, sizes, fields, numbers, files, compared)
     numbers = {f: measure(schema, sizes, truth, labels) for f, labels in kept.items()}
     return Shown(schema, sizes, fields, numbers, files)

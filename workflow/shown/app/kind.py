@@ -13,7 +13,7 @@ import orjson
 
 from workflow.formats.fiftyone import ATTRIBUTES, IGNORED, PARENT, REGION
 from workflow.metrics import Labels, Metrics, Sizes
-from workflow.metrics.detection import Comparison
+from workflow.metrics.detection import DetectionEvaluation
 from workflow.records import Annotation, ImageRecord
 from workflow.schema import Schema
 from workflow.shapes.matching import Errors
@@ -50,7 +50,7 @@ class Shown:
     fields: Mapping[str, Labels]
     numbers: Mapping[str, Metrics]
     files: Path | None
-    compared: Mapping[str, Comparison] = field(default_factory=dict)
+    compared: Mapping[str, DetectionEvaluation] = field(default_factory=dict)
 
     @property
     def in_pixels(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from workflow.formats import fiftyone as documents
 from workflow.metrics import Labels
 from workflow.metrics.coco import coco_sweep
-from workflow.metrics.detection import DetectionMetrics
+from workflow.metrics.detection_record import DetectionMetrics
 from workflow.records import Annotation, ImageRecord, RotatedBox
 from workflow.shapes import masks
 from workflow.shapes.matching import Match, match, objects, score_of

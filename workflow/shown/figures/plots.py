@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workflow.metrics.coco import RECALLS
-from workflow.metrics.detection import DetectionMetrics
+from workflow.metrics.detection_record import DetectionMetrics
 from workflow.shown.figures.colours import BASE, TUNED
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from workflow.labels.ledger.figures import Figures
 from workflow.labels.ledger.thresholds import Suggestion
 from workflow.metrics import NONE, Labels, Metrics
 from workflow.metrics.compare import Comparison, in_words
-from workflow.metrics.detection import DetectionMetrics
+from workflow.metrics.detection_record import DetectionMetrics
 from workflow.metrics.resampling import Interval
 from workflow.project.rows import write_bytes
 from workflow.records import Annotation
