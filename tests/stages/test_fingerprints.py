@@ -38,6 +38,7 @@ OTHER: dict[str, Any] = {
     "split.group": "(.)",
     "split.salt": "salt",
     "preannotate.model": "own:foreign.py",
+    "preannotate.base": "own:foreign.py",
     "preannotate.threshold": 0.75,
     "preannotate.thresholds": {"disc": 0.75},
     "preannotate.image_size": 64,
@@ -87,6 +88,7 @@ OTHER: dict[str, Any] = {
     "train.cutout": 0.25,
     "train.seed": 9,
     "evaluate.split": "validation",
+    "promote.margin": 0.5,
     "demo.images": "draw.py",
     "demo.trust": True,
 }

@@ -41,10 +41,10 @@ def run(project: Project, names: Sequence[str], split: str = "test", device: str
     if twice := sorted({name for name in names if list(names).count(name) > 1}):
         raise ConfigError([f"{name} is named twice" for name in twice], "name each model once")
     schema = project.settings.schema
-    truth, records = _labeled(project, split)
+    truth, records = labeled(project, split)
     sizes = {r.id: (r.width, r.height) for r in records}
     groups = [r.group or r.id for r in records]
-    guesses = {name: _guesses(project, name, records, device) for name in names}
+    guesses = {name: guesses_of(project, name, records, device) for name in names}
     weighed = {name: weigh(schema, sizes, truth, labels) for name, labels in guesses.items()}
     ranked = sorted(names, key=lambda name: -(weighed[name][0].score or 0.0))
     best = weighed[ranked[0]][1]
@@ -59,7 +59,7 @@ def run(project: Project, names: Sequence[str], split: str = "test", device: str
     return candidates
 
 
-def _labeled(project: Project, split: str) -> tuple[Labels, list[ImageRecord]]:
+def labeled(project: Project, split: str) -> tuple[Labels, list[ImageRecord]]:
     """The labels of a split of the dataset, and the catalog's records of its images in the order of ids."""
     if split not in SPLITS:
         raise ConfigError([f"no split {split!r}"], f"one of: {', '.join(SPLITS)}")
@@ -107,20 +107,34 @@ def _spanned(score: Interval) -> str:
     return f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f})"
 
 
-def _guesses(project: Project, name: str, records: list[ImageRecord], device: str) -> Labels:
+def guesses_of(project: Project, name: str, records: list[ImageRecord], device: str) -> Labels:
     """What a model says of the images, or said as a file has it. An image it does not name has nothing."""
     ids = {r.id for r in records}
     file = project.data / "predictions" / f"{name}.jsonl"
     if Path(name).name == name and file.is_file():
         return {image: labels for image, labels in read_labels(file, records).items() if image in ids}
-    specs = tuple(part.strip() for part in name.split(">"))
-    checkpoints = [_digest(spec, project) for spec in specs]
-    asked = project.settings.preannotate.model_dump() | project.settings.schema.to_json()
-    key = digest([specs, checkpoints, asked, project.settings.images.limits, sorted(ids)])
+    return answers_of(project, tuple(part.strip() for part in name.split(">")), records, device)
+
+
+def answers_of(project: Project, specs: tuple[str, ...], records: list[ImageRecord], device: str) -> Labels:
+    """What models in a row say of the images, all that they guess; kept, and not asked again."""
+    key = key_of(project, specs, records)
     scratch = project.data / "evaluations" / "answers" / key
     scratch.mkdir(parents=True, exist_ok=True)
     answer = ask(project, specs, records, scratch, device)
     return answer.labels or {}
+
+
+def key_of(project: Project, specs: Sequence[str], records: Sequence[ImageRecord]) -> str:
+    """A digest of all that decides what the models say of the images."""
+    checkpoints = [_digest(spec, project) for spec in specs]
+    # Which model guesses for people is another question.
+    settings = project.settings.preannotate.model_dump(exclude={"model", "base"})
+    asked = settings | project.settings.schema.to_json()
+    # At which a run is asked.
+    asked |= {"trained_at": project.settings.train.image_size}
+    seen = project.settings.images.model_dump(include={"max_megapixels", "memory", "exact_decode"})
+    return digest([specs, checkpoints, asked, seen, sorted(r.id for r in records)])
 
 
 def _digest(spec: str, project: Project) -> str:

@@ -21,6 +21,7 @@ from workflow.errors import ConfigError, StageError
 from workflow.labels import ledger
 from workflow.labels.ledger.account import cost_model, decisions, look
 from workflow.project.paths import Project
+from workflow.project.promoted import preannotators
 from workflow.project.rows import write_json
 from workflow.review import ReviewTool
 from workflow.running.runner import Outcome
@@ -76,7 +77,7 @@ def run(project: Project, reviewer: str = "simulated", device: str = "auto", tru
 
 def _say_what_stands_in(project: Project) -> None:
     """Which models guess, and where each comes from: nobody should wonder whether a hub was used."""
-    for spec in project.settings.preannotate.models:
+    for spec in preannotators(project):
         family, checkpoint = models.resolve(spec, project.folder)
         where = "a local file; no model hub is used"
         if isinstance(checkpoint, str):

@@ -14,6 +14,7 @@ from pathlib import Path
 from workflow import models, services, wing
 from workflow.errors import WorkflowError
 from workflow.project.paths import Project
+from workflow.project.promoted import preannotators
 from workflow.services import state_folder
 
 LEAST_FREE_GB = 5
@@ -129,7 +130,7 @@ def _hub() -> str:
 
 
 def _weights(project: Project) -> str:
-    return ", ".join(_weight(project, spec) for spec in project.settings.preannotate.models)
+    return ", ".join(_weight(project, spec) for spec in preannotators(project))
 
 
 def _weight(project: Project, spec: str) -> str:

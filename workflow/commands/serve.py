@@ -19,6 +19,7 @@ from workflow.guesses.annotate import guess
 from workflow.images import decode
 from workflow.models import Options
 from workflow.project.paths import Project
+from workflow.project.promoted import preannotators
 from workflow.project.rowfile import RowFile
 from workflow.project.rows import read_catalog, sample_from_row
 from workflow.records import ImageRecord, Sample
@@ -92,7 +93,7 @@ def segmenter_spec(project: Project, asked: str) -> str:
             what = f"masks for clicks: none are labeled in {settings.task}"
             raise StageError(what, "leave --interactive out")
         return ""
-    ours = [s for s in settings.preannotate.models if models.resolve(s, project.folder)[0] == "sam"]
+    ours = [s for s in preannotators(project) if models.resolve(s, project.folder)[0] == "sam"]
     spec = asked or (ours[-1] if ours else SEGMENTER)
     if models.resolve(spec, project.folder)[0] != "sam":
         raise ModelError(f"model {spec!r} draws no masks for clicks", "take one of sam: workflow models")
@@ -122,7 +123,7 @@ class PreAnnotators:
     """The project's pre-annotators, as `workflow.review.Guesser`."""
 
     def __init__(self, project: Project, device: str) -> None:
-        for spec in project.settings.preannotate.models:
+        for spec in preannotators(project):
             models.fetch(spec, project.folder)
         self._project = project
         self._annotator = preannotate.load(project, device)

@@ -7,7 +7,7 @@ from workflow.errors import WorkflowError
 from workflow.project.paths import Project
 from workflow.running.runner import Runner
 from workflow.services import state_folder
-from workflow.stages import STAGES, Stage
+from workflow.stages import STAGES, Stage, preannotate
 
 
 def describe(project: Project) -> str:
@@ -15,10 +15,18 @@ def describe(project: Project) -> str:
     lines = [f"{project.settings.title} ({project.folder})", ""]
     for name, (state, detail) in _states(project).items():
         lines.append(f"  {name:<12} {state:<8} {detail}")
+    lines += [f"  {'guesses':<12} {line}" for line in _who(project)]
     lines.append("")
     for service in services.status(state_folder(project.workspace)):
         lines.append(f"  {service.name:<12} {service.state:<8} {service.url or ''}".rstrip())
     return "\n".join(lines)
+
+
+def _who(project: Project) -> list[str]:
+    try:
+        return preannotate.who(project)
+    except WorkflowError as error:
+        return [str(error)]
 
 
 def stage_states(project: Project) -> dict[str, str]:

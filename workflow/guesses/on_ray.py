@@ -20,6 +20,7 @@ from workflow import models
 from workflow.errors import ModelError, ServiceError, WorkflowError
 from workflow.guesses.crew import Job, Run
 from workflow.project.paths import Project
+from workflow.project.promoted import preannotators
 
 # How often a run of images is asked again whose actor died: an image that kills its model stops the stage.
 RETRIES = 5
@@ -128,8 +129,8 @@ class Annotating:
 
 def packed(project: Project) -> dict[str, bytes]:
     """The files in the project's folder that its annotators are loaded from, by their paths there."""
-    paths: set[Path] = set()
-    for spec in project.settings.preannotate.models:
+    paths: set[Path] = {project.promotions} if project.promotions.exists() else set()
+    for spec in preannotators(project):
         family, checkpoint = models.resolve(spec, project.folder)
         if spec.startswith(models.RUN):
             paths.add(project.runs / spec.removeprefix(models.RUN) / "run.json")
@@ -146,9 +147,10 @@ def _load(job: Job, files: dict[str, bytes], device: str) -> Any:
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    for spec in job.project.settings.preannotate.models:
+    project = replace(job.project, folder=folder)
+    for spec in preannotators(project):
         models.fetch(spec, folder)
-    return job.load(replace(job.project, folder=folder), device)
+    return job.load(project, device)
 
 
 def _check_sees(project: Project) -> None:

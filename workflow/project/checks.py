@@ -154,6 +154,18 @@ DISPUTE = Shape(
 # Whatever else a file of lines by image holds.
 BY_IMAGE = Shape(_model("Line", _OPEN, image=(str, ...)))
 DUPLICATE = Shape(_model("Duplicate", _OPEN, path=(str, ...), of=(str, ...)))
+PROMOTION = Shape(
+    _model(
+        "Promotion",
+        _OPEN,
+        at=(str, ...),
+        model=(str, ...),
+        revision=(str, ""),
+        why=(str, ""),
+        forced=(bool, False),
+        back=(bool, False),
+    )
+)
 QUARANTINED = Shape(_model("Quarantined", _OPEN, path=(str, ...), reason=(str, ...)))
 
 
@@ -243,6 +255,7 @@ def shape_of(path: Path, annotation: Callable[[Row], Annotation]) -> Shape | Non
         "duplicates.jsonl": DUPLICATE,
         "quarantine.jsonl": QUARANTINED,
         "measured.jsonl": MEASURED,
+        "promotions.jsonl": PROMOTION,
     }
     folders = {"predictions": names["labels.jsonl"], "pushed": SENT}
     return names.get(path.name) or folders.get(path.parent.name)

@@ -97,6 +97,10 @@ class Project:
         return self.data / "runs"
 
     @property
+    def promotions(self) -> Path:
+        return self.data / "promotions.jsonl"
+
+    @property
     def marks(self) -> Path:
         return self.data / ".stages"
 

@@ -18,6 +18,8 @@ Spec = Annotated[str, Field(min_length=1)]
 ImageSize = Annotated[int, Field(ge=32, multiple_of=32)]
 # So many objects an image may have by a model's guesses, unless a project says otherwise.
 MAX_DET = 1000
+# As `preannotate.model`: the run that `workflow promote` made it.
+PROMOTED = "promoted"
 # How people see and correct the masks of objects.
 MaskStyle = Literal["brush", "polygon"]
 
@@ -81,6 +83,7 @@ class SplitRule(Section):
 class Preannotate(Section):
     """`model` is FAMILY:CHECKPOINT, a short name, or run:NAME; several hand their guesses on in a row.
 
+    With "promoted" it is the run that `workflow promote` made it, and `base` until there is one.
     `threshold` holds for every class that `thresholds` does not name; without either, what draws must be
     a quarter sure. `class_map` turns the model's names into the project's. A model that reads is asked for
     the `prompts` of a class, by default its name, put into each of the `templates`.
@@ -91,6 +94,7 @@ class Preannotate(Section):
     """
 
     model: Spec | Annotated[tuple[Spec, ...], Field(min_length=1)] = "yolo11n.pt"
+    base: Spec | Annotated[tuple[Spec, ...], Field(min_length=1)] = "yolo11n.pt"
     threshold: Unit | None = None
     thresholds: dict[str, Unit] = {}
     image_size: ImageSize | None = None
@@ -103,7 +107,18 @@ class Preannotate(Section):
 
     @property
     def models(self) -> tuple[str, ...]:
-        return (self.model,) if isinstance(self.model, str) else self.model
+        """Those that the settings name, one after the other: who guesses may have been promoted since,
+        which `project.promoted.preannotators` knows.
+        """
+        named = self.base if self.model == PROMOTED else self.model
+        return (named,) if isinstance(named, str) else named
+
+    @model_validator(mode="after")
+    def _names_models(self) -> Preannotate:
+        chain = () if isinstance(self.model, str) else self.model
+        if PROMOTED in chain or PROMOTED in (self.base, *self.base):
+            raise ValueError(f"{PROMOTED!r} stands alone, as model; what else guesses is its base")
+        return self
 
     @field_validator("templates")
     @classmethod
@@ -212,6 +227,14 @@ class Evaluate(Section):
     split: Split = "test"
 
 
+class Promote(Section):
+    """A run becomes the pre-annotator if its score on the test images is not worse than today's: the lower
+    end of the paired interval of the difference lies above `margin`.
+    """
+
+    margin: Annotated[float, Field(ge=-1, le=1)] = -0.02
+
+
 class Demo(Section):
     """`images` is a Python file in the project that draws the raw images into its data folder.
 
@@ -237,6 +260,7 @@ class Settings(Section):
     review: Review = Review()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+    promote: Promote = Promote()
     demo: Demo = Demo()
 
     @property

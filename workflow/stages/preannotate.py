@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,10 @@ from workflow.guesses.annotate import BATCH, annotate_all, to_push, with_ids
 from workflow.guesses.options import options_of
 from workflow.guesses.tally import Tally, described
 from workflow.models.chain import Chain, load_chain
+from workflow.project import promoted
 from workflow.project.checks import sample_shape
 from workflow.project.paths import Project
+from workflow.project.promoted import preannotators
 from workflow.project.rows import (
     annotation_from_row,
     append_rows,
@@ -24,7 +27,7 @@ from workflow.project.rows import (
     sample_to_row,
     write_rows,
 )
-from workflow.project.settings import MAX_DET
+from workflow.project.settings import MAX_DET, PROMOTED
 from workflow.records import Sample
 from workflow.running.progress import progress
 from workflow.running.runner import Outcome, Plan, Runner
@@ -32,20 +35,21 @@ from workflow.running.runner import Outcome, Plan, Runner
 
 def plan(project: Project) -> Plan:
     asked = project.settings.preannotate
-    settings = asked.model_dump(exclude={"max_det"}) | project.settings.schema.to_json()
+    # Which model it is, says its checkpoint.
+    settings = asked.model_dump(exclude={"max_det", "base"}) | project.settings.schema.to_json()
     # As models have it: guesses of before there was such a setting stay what they are.
     settings |= {} if asked.max_det == MAX_DET else {"max_det": asked.max_det}
     settings |= project.settings.images.limits
     settings |= {"exact_decode": True} if project.settings.images.exact_decode else {}
     inputs: dict[str, Path | str] = {"catalog": project.catalog}
-    for number, spec in enumerate(project.settings.preannotate.models):
+    for number, spec in enumerate(preannotators(project)):
         _, inputs[f"model {number}"] = models.resolve(spec, project.folder)
     return Plan("preannotate", 2, settings, inputs, (predictions_path(project),))
 
 
 def predictions_path(project: Project) -> Path:
     """One file an annotator, named by it."""
-    name = models.slug(" ".join(project.settings.preannotate.models))
+    name = models.slug(" ".join(preannotators(project)))
     return project.data / "predictions" / f"{name}.jsonl"
 
 
@@ -62,7 +66,7 @@ def run(
     `workers` threads decode, by default one a core.
     """
     read_catalog(project.catalog)
-    for spec in project.settings.preannotate.models:
+    for spec in preannotators(project):
         models.fetch(spec, project.folder)
     tally = Tally()
 
@@ -71,17 +75,37 @@ def run(
             return _preannotate(project, scratch, annotator, batch, workers, tally)
 
     outcome = Runner(project.marks).run(plan(project), work, force)
-    return outcome if outcome.skipped else replace(outcome, lines=(*_summary(project), *tally.lines()))
+    lines = () if outcome.skipped else (*_summary(project), *tally.lines())
+    return replace(outcome, lines=(*who(project), *lines))
 
 
-def load(project: Project, device: str, threshold: float | None = None, compiled: bool = False) -> Chain:
-    """The project's pre-annotators as one, at their own thresholds unless one is given for all classes."""
+def who(project: Project) -> list[str]:
+    """Where the settings follow promotions: which model that is, and why, in a line."""
+    if project.settings.preannotate.model != PROMOTED:
+        return []
+    row = promoted.promotion(project)
+    named = " > ".join(preannotators(project))
+    return [promoted.in_words(row) if row else f"{named}, preannotate.base: nothing is promoted yet"]
+
+
+def load(
+    project: Project,
+    device: str,
+    threshold: float | None = None,
+    compiled: bool = False,
+    specs: Sequence[str] = (),
+) -> Chain:
+    """The project's pre-annotators as one, at their own thresholds unless one is given for all classes.
+
+    With `specs` other models in their place, asked as they are.
+    """
     settings = project.settings.preannotate
     exact = project.settings.images.exact_decode
     asked = options_of(settings, device, settings.threshold if threshold is None else threshold, exact)
     options = replace(asked, one_label_a_place=settings.one_label_a_place, compiled=compiled)
     thresholds = settings.thresholds if threshold is None else {}
-    return load_chain(settings.models, project.folder, project.settings.task, options, thresholds)
+    named = tuple(specs) or preannotators(project)
+    return load_chain(named, project.folder, project.settings.task, options, thresholds)
 
 
 def _summary(project: Project) -> list[str]:

@@ -11,7 +11,7 @@ client, and is not used.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,19 +60,23 @@ class CostModel:
 
 
 def compare(
-    predicted: Sequence[Annotation], corrected: Sequence[Annotation], one_label: bool = False
+    predicted: Sequence[Annotation],
+    corrected: Sequence[Annotation],
+    one_label: bool = False,
+    same: Callable[[Annotation, Annotation], bool] = overlap.same_place,
 ) -> list[Row]:
     """One row an action: {action, label, was, iou, score, moved, reshaped}; `was` is the predicted label.
 
     With `one_label` an image has one label as a whole, so that another one in its place is the same label
-    renamed; else it is one deleted and one added. What is ignored is nobody's work on a guess.
+    renamed; else it is one deleted and one added. What is ignored is nobody's work on a guess. `same` says
+    whether a guess was left where it was.
     """
     ignored = [c for c in corrected if c.ignored]
     predicted, corrected = _not_ignored(predicted, ignored), _not_ignored(corrected, ignored)
     pairs = _match(predicted, corrected, one_label)
     kept = {p for p, _ in pairs}
     made = {c for _, c in pairs}
-    rows = [_judge(predicted[p], corrected[c]) for p, c in pairs]
+    rows = [_judge(predicted[p], corrected[c], same) for p, c in pairs]
     left = [predicted[p] for p in range(len(predicted)) if p not in kept]
     rows += [_row("deleted", None, guess) for guess in _outside(left, ignored)]
     rows += [_row("added", corrected[c], None) for c in range(len(corrected)) if c not in made]
@@ -115,7 +119,7 @@ def _match(
     left, right = _rest(pairs, len(predicted), len(corrected))
     left = [p for p in left if predicted[p].geometry]
     right = [c for c in right if corrected[c].geometry]
-    return pairs + _by_overlap(predicted, corrected, left, right)
+    return pairs + by_overlap(predicted, corrected, left, right)
 
 
 def _rest(pairs: list[tuple[int, int]], predicted: int, corrected: int) -> tuple[list[int], list[int]]:
@@ -149,9 +153,10 @@ def _whole_image(a: Annotation) -> Any:
     return not a.geometry
 
 
-def _by_overlap(
+def by_overlap(
     predicted: Sequence[Annotation], corrected: Sequence[Annotation], left: list[int], right: list[int]
 ) -> list[tuple[int, int]]:
+    """The pairs of places, of `left` in the one list and `right` in the other, that mean one object."""
     if not left or not right:
         return []
     from scipy.optimize import linear_sum_assignment
@@ -164,8 +169,8 @@ def _by_overlap(
     ]
 
 
-def _judge(was: Annotation, now: Annotation) -> Row:
-    changed = not overlap.same_place(was, now)
+def _judge(was: Annotation, now: Annotation, same: Callable[[Annotation, Annotation], bool]) -> Row:
+    changed = not same(was, now)
     painted = not {"mask", "polygons"}.isdisjoint((was.geometry, now.geometry))
     action = "reshaped" if painted else "moved"
     if was.label != now.label:
