@@ -216,7 +216,9 @@ def test_the_report_draws_the_ledger() -> None:
     html = _report(rows, labels)
     groups = [found.classes, found.scores, found.rounds, found.persons]
     drawn = [found.all, *(tally for group in groups for tally in group.values())]
-    bars = re.findall(r'<td class="fate">(.*?)</td><td>(\d+)</td><td>(.*?)</td><td>(.*?)</td>', html)
+    bars = re.findall(
+        r'<td class="fate">(.*?)</td><td class="of">(\d+)</td><td[^>]*>(.*?)</td><td[^>]*>(.*?)</td>', html
+    )
     assert [(int(count), p, r) for _, count, p, r in bars] == [
         (t.guesses, shown(t.precision), shown(t.recall)) for t in drawn
     ]
@@ -234,10 +236,8 @@ def test_the_report_draws_the_ledger() -> None:
     assert f"<td>{times.saved('median'):.1f} ({low:.1f} to {high:.1f})</td>" in html
     assert f"{len(times.guessed)} images with guesses, {len(times.blind)} pushed blind" in html
     for who, share in (found.probes | {"all": found.all_probes}).items():
-        assert (
-            f'<th title="{who}">{who}</th><td>{share.of}</td><td>{share.count}</td><td>{shown(share)}</td>'
-            in html
-        )
+        numbers = f"<td>{share.of}</td><td>{share.count}</td><td>{shown(share)}</td>"
+        assert f'<th scope="row" title="{who}">{who}</th>{numbers}' in html
     assert f"from the guesses of {ROUNDS[1]}" in html
 
 
@@ -270,7 +270,7 @@ def test_many_classes_share_a_row_of_the_ledger() -> None:
     rows = [row(n, *[action("accepted", label)] * (60 - n)) for n, label in enumerate(labels)]
     html = _report(rows, labels)
     assert "(41 others)" in html
-    assert f"<td>{sum(range(1, 42))}</td>" in html
+    assert f'<td class="of">{sum(range(1, 42))}</td>' in html
     assert 'title="class 18"' in html
     assert 'title="class 19"' not in html.split("by class")[1].split("by score")[0]
 

@@ -1,25 +1,22 @@
-"""A part of an image, enlarged or reduced, to draw shapes, masks, points and words on; out as a JPEG."""
+"""A part of an image, enlarged or reduced, to draw shapes, masks and points on; out as a JPEG."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workflow.records import Point
-from workflow.shown.figures.colours import BASE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 WIDTH = 640
-# Height of a label, in pixels of the picture.
-CHIP = 23
-MAX_BYTES = 100_000
+MAX_BYTES = 70_000
 DASH, GAP = 7, 5
 
 # xyxy, in pixels of the upright image.
@@ -77,18 +74,13 @@ class Canvas:
         one, other = self._placed([start, end])
         self._draw.line((*one, *other), colour, 2)
 
-    def words(self, corner: Point, words: str, ground: str, lift: bool = False) -> None:
-        """Words on a ground at a point, or above it; kept inside the picture, cut if they are long."""
-        (place,) = self._placed([corner])
-        self._chip(place[0], place[1] - CHIP * lift, words, ground)
-
-    def list_words(self, lines: Iterable[tuple[str, str]]) -> None:
-        """Words and their grounds, one below the other from the top left."""
-        for number, (words, ground) in enumerate(lines):
-            self._chip(6, 6 + number * (CHIP + 4), words, ground)
+    def placed(self, box: Window) -> Window:
+        """Where a box of the image, xyxy, lies in the picture."""
+        (x1, y1), (x2, y2) = self._placed([box[:2], box[2:]]).tolist()
+        return x1, y1, x2, y2
 
     def jpeg_url(self) -> str:
-        """The picture as a data URL of at most about 135 kB, as good as that allows."""
+        """The picture as a data URL of at most about 95 kB, as good as that allows."""
         for quality in (85, 75, 60, 40, 20):
             out = io.BytesIO()
             self.image.save(out, "JPEG", quality=quality, optimize=True)
@@ -104,17 +96,6 @@ class Canvas:
 
     def _paste(self, shape: Image, colour: str, share: float) -> None:
         self.image.paste(colour, (0, 0), shape.point(lambda value: round(value * share)))
-
-    def _chip(self, x: float, y: float, words: str, ground: str) -> None:
-        from PIL import ImageFont
-
-        font = ImageFont.load_default(17)
-        words = words if len(words) <= 40 else words[:39] + "…"
-        wide = self._draw.textlength(words, font=font) + 8
-        x = min(max(x, 0), max(self.size[0] - wide, 0))
-        y = min(max(y, 0), max(self.size[1] - CHIP, 0))
-        self._draw.rectangle((x, y, x + wide, y + CHIP - 1), fill=ground)
-        self._draw.text((x + 4, y + 1), words, fill="white" if ground != BASE else "black", font=font)
 
 
 def _dashes(start: NDArray, end: NDArray) -> Sequence[tuple[NDArray, NDArray]]:

@@ -1,54 +1,84 @@
-"""One image as people labelled it and as a model sees it, with what is wrong in words.
+"""One image as people labelled it, or as a model sees it beside that, with marks at what is wrong.
 
-Truth is dashed and green; a model's guesses have its own colour. What is right is a thin line; what is
-missed, false or mislabelled is a thick one and says so. Masks are translucent.
+Truth is dashed and green; a model's guesses have its own colour. What is right is a thin line, what is
+missed, false or mislabelled a thick one; the words for it stand beside the picture, by the mark's letter.
+Masks are translucent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workflow.metrics import Metrics
 from workflow.metrics.keypoints import points_of
 from workflow.records import Annotation
 from workflow.shapes import masks
-from workflow.shapes.matching import match, objects
+from workflow.shapes.matching import objects
 from workflow.shapes.overlap import as_box, outlines
 from workflow.shapes.paint import VOID, paint
 from workflow.shown.figures.canvas import Canvas, Window
 from workflow.shown.figures.colours import TRUTH, WRONG
-from workflow.tasks import TASKS
+from workflow.shown.figures.differences import Box, is_right, pairs
+from workflow.shown.figures.marks import Mark, place
+from workflow.tasks import Task
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# A wrong area under this share of the image is drawn, but not put in words.
-WORTH_WORDS = 0.01
-WORDS_AT_MOST = 4
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A data URL of a JPEG of `size` (width, height), and the marks that belong on it, in its pixels."""
+
+    url: str
+    size: tuple[int, int]
+    marks: list[Mark]
+
+
+def true_picture(
+    task: Task,
+    classes: Sequence[str],
+    image: Image,
+    truth: Sequence[Annotation],
+    window: Window,
+    wanted: Sequence[tuple[str, Box, str]] = (),
+) -> Picture:
+    """The `window` of an upright `image` as people labelled it."""
+    canvas = Canvas(image, window)
+    if task.kind == "objects":
+        for a in objects(truth):
+            _draw_shape(canvas, a, TRUTH, 3, dashed=True)
+        for point in (p for points in points_of(truth).values() for p in points.values()):
+            canvas.dot(point, TRUTH, hollow=True)
+    elif task.kind == "pixels":
+        _draw_truth(canvas, classes, truth, (image.height, image.width))
+    return _finished(canvas, wanted)
 
 
 def picture(
-    metrics: Metrics,
+    task: Task,
+    classes: Sequence[str],
     image: Image,
     truth: Sequence[Annotation],
     shown: Sequence[Annotation],
     colour: str,
     window: Window,
-) -> str:
-    """A data URL of the `window` of an upright `image` with its truth and the predictions `shown`."""
+    wanted: Sequence[tuple[str, Box, str]] = (),
+) -> Picture:
+    """The `window` of an upright `image` with the predictions `shown`, and its truth.
+
+    `wanted` are letters to mark, their boxes in the image, and whose they are.
+    """
     canvas = Canvas(image, window)
-    kind = TASKS[metrics.task].kind
-    if kind == "pixels":
-        _draw_classes(canvas, metrics.classes, truth, shown, colour, (image.height, image.width))
-    elif kind == "objects":
+    if task.kind == "pixels":
+        _draw_classes(canvas, classes, truth, shown, colour, (image.height, image.width))
+    elif task.kind == "objects":
         _draw_objects(canvas, truth, shown, colour)
         _draw_points(canvas, truth, shown, colour)
-    else:
-        _list_labels(canvas, truth, shown, colour)
-    return canvas.jpeg_url()
+    return _finished(canvas, wanted)
 
 
 def error_window(
@@ -57,7 +87,7 @@ def error_window(
     """The part of an upright image of `size` (width, height) worth showing: round its errors, else all."""
     wrong = []
     for shown in predictions:
-        for true, guess in _pairs(truth, shown):
+        for true, guess in pairs(truth, shown):
             if true is None or guess is None or true.label != guess.label:
                 wrong += [box for a in (true, guess) if a is not None and (box := as_box(a))]
     if not wrong:
@@ -71,29 +101,20 @@ def error_window(
     return (float(start[0]), float(start[1]), float(start[0] + side[0]), float(start[1] + side[1]))
 
 
-def _pairs(
-    truth: Sequence[Annotation], shown: Sequence[Annotation]
-) -> list[tuple[Annotation | None, Annotation | None]]:
-    true, guesses = objects(truth), objects(shown)
-    matches = match(true, guesses, class_agnostic=True)
-    return [(None if t is None else true[t], None if p is None else guesses[p]) for t, p, _ in matches]
+def _finished(canvas: Canvas, wanted: Sequence[tuple[str, Box, str]]) -> Picture:
+    boxes = [(letter, canvas.placed(box), of) for letter, box, of in wanted]
+    return Picture(canvas.jpeg_url(), canvas.size, place(boxes, canvas.size))
 
 
 def _draw_objects(
     canvas: Canvas, truth: Sequence[Annotation], shown: Sequence[Annotation], colour: str
 ) -> None:
-    notes = []
-    for true, guess in _pairs(truth, shown):
-        right = true is not None and guess is not None and true.label == guess.label
+    for true, guess in pairs(truth, shown):
+        right = is_right(true, guess)
         if guess is not None:
             _draw_shape(canvas, guess, colour, 2 if right else 4)
         if true is not None:
             _draw_shape(canvas, true, TRUTH, 2 if right else 3, dashed=True)
-        if not right:
-            notes.append(_note(true, guess, colour))
-    for a, words, ground in notes:
-        x1, y1, _, y2 = as_box(a) or (0, 0, 0, 0)
-        canvas.words((x1, y2 if ground == TRUTH else y1), words, ground, lift=ground != TRUTH)
 
 
 def _draw_shape(canvas: Canvas, a: Annotation, colour: str, width: int, dashed: bool = False) -> None:
@@ -107,24 +128,12 @@ def _draw_shape(canvas: Canvas, a: Annotation, colour: str, width: int, dashed: 
             canvas.outline(part, colour, width, dashed)
 
 
-def _note(true: Annotation | None, guess: Annotation | None, colour: str) -> tuple[Annotation, str, str]:
-    """What is wrong with a pair, and where and on which ground to say so."""
-    if guess is None:
-        assert true is not None
-        return true, f"missed {true.label}", TRUTH
-    return guess, _scored(guess) + (f", is {true.label}" if true else ", false"), colour
-
-
-def _scored(guess: Annotation) -> str:
-    return guess.label if guess.score is None else f"{guess.label} {guess.score:.2f}"
-
-
 def _draw_points(
     canvas: Canvas, truth: Sequence[Annotation], shown: Sequence[Annotation], colour: str
 ) -> None:
     """True points as rings, guessed ones as discs, and a line between the two of one object."""
     true, guesses = points_of(truth), points_of(shown)
-    for t, p in _pairs(truth, shown):
+    for t, p in pairs(truth, shown):
         true_points, guessed_points = (
             points.get(a.id, {}) if a else {} for points, a in ((true, t), (guesses, p))
         )
@@ -150,24 +159,20 @@ def _draw_classes(
     guessed = np.where(true == VOID, VOID, guessed)
     canvas.fill((guessed > 0) & (guessed < VOID) & (guessed == true), colour, 0.35)
     canvas.fill(guessed != true, WRONG, 0.6)
+    _draw_edges(canvas, classes, truth, true)
+
+
+def _draw_truth(
+    canvas: Canvas, classes: Sequence[str], truth: Sequence[Annotation], size: tuple[int, int]
+) -> None:
+    pixels = paint(truth, classes, *size).pixels
+    canvas.fill((pixels > 0) & (pixels < VOID), TRUTH, 0.35)
+    _draw_edges(canvas, classes, truth, pixels)
+
+
+def _draw_edges(
+    canvas: Canvas, classes: Sequence[str], truth: Sequence[Annotation], pixels: np.ndarray
+) -> None:
     for a in truth:
         number = VOID if a.ignored else classes.index(a.label) + 1
-        canvas.edge(true == number, TRUTH, 2, dashed=True)
-    names = ("", *classes)
-    wrong, counts = np.unique(np.stack([true, guessed])[:, true != guessed], axis=1, return_counts=True)
-    for n in np.argsort(-counts, kind="stable")[:WORDS_AT_MOST]:
-        if counts[n] >= WORTH_WORDS * true.size:
-            was, guess = names[wrong[0, n]], names[wrong[1, n]]
-            words = f"missed {was}" if not guess else f"{guess}, is {was}" if was else f"{guess}, false"
-            down, along = np.nonzero((true == wrong[0, n]) & (guessed == wrong[1, n]))
-            middle = len(down) // 2
-            canvas.words((float(along[middle]), float(down[middle])), words, WRONG)
-
-
-def _list_labels(
-    canvas: Canvas, truth: Sequence[Annotation], shown: Sequence[Annotation], colour: str
-) -> None:
-    true = {a.label for a in truth}
-    lines = [(a.label, TRUTH) for a in truth] or [("no label", TRUTH)]
-    lines += [(_scored(a) + (", wrong" if a.label not in true else ""), colour) for a in shown]
-    canvas.list_words(lines)
+        canvas.edge(pixels == number, TRUTH, 2, dashed=True)
