@@ -6,7 +6,8 @@
     ├── FormatError         a label cannot be carried exactly by a format
     ├── StageError          a stage lacks what an earlier stage makes
     ├── ModelError          a model or checkpoint cannot be loaded or run
-    │   └── OutOfMemory     it was shown more at a time than memory holds
+    │   ├── OutOfMemory     it was shown more at a time than memory holds
+    │   └── ProcessDied     the process that it runs in ended
     ├── ServiceError        a local server does not start, answer or stop
     └── LabelStudioError    Label Studio refused a request or lost something
         └── LostAnswer      a request was sent, and what became of it is not known
@@ -14,6 +15,8 @@
 Each says what is wrong and where; `fix` says what to type next. The command line prints both on
 one line and exits with 1, without a traceback unless `--debug` is given.
 """
+
+from __future__ import annotations
 
 
 class WorkflowError(Exception):
@@ -43,6 +46,9 @@ class ImageError(WorkflowError):
         super().__init__(problem, fix)
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str, str]]:
+        return type(self), (self.problem, self.reason, self.fix)
+
 
 class FormatError(WorkflowError):
     pass
@@ -58,6 +64,10 @@ class ModelError(WorkflowError):
 
 class OutOfMemory(ModelError):
     """A model was shown more at a time than its device's memory holds."""
+
+
+class ProcessDied(ModelError):
+    """The process that a model runs in ended before it answered."""
 
 
 class ServiceError(WorkflowError):

@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from workflow.cli.shared import Device, Force, Name, open_project, show
+from workflow.cli.shared import Devices, Force, Name, open_project, show
 
 
 def evaluate(
     name: Name = None,
-    device: Device = "auto",
+    device: Devices = "auto",
     force: Force = False,
     models: Annotated[
         str,

@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from workflow.cli.shared import Device, Force, Name, open_project, show
+from workflow.cli.shared import Devices, Force, Name, open_project, show
 
 
 def preannotate(
     name: Name = None,
-    device: Device = "auto",
+    device: Devices = "auto",
     batch: int = 8,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads that decode images; by default one a core.")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from workflow.cli.shared import Device, open_project
+from workflow.cli.shared import Devices, open_project
 
 
 def predict(
@@ -36,7 +36,7 @@ def predict(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads that decode images; by default one a core.")
     ] = None,
-    device: Device = "auto",
+    device: Devices = "auto",
 ) -> None:
     """Try any model on any picture. Exit code 1 where a picture is broken; the others are done.
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 Name = Annotated[str | None, typer.Argument(metavar="[PROJECT]", help="A folder under projects/, or a path.")]
 Force = Annotated[bool, typer.Option("--force", help="Run even where nothing changed.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda:0 or mps.")]
+Devices = Annotated[
+    str, typer.Option(help="auto, cpu, cuda:0 or mps; several, with commas, share the images.")
+]
 Service = Annotated[
     list[str] | None, typer.Argument(help="label-studio, mongod, fiftyone-app; all by default.")
 ]

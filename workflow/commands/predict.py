@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from PIL import Image, ImageDraw, ImageFont
 from workflow import models
 from workflow.colours import ON_PICTURES
 from workflow.errors import ImageError, ModelError, StageError
-from workflow.guesses.engine import Limits, Source, ask_all
+from workflow.guesses import crew
+from workflow.guesses.crew import Crew, Job, crew_of
+from workflow.guesses.engine import Limits, Source
 from workflow.guesses.tally import Tally
 from workflow.images import copies, decode, orientation
 from workflow.images.depth import Levels
-from workflow.models import Annotator, Guesses, Options
-from workflow.models.chain import load_chain
+from workflow.models import Guesses, Options
+from workflow.models.chain import Chain, load_chain
 from workflow.records import Annotation
 from workflow.schema import CaseMatch
 from workflow.shapes import masks
@@ -58,19 +61,11 @@ def run(paths: Sequence[Path], ask: Question) -> tuple[Found, list[str], tuple[s
     """
     for spec in ask.models:
         models.fetch(spec, ask.folder)
-    options = Options(
-        threshold=ask.threshold,
-        image_size=ask.image_size,
-        device=ask.device,
-        trust=ask.trust,
-        exact_decode=ask.exact_decode,
-        log=models.fetched_folder().parent / "logs" / f"{models.slug(' '.join(ask.models))}.log",
-    )
-    annotator = load_chain(ask.models, ask.folder, None, options)
+    annotator = crew_of(Job(ask.models, ask.folder, partial(_load, ask), _logs()), ask.device)
     try:
         classes = _classes(annotator, ask.classes)
         tally = Tally()
-        asked = ask_all(annotator, _sources(paths), classes, Limits(), workers=ask.workers, tally=tally)
+        asked = crew.ask(annotator, _sources(paths), classes, Limits(), workers=ask.workers, tally=tally)
         with closing(asked):
             answers = [(path, guesses[: ask.top]) for part in asked for path, guesses in part]
         broken = {path: str(error) for path, error in tally.quarantined.items()}
@@ -83,7 +78,23 @@ def run(paths: Sequence[Path], ask: Question) -> tuple[Found, list[str], tuple[s
     return answers, problems, annotator.engines
 
 
-def _classes(annotator: Annotator, wanted: Sequence[str]) -> Sequence[str]:
+def _logs() -> Path:
+    return models.fetched_folder().parent / "logs"
+
+
+def _load(ask: Question, folder: Path, device: str) -> Chain:
+    options = Options(
+        threshold=ask.threshold,
+        image_size=ask.image_size,
+        device=device,
+        trust=ask.trust,
+        exact_decode=ask.exact_decode,
+        log=_logs() / f"{models.slug(' '.join(ask.models))}.log",
+    )
+    return load_chain(ask.models, folder, None, options)
+
+
+def _classes(annotator: Chain | Crew, wanted: Sequence[str]) -> Sequence[str]:
     if not annotator.names and not wanted:
         raise ModelError(f"model {annotator.name!r} finds what it is told", "name it: --classes a,b,c")
     like = CaseMatch.of(annotator.names, wanted).taken

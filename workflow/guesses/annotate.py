@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from workflow.guesses.engine import BATCH, Limits, Source, ask_all
+from workflow.guesses.crew import Crew, ask
+from workflow.guesses.engine import BATCH, Limits, Source
 from workflow.guesses.tally import Tally
 from workflow.models import Annotator, Guesses
 from workflow.project.paths import Project
@@ -36,7 +37,7 @@ def to_push(project: Project, guesses: Guesses) -> Guesses:
 
 
 def annotate_all(
-    annotator: Annotator,
+    annotator: Annotator | Crew,
     project: Project,
     records: Sequence[ImageRecord],
     classes: Sequence[str],
@@ -54,7 +55,7 @@ def annotate_all(
     tally = tally or Tally()
     sources = [Source(r, project.shown_path(r), 3 * r.width * r.height) for r in records]
     limits = Limits(settings.max_megapixels, settings.memory)
-    answers = ask_all(annotator, sources, classes, limits, batch, workers, tally)
+    answers = ask(annotator, sources, classes, limits, batch, workers, tally)
     with closing(answers):
         for part in answers:
             yield [record for record, _ in part], [_in_place(project, guesses) for _, guesses in part]

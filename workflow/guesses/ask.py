@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from workflow import models
 from workflow.errors import ModelError
 from workflow.guesses.annotate import annotate_all
+from workflow.guesses.crew import Job, crew_of
 from workflow.guesses.options import options_of
 from workflow.models import Options
-from workflow.models.chain import load_chain
+from workflow.models.chain import Chain, load_chain
 from workflow.project.paths import Project
 from workflow.project.rows import Row, read_samples, sample_to_row, write_rows
 from workflow.records import Annotation, ImageRecord, Sample
@@ -52,8 +54,8 @@ def ask(
     path = scratch / f"{models.slug(name)}.jsonl"
     if not path.exists():
         settings = project.settings
-        options = _options(project, specs, device)
-        annotator = load_chain(specs, project.folder, settings.task, options)
+        job = Job(specs, project.folder, partial(_load, project, specs), project.data / "logs")
+        annotator = crew_of(job, device)
         try:
             with progress(f"evaluating {name}", len(records)) as advance:
 
@@ -69,6 +71,10 @@ def ask(
         finally:
             annotator.close()
     return Answer(read_labels(path, records), name, path)
+
+
+def _load(project: Project, specs: tuple[str, ...], folder: Path, device: str) -> Chain:
+    return load_chain(specs, folder, project.settings.task, _options(project, specs, device))
 
 
 def _options(project: Project, specs: Sequence[str], device: str) -> Options:

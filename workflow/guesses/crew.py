@@ -1,132 +1,95 @@
-"""Who asks a project's annotators: this process, one process a device, or actors of a Ray cluster (`on_ray`).
+"""Who asks a model: this process, or a process for each of several devices. All ask by the same engine.
 
-All of them ask by the same function, in the same runs of images, so that they give the same answers.
+What they say of an image is the same, and comes in the same order, as long as the devices are of one kind.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
 
 from workflow.errors import ConfigError
+from workflow.guesses.engine import BATCH, Limits, Source, ask_all
+from workflow.guesses.tally import Tally
+from workflow.models import Annotator, Guesses
 from workflow.models.chain import Chain
-from workflow.project.paths import Project
-from workflow.records import ImageRecord
-from workflow.running.worker import Worker
 
-Run = Sequence[ImageRecord]
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
 class Job:
-    """What another process needs to annotate as this one would; all of it can be pickled.
+    """Which models are loaded, by their `specs`, and how: `load(folder, device)`, from a project's folder.
 
-    `load` loads the annotators of a project for a device, and `ask` makes an answer of a run of its images:
-    functions of a module, as other processes find them by their names.
+    Other processes find `load` by its name: a module's own function, or `functools.partial` of one. What it
+    logs goes to `logs`.
     """
 
-    project: Project
-    load: Callable[[Project, str], Chain]
-    ask: Callable[[Chain, Project, Run], Any]
+    specs: Sequence[str]
+    folder: Path
+    load: Callable[[Path, str], Chain]
+    logs: Path
 
 
+@runtime_checkable
 class Crew(Protocol):
-    def annotate(self, runs: Iterable[Run]) -> Iterator[Any]:
-        """The answer to each run, in any order. What an annotator raises is raised here."""
+    """Several processes that asked a model of images as one would; it is told of as an `Annotator` is."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def revision(self) -> str: ...
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def engines(self) -> tuple[str, ...]: ...
+
+    @property
+    def shortfalls(self) -> tuple[str, ...]: ...
+
+    def ask(
+        self,
+        sources: Sequence[Source[Key]],
+        classes: Sequence[str],
+        limits: Limits,
+        batch: int,
+        workers: int | None,
+        tally: Tally,
+    ) -> Generator[list[tuple[Key, Guesses]], None, None]:
+        """As `engine.ask_all`."""
         ...
 
     def close(self) -> None: ...
 
 
-def crew_of(job: Job, device: str) -> Crew:
-    """The crew for `device`: this process for one, and one each for several, separated by commas.
+def crew_of(job: Job, device: str) -> Chain | Crew:
+    """Who asks on `device`: the model in this process, or a crew where several are named, by commas.
 
-    ConfigError where one of them has no name.
+    ConfigError where one of them has no name, ModelError where one is not there.
     """
+    from workflow.guesses.devices import Devices
+
     devices = [name.strip() for name in device.split(",")]
     if not all(devices):
-        raise ConfigError([f"--device {device!r}: a device is missing"], "--device cuda:0,cuda:1")
-    return Here(job, devices[0]) if len(devices) == 1 else Processes(job, devices)
+        raise ConfigError([f"--device {device!r}: a device is missing"], "--device cuda:0,cuda:1, say")
+    return job.load(job.folder, devices[0]) if len(devices) == 1 else Devices(job, devices)
 
 
-class Here:
-    """One annotator in this process."""
-
-    def __init__(self, job: Job, device: str) -> None:
-        self._job = job
-        self._annotator = job.load(job.project, device)
-
-    def annotate(self, runs: Iterable[Run]) -> Iterator[Any]:
-        return (self._job.ask(self._annotator, self._job.project, run) for run in runs)
-
-    def close(self) -> None:
-        self._annotator.close()
-
-
-class Processes:
-    """One annotator a device, each in a process of its own."""
-
-    def __init__(self, job: Job, devices: Sequence[str]) -> None:
-        logs = job.project.data / "logs"
-        share = _threads(devices)
-        self._workers: list[Worker] = []
-        try:
-            for number, device in enumerate(devices):
-                environment = {"OMP_NUM_THREADS": str(share)} if device == "cpu" else {}
-                log = logs / f"device-{number}.log"
-                self._workers.append(Worker(log, environment, with_children=True))
-                self._workers[-1].send(_load, job, device)
-            for worker in self._workers:
-                worker.receive()
-        except BaseException:
-            self.close()
-            raise
-
-    def annotate(self, runs: Iterable[Run]) -> Iterator[Any]:
-        upcoming = iter(runs)
-        busy: dict[Future[Any], Worker] = {}
-        pool = ThreadPoolExecutor(len(self._workers))
-
-        def give(worker: Worker) -> None:
-            run = next(upcoming, None)
-            if run is not None:
-                busy[pool.submit(worker.call, _ask, run)] = worker
-
-        try:
-            for worker in self._workers:
-                give(worker)
-            while busy:
-                done, _ = wait(busy, return_when=FIRST_COMPLETED)
-                for future in done:
-                    give(busy.pop(future))
-                    yield future.result()
-        finally:
-            # Threads wait for their processes, which end with their pipes.
-            if busy:
-                self.close()
-            pool.shutdown(cancel_futures=True)
-
-    def close(self) -> None:
-        for worker in self._workers:
-            worker.close()
-
-
-def _threads(devices: Sequence[str]) -> int:
-    """The share of the cores that each of the workers on the CPU may use."""
-    return max(1, len(os.sched_getaffinity(0)) // max(1, devices.count("cpu")))
-
-
-# A worker's own job and annotator.
-_at_work: list[tuple[Job, Chain]] = []
-
-
-def _load(job: Job, device: str) -> None:
-    _at_work.append((job, job.load(job.project, device)))
-
-
-def _ask(run: Run) -> Any:
-    ((job, annotator),) = _at_work
-    return job.ask(annotator, job.project, run)
+def ask(
+    asked: Annotator | Crew,
+    sources: Sequence[Source[Key]],
+    classes: Sequence[str],
+    limits: Limits,
+    batch: int = BATCH,
+    workers: int | None = None,
+    tally: Tally | None = None,
+) -> Generator[list[tuple[Key, Guesses]], None, None]:
+    """`engine.ask_all`, in this process or by a crew."""
+    if isinstance(asked, Crew):
+        return asked.ask(sources, classes, limits, batch, workers, tally or Tally())
+    return ask_all(asked, sources, classes, limits, batch, workers, tally)

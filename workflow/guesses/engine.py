@@ -11,6 +11,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Generic, TypeVar
 
 from workflow.errors import ImageError, OutOfMemory, is_out_of_memory
@@ -25,6 +26,9 @@ from workflow.running.cores import cores
 # What an image is called by who asks.
 Key = TypeVar("Key")
 BATCH = 8
+# No batch holds images of two runs, of so many batches each, whoever asks about which of them: a network's
+# sums over a batch of another size may differ in their last bits.
+RUN = 32
 # Batches of images that wait until others of their shape have been decoded.
 SORTED = 4
 # Of the memory for pixels, what is decoded ahead may take one part, what waits to be shown the others.
@@ -81,10 +85,10 @@ def ask_all(
     """
     tally = tally or Tally()
     answers = _answers(annotator, sources, classes, limits, batch, workers or cores(), tally)
-    return _timed(answers, ahead(answers), tally)
+    return timed(answers, ahead(answers), tally)
 
 
-def _timed(
+def timed(
     answers: Generator[list[tuple[Key, Guesses]], None, None],
     drawn: Generator[list[tuple[Key, Guesses]], None, None],
     tally: Tally,
@@ -124,7 +128,7 @@ def _answers(
     with closing(pictures):
         results: dict[int, tuple[Key, Guesses] | None] = {}
         upcoming = 0
-        for some in batches(pictures, asked, most):
+        for some in in_runs(pictures, asked, most):
             results |= asked.about(some)
             part = []
             while upcoming in results:
@@ -188,6 +192,13 @@ class _Asking:
             raise OutOfMemory(what, "--device cpu, a smaller image_size, or a smaller model")
         self.batch = len(pictures) // 2
         self._tally.shrank(self.batch)
+
+
+def in_runs(pictures: Iterable[_Picture[Key]], asked: _Asking, most: int) -> Iterator[list[_Picture[Key]]]:
+    """As `batches`, of each run by itself."""
+    length = RUN * asked.batch
+    for _, run in groupby(pictures, lambda picture: picture.number // length):
+        yield from batches(run, asked, most)
 
 
 def batches(pictures: Iterable[_Picture[Key]], asked: _Asking, most: int) -> Iterator[list[_Picture[Key]]]:

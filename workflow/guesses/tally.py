@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from workflow.errors import ImageError
 from workflow.records import Annotation
@@ -15,6 +15,14 @@ Part = Literal["decode", "model", "write"]
 BARS = " ▁▂▃▄▅▆▇█"
 # So many files that are broken are named in the summary; all are in the quarantine.
 NAMED = 20
+
+
+class Report(NamedTuple):
+    """What a `Tally` holds: seconds a part, broken images, and the batch that was left."""
+
+    seconds: dict[Part, float]
+    quarantined: dict[str, ImageError]
+    batch: int | None
 
 
 class Tally:
@@ -42,6 +50,19 @@ class Tally:
 
     def shrank(self, batch: int) -> None:
         self.batch = batch
+
+    def report(self) -> Report:
+        """What another process is told."""
+        return Report(dict(self.seconds), dict(self.quarantined), self.batch)
+
+    def add(self, report: Report, processes: int) -> None:
+        """Take in what one of several processes at work counted; what it wrote, it wrote to this one."""
+        with self._lock:
+            for part in ("decode", "model"):
+                self.seconds[part] += report.seconds[part] / processes
+            self.quarantined |= report.quarantined
+            if report.batch is not None:
+                self.batch = min(report.batch, self.batch or report.batch)
 
     def shares(self) -> str:
         """How much of the time each part takes, in percent: they go on side by side."""

@@ -33,6 +33,9 @@ _ALONE = threading.RLock()
 RUN = "run:"
 Pixels = NDArray[np.uint8]
 Guesses = tuple[Annotation, ...]
+# What comes before and after a number of images in a line for people, and that number, which those of several
+# processes add up to; a line without an end holds no number.
+Counted = dict[tuple[str, str], int]
 # (height, width) in pixels.
 Size = tuple[int, int]
 
@@ -307,6 +310,11 @@ class Annotator(Protocol):
         which of its names are taken for a class that differs in its case."""
         ...
 
+    @property
+    def counted(self) -> Counted:
+        """The same, so that it can be added up."""
+        ...
+
     def annotate(
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
     ) -> list[Guesses]:
@@ -395,6 +403,11 @@ def _card(name: str, project: Path) -> Any:
         what = what if known_task else f"{runs / name / 'run.json'}: says {card['task']!r}, which is no task"
         raise ModelError(what, "mend it, or workflow train --force")
     return card
+
+
+def lines_of(counted: Counted) -> tuple[str, ...]:
+    """The lines, as people read them."""
+    return tuple(f"{head}{count}{tail}" if tail else head for (head, tail), count in counted.items())
 
 
 def slug(spec: str) -> str:

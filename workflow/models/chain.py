@@ -16,7 +16,7 @@ import numpy as np
 
 from workflow import models
 from workflow.errors import ModelError
-from workflow.models import Annotator, Guesses, Options, Pixels, Reducing, Size, Whole
+from workflow.models import Annotator, Counted, Guesses, Options, Pixels, Reducing, Size, Whole
 from workflow.models.boxes import usual_threshold, without_orphans
 from workflow.project.rows import digest
 from workflow.records import Annotation, Provenance
@@ -100,6 +100,11 @@ class Chain:
         if namers:
             return namers[-1].names
         return next((a.names for a in reversed(self._annotators) if a.names), ())
+
+    @property
+    def counted(self) -> Counted:
+        """What `shortfalls` says, so that it can be added up."""
+        return {line: count for a in self._annotators for line, count in a.counted.items()}
 
     @property
     def shortfalls(self) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from workflow.errors import ModelError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -14,14 +16,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def pick_device(device: str) -> str:
-    """`auto` is CUDA where there is one, else Apple's MPS, else the CPU."""
+    """`auto` is CUDA where there is one, else Apple's MPS, else the CPU. ModelError for what is not there."""
     import torch
 
-    if device != "auto":
-        return device
-    if torch.cuda.is_available():
-        return "cuda:0"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    there = [*gpus, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+    if device == "auto":
+        return there[0]
+    if device not in there and not (device == "cuda" and gpus):
+        raise ModelError(f"--device {device}: no such device", f"here: auto, {', '.join(there)}")
+    return device
 
 
 def ready(model: Any, device: str, compiled: bool = False) -> Any:

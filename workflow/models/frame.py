@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from workflow.models import Guesses, Options, Pixels, Size, Whole, hub
+from workflow.models import Counted, Guesses, Options, Pixels, Size, Whole, hub, lines_of
 from workflow.models.batches import Batch, by_batch, filled_up, same_size_batches, seen_by
 from workflow.models.boxes import case_match, known_labels, unclear_lines, usual_threshold
 from workflow.models.device import pick_device, ready
@@ -71,13 +71,16 @@ class Frame:
 
     @property
     def shortfalls(self) -> tuple[str, ...]:
-        full = [
-            f" gave {limit} guesses, the most it can, on {count} images: there may be more objects"
-            for limit, count in self._full.items()
-        ]
+        return lines_of(self.counted)
+
+    @property
+    def counted(self) -> Counted:
+        lines = {
+            f"{self.name} gave {limit} guesses, the most it can, on ": n for limit, n in self._full.items()
+        }
+        full = {(head, " images: there may be more objects"): n for head, n in lines.items()}
         taken = [f"its class {n!r} is taken for {label!r}" for n, label in self._by_case.taken.items()]
-        names = [f": {line}" for line in (*taken, *unclear_lines(self._by_case))]
-        return tuple(self.name + line for line in (*full, *names))
+        return full | {(f"{self.name}: {line}", ""): 0 for line in (*taken, *unclear_lines(self._by_case))}
 
     def least(self, height: int, width: int) -> Size | None:
         return None if self._options.exact_decode else self._seen_at(height, width)

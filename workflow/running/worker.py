@@ -23,7 +23,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from workflow.errors import ModelError, OutOfMemory, WorkflowError, is_out_of_memory
+from workflow.errors import ModelError, OutOfMemory, ProcessDied, WorkflowError, is_out_of_memory
 from workflow.running.shared import Borrowed, Place, Shared, room_for
 
 
@@ -94,6 +94,10 @@ class Worker:
             if kind == "item":
                 yield value
 
+    def kill(self) -> None:
+        """End it in the middle of a call; who waits for that is told."""
+        self._process.kill()
+
     def close(self) -> None:
         if self._shared:
             self._shared.close()
@@ -122,10 +126,10 @@ class Worker:
             if kind == "done":
                 return
 
-    def _died(self) -> ModelError:
+    def _died(self) -> ProcessDied:
         self._process.join(timeout=5)
         code = self._process.exitcode
-        return ModelError(f"the model's process ended (exit code {code})", f"read {self.log}")
+        return ProcessDied(f"the model's process ended (exit code {code})", f"read {self.log}")
 
 
 # In the child: its end of the pipe, and the memory that the parent writes into.

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from workflow import models
 from workflow.guesses.annotate import BATCH, annotate_all, to_push, with_ids
+from workflow.guesses.crew import Crew, Job, crew_of
 from workflow.guesses.options import options_of
 from workflow.guesses.tally import Tally, described
 from workflow.models.chain import Chain, load_chain
@@ -71,7 +73,7 @@ def run(
     tally = Tally()
 
     def work(scratch: Path) -> str:
-        with closing(load(project, device, compiled=compiled)) as annotator:
+        with closing(crew_of(_job(project, compiled), device)) as annotator:
             return _preannotate(project, scratch, annotator, batch, workers, tally)
 
     outcome = Runner(project.marks).run(plan(project), work, force)
@@ -108,13 +110,23 @@ def load(
     return load_chain(named, project.folder, project.settings.task, options, thresholds)
 
 
+def _job(project: Project, compiled: bool) -> Job:
+    load_here = partial(_load_from, project, compiled)
+    return Job(project.settings.preannotate.models, project.folder, load_here, project.data / "logs")
+
+
+def _load_from(project: Project, compiled: bool, folder: Path, device: str) -> Chain:
+    """The project's pre-annotators, from the files of a folder."""
+    return load(replace(project, folder=folder), device, compiled=compiled)
+
+
 def _summary(project: Project) -> list[str]:
     rows = read_rows(predictions_path(project))
     return described(a for row in rows for a in sample_from_row(row).annotations)
 
 
 def _preannotate(
-    project: Project, scratch: Path, annotator: Chain, batch: int, workers: int | None, tally: Tally
+    project: Project, scratch: Path, annotator: Chain | Crew, batch: int, workers: int | None, tally: Tally
 ) -> str:
     records = read_catalog(project.catalog)
     shard = scratch / "guesses.jsonl"
