@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +100,23 @@ def make_project(tmp_path: Path, envelopes: Path) -> MakeProject:
 
 
 @pytest.fixture(scope="session")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def state(own_servers: Path) -> Path:
     """The state folder of servers that run for the whole test session, on free ports."""
+    return own_servers
+
+
+@pytest.fixture(scope="session")
+def label_studio_database(own_servers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database as Label Studio's first start leaves it, for servers that need not make one themselves."""
+    copy = tmp_path_factory.mktemp("database") / "label_studio.sqlite3"
+    original = sqlite3.connect(own_servers / "label-studio" / copy.name)
+    with closing(original), closing(sqlite3.connect(copy)) as target:
+        original.backup(target)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("servers") / "state"
     services.up(folder, services.SERVICES, lambda line: None, services.served_root(folder))
     yield folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 from scipy.ndimage import binary_dilation
 
 from tests.tiny import CASES, DIGITS, Case
+from tests.tiny.processes import start_worker
 from workflow import models
 from workflow.errors import ModelError
 from workflow.images import decode
@@ -54,6 +56,14 @@ def _marked(cases: Iterable[Case]) -> list[Any]:
 @pytest.fixture(scope="module", params=_marked(CASES.values()))
 def case(request: pytest.FixtureRequest) -> Case:
     return request.param
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _processes() -> Iterator[None]:
+    """Starting one a test would take most of the time; that they start is tested in test_ultralytics.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("workflow.models.ultralytics.start_worker", start_worker)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -221,8 +231,11 @@ BOXERS = [case for case in CASES.values() if case.task == "detection" and "tiny"
 
 @pytest.mark.parametrize("case", _marked(BOXERS))
 def test_one_label_a_place_keeps_the_best_only(case: Case, folder: Path, pictures: list) -> None:
-    many, few = (_load(case, folder, one_label_a_place=v) for v in (False, True))
-    (all_of_them,), (kept,) = (_ask(m, case, pictures[:1]) for m in (many, few))
+    answers = []
+    for one in (False, True):
+        with closing(_load(case, folder, one_label_a_place=one)) as annotator:
+            answers += _ask(annotator, case, pictures[:1])
+    all_of_them, kept = answers
     assert kept[0].box == all_of_them[0].box
     overlaps = overlap.iou(kept, kept) - np.eye(len(kept))
     assert overlaps.max() <= 0.7 + 1e-6

@@ -92,8 +92,10 @@ def held() -> Iterator[dict[str, socket.socket]]:
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory, held: dict[str, socket.socket]) -> Iterator[Path]:
-    """All three services on a fresh state folder whose remembered ports are busy."""
+def state(
+    tmp_path_factory: pytest.TempPathFactory, held: dict[str, socket.socket], label_studio_database: Path
+) -> Iterator[Path]:
+    """All three services on a state folder whose ports are busy, and which has lost its credentials."""
     with pytest.MonkeyPatch.context() as patch:
         for name in OWN_SERVERS:
             patch.delenv(name, raising=False)
@@ -103,6 +105,8 @@ def state(tmp_path_factory: pytest.TempPathFactory, held: dict[str, socket.socke
         folder = with_mongod(tmp_path_factory.mktemp("workspace") / ".workflow")
         busy = {name: port_of(server) for name, server in held.items()}
         (folder / "ports.json").write_text(json.dumps(busy))
+        (folder / "label-studio").mkdir()
+        shutil.copy2(label_studio_database, folder / "label-studio")
         try:
             services.up(folder)
             yield folder

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.tiny import DIGITS, NAMES, Case
-from workflow.models.ultralytics import start_worker
+from tests.tiny.processes import start_worker
 from workflow.tasks import TaskName
 
 PRINTED = Path(__file__).parents[2] / "projects" / "zipcodes" / "base" / "printed-digits.pt"
