@@ -27,6 +27,7 @@ def test_all_benchmarks_are_tried() -> None:
         "growth",
         "preannotate",
         "rle",
+        "slices",
     ]
     assert [path.stem for path in BENCHMARKS] == names
 

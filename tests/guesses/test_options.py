@@ -14,6 +14,7 @@ ASKED = {
     "prompts": {"car": ["a car"]},
     "templates": ["a photo of {}"],
     "max_det": 77,
+    "slices": {"size": 64},
     "trust": True,
 }
 

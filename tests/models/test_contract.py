@@ -21,6 +21,8 @@ from workflow.errors import ModelError
 from workflow.images import decode
 from workflow.models import Annotator, Guesses, Options, Pixels, Reducing, Whole
 from workflow.models.frame import Frame
+from workflow.models.slices import sliced
+from workflow.project.settings import Slices
 from workflow.records import Annotation, Provenance
 from workflow.shapes import masks, overlap
 from workflow.tasks import TASKS
@@ -309,6 +311,31 @@ def test_a_checkpoint_that_runs_code_is_refused(tmp_path: Path) -> None:
 def _painted(guesses: Guesses, label: str) -> NDArray[np.bool_]:
     """Where anything of a label is."""
     return np.logical_or.reduce([masks.decode(a.mask) for a in guesses if a.mask and a.label == label])
+
+
+def test_in_slices_it_keeps_the_contract_and_in_one_slice_it_says_the_same(
+    annotator: Annotator, case: Case, pictures: list
+) -> None:
+    if case.prior or not TASKS[case.task].geometry:
+        return
+    picture = np.ascontiguousarray(pictures[0][:140, :200])
+    height, width = picture.shape[:2]
+
+    def ask(**slices: Any) -> Guesses:
+        shown = sliced(annotator, Options(slices=Slices(**slices), max_det=40))
+        return shown.annotate([picture], [()], DIGITS)[0]
+
+    assert ask(size=width) == annotator.annotate([picture], [()], DIGITS)[0]
+    found = ask(size=140, overlap=0.25)
+    scores = [a.score or 0.0 for a in found]
+    assert found
+    assert scores == sorted(scores, reverse=True)
+    assert scores[-1] >= case.threshold
+    assert all(a.within(width, height) and a.label in DIGITS for a in found)
+    assert {(a.mask.width, a.mask.height) for a in found if a.mask} <= {(width, height)}
+    assert all(TASKS[case.task].takes(a) for a in found)
+    assert {a.parent for a in found} <= {"", *(a.id for a in found)}
+    assert sum(not a.parent for a in found) <= 40
 
 
 # These are always shown the whole image.

@@ -15,7 +15,7 @@ from tests.stages.test_evaluate import make_project
 from workflow import training
 from workflow.errors import WorkflowError
 from workflow.project.paths import Project
-from workflow.project.settings import Section, Settings
+from workflow.project.settings import Section, Settings, Slices
 from workflow.running.runner import Plan, Runner
 from workflow.stages import STAGES
 from workflow.training import Epoch, Job, Trained
@@ -43,6 +43,7 @@ OTHER: dict[str, Any] = {
     "preannotate.thresholds": {"disc": 0.75},
     "preannotate.image_size": 64,
     "preannotate.max_det": 9,
+    "preannotate.slices": Slices(size=64),
     "preannotate.class_map": {"zebra": "disc"},
     "preannotate.prompts": {"disc": ("a disc",)},
     "preannotate.templates": ("a photo of {}",),

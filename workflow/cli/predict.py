@@ -36,6 +36,10 @@ def predict(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads that decode images; by default one a core.")
     ] = None,
+    slices: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE[,OVERLAP]", help="Show it in squares, for what is small: 640,0.2."),
+    ] = None,
     device: Devices = "auto",
 ) -> None:
     """Try any model on any picture. Exit code 1 where a picture is broken; the others are done.
@@ -47,7 +51,17 @@ def predict(
     folder = open_project(project).folder if project else Path.cwd()
     wanted = [name.strip() for name in classes.split(",") if name.strip()]
     ask = stage.Question(
-        model, folder, wanted, threshold, top, image_size, device, trust, exact_decode, workers
+        model,
+        folder,
+        wanted,
+        threshold,
+        top,
+        image_size,
+        device,
+        trust,
+        exact_decode,
+        workers,
+        stage.slices_of(slices) if slices else None,
     )
     guesses, problems, engines = stage.run(images, ask)
     print(stage.as_json(guesses) if as_json else "\n".join([stage.as_table(guesses), *engines]))

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import orjson
 from PIL import Image, ImageDraw, ImageFont
+from pydantic import ValidationError
 
 from workflow import models
 from workflow.colours import ON_PICTURES
-from workflow.errors import ImageError, ModelError, StageError
+from workflow.errors import ConfigError, ImageError, ModelError, StageError
 from workflow.guesses import crew
 from workflow.guesses.crew import Crew, Job, crew_of
 from workflow.guesses.engine import Limits, Source
@@ -25,6 +26,7 @@ from workflow.images import copies, decode, orientation
 from workflow.images.depth import Levels
 from workflow.models import Guesses, Options
 from workflow.models.chain import Chain, load_chain
+from workflow.project.settings import Slices
 from workflow.records import Annotation
 from workflow.schema import CaseMatch
 from workflow.shapes import masks
@@ -52,6 +54,7 @@ class Question:
     trust: bool = False
     exact_decode: bool = False
     workers: int | None = None
+    slices: Slices | None = None
 
 
 def run(paths: Sequence[Path], ask: Question) -> tuple[Found, list[str], tuple[str, ...]]:
@@ -89,9 +92,20 @@ def _load(ask: Question, folder: Path, device: str) -> Chain:
         device=device,
         trust=ask.trust,
         exact_decode=ask.exact_decode,
+        slices=ask.slices,
         log=_logs() / f"{models.slug(' '.join(ask.models))}.log",
     )
     return load_chain(ask.models, folder, None, options)
+
+
+def slices_of(text: str) -> Slices:
+    """SIZE or SIZE,OVERLAP, as in 640,0.2. ConfigError where it is neither."""
+    size, comma, overlap = text.partition(",")
+    try:
+        return Slices.model_validate({"size": size} | ({"overlap": overlap} if comma else {}))
+    except ValidationError as error:
+        what = f"--slices {text}: {error.errors()[0]['loc'][0]} {error.errors()[0]['msg'].lower()}"
+        raise ConfigError([what], "--slices 640,0.2") from None
 
 
 def _classes(annotator: Chain | Crew, wanted: Sequence[str]) -> Sequence[str]:

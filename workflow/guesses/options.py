@@ -20,6 +20,7 @@ def options_of(
         prompts=asked.prompts,
         templates=asked.templates,
         max_det=asked.max_det,
+        slices=asked.slices,
         exact_decode=exact_decode,
         device=device,
         trust=asked.trust,

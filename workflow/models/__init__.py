@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from workflow.errors import ModelError
 from workflow.project.rows import read_json
-from workflow.project.settings import MAX_DET
+from workflow.project.settings import MAX_DET, Slices
 from workflow.records import Annotation
 from workflow.tasks import TASKS, TaskName
 
@@ -59,9 +59,10 @@ class Options:
     `threshold` None is what the family thinks fit: 0.25 for what draws, nothing for what only names.
     `image_size` None is the model's own. `class_map` turns the model's names into the project's.
     `prompts` are what a model that reads is asked for, a class; `templates` are sentences with `{}` where
-    a prompt goes. `max_det` is how many objects an image may have at most. `task` is what the card of a run
-    says that it was trained for. `trust` lets code run that comes with a model, from within the folder
-    `project`. Without `exact_decode` images may be shown at a reduced scale that is still larger than what
+    a prompt goes. `max_det` is how many objects an image may have at most. `slices` say how the first of a
+    chain is shown images (`models.slices`, whose identity is its own). `task` is what the card of a run says
+    that it was trained for. `trust` lets code run that comes with a model, from within the folder `project`.
+    Without `exact_decode` images may be shown at a reduced scale that is still larger than what
     the network sees. `compiled` has torch compile the network, on CUDA only.
     """
 
@@ -72,6 +73,7 @@ class Options:
     templates: Sequence[str] = ()
     one_label_a_place: bool = False
     max_det: int = MAX_DET
+    slices: Slices | None = None
     exact_decode: bool = True
     compiled: bool = False
     task: TaskName | None = None

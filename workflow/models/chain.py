@@ -18,6 +18,7 @@ from workflow import models
 from workflow.errors import ModelError
 from workflow.models import Annotator, Counted, Guesses, Options, Pixels, Reducing, Size, Whole
 from workflow.models.boxes import usual_threshold, without_orphans
+from workflow.models.slices import sliced
 from workflow.project.rows import digest
 from workflow.records import Annotation, Provenance
 from workflow.shapes import masks
@@ -49,6 +50,8 @@ def load_chain(
         for spec in specs:
             _check_place(spec, project, loaded)
             loaded.append(models.load(spec, project, options))
+            # What goes on with what was drawn is shown the whole image.
+            loaded[:1] = [sliced(loaded[0], options)] if len(loaded) == 1 else loaded[:1]
         return Chain(loaded, task, thresholds or {}, floor)
     except BaseException:
         for annotator in loaded:

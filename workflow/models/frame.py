@@ -78,7 +78,8 @@ class Frame:
         lines = {
             f"{self.name} gave {limit} guesses, the most it can, on ": n for limit, n in self._full.items()
         }
-        full = {(head, " images: there may be more objects"): n for head, n in lines.items()}
+        shown = "slices" if self._options.slices else "images"
+        full = {(head, f" {shown}: there may be more objects"): n for head, n in lines.items()}
         taken = [f"its class {n!r} is taken for {label!r}" for n, label in self._by_case.taken.items()]
         return full | {(f"{self.name}: {line}", ""): 0 for line in (*taken, *unclear_lines(self._by_case))}
 

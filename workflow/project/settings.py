@@ -80,6 +80,13 @@ class SplitRule(Section):
         return self
 
 
+class Slices(Section):
+    """An image is shown in squares of `size` pixels; neighbours share `overlap` of a side or more."""
+
+    size: Annotated[int, Field(ge=32)]
+    overlap: Annotated[float, Field(ge=0, le=0.9)] = 0.2
+
+
 class Preannotate(Section):
     """`model` is FAMILY:CHECKPOINT, a short name, or run:NAME; several hand their guesses on in a row.
 
@@ -90,7 +97,8 @@ class Preannotate(Section):
     `one_label_a_place` keeps only the best of overlapping boxes, whatever their classes: where no two
     objects can share a place, a second guess there is only one more thing to delete. `max_det` is how many
     objects of an image are kept at most, the best; where it or the model's own bound is reached, that is
-    said. `trust` lets code run that comes with a model.
+    said. With `slices` the model that draws first is shown an image in parts, and the whole of it besides.
+    `trust` lets code run that comes with a model.
     """
 
     model: Spec | Annotated[tuple[Spec, ...], Field(min_length=1)] = "yolo11n.pt"
@@ -103,6 +111,7 @@ class Preannotate(Section):
     templates: tuple[str, ...] = ()
     one_label_a_place: bool = False
     max_det: Count = MAX_DET
+    slices: Slices | None = None
     trust: bool = False
 
     @property
@@ -328,6 +337,8 @@ class Settings(Section):
             raise ValueError("keypoints: names no point, and task is keypoints")
         if self.keypoints and not self.schema.task.points:
             raise ValueError(f"keypoints: are not labeled where task is {self.task}")
+        if self.preannotate.slices and self.schema.task.kind == "labels":
+            raise ValueError(f"preannotate.slices: are for what draws, and task is {self.task}")
         if self.push.probes and not self.schema.task.of_objects:
             raise ValueError(f"push.probes: are planted among objects, and {self.task} has none")
         if shared := set(self.keypoints) & set(self.classes):

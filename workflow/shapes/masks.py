@@ -17,6 +17,7 @@ from workflow.shapes.geometry import clip_polygon
 
 Bits = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 # COCO's text: five bits a letter, the lowest first, and one that says that more follow.
 FIRST, MORE = 48, 32
 # Letters of one run: more pixels than 2^35 are in no image.
@@ -42,6 +43,11 @@ def decode(mask: Mask) -> Bits:
 
 def check(mask: Mask) -> None:
     """ValueError where a mask's runs are not those of an image of its size; nothing of that size is made."""
+    check_runs(_runs(mask), mask.height, mask.width)
+
+
+def _runs(mask: Mask) -> Ints:
+    """The lengths of a mask's runs, the first being outside. ValueError where they are no text of COCO's."""
     codes = np.frombuffer(mask.counts.encode("ascii", "replace"), dtype=np.uint8).astype(np.int64) - FIRST
     if len(codes) and (codes.min() < 0 or codes.max() >= 64 or codes[-1] & MORE):
         raise ValueError("the runs of a mask are no text of COCO's")
@@ -55,7 +61,7 @@ def check(mask: Mask) -> None:
     runs -= (codes[starts + lengths - 1] & 16 != 0) * (1 << 5 * lengths)
     for first in (1, 2):
         runs[first::2] = np.cumsum(runs[first::2])
-    check_runs(runs, mask.height, mask.width)
+    return runs
 
 
 def check_runs(runs: Any, height: int, width: int) -> None:
@@ -88,6 +94,56 @@ def from_polygons(parts: Sequence[Sequence[Point]], height: int, width: int) -> 
     if not flat:
         return encode(np.zeros((height, width), dtype=bool))
     return _mask(library.merge(library.frPyObjects(flat, height, width)), height, width)
+
+
+def placed(mask: Mask, x: int, y: int, height: int, width: int) -> Mask:
+    """A part of an image of (height, width), whose first pixel is at `x`, `y`, as a mask of all of it."""
+    return joined([(mask, x, y)], height, width)
+
+
+def joined(parts: Sequence[tuple[Mask, int, int]], height: int, width: int) -> Mask:
+    """The same of parts (mask, x, y) that have no pixel in common."""
+    lines = [np.stack(_segments(mask)) + np.array([[x], [y], [y]]) for mask, x, y in parts]
+    columns, tops, bottoms = np.concatenate(lines, axis=1)
+    order = np.lexsort((tops, columns))
+    return _from_segments(columns[order], tops[order], bottoms[order], height, width)
+
+
+def cut(mask: Mask, x1: int, y1: int, x2: int, y2: int) -> Mask:
+    """What of a mask lies from `x1` to `x2` and from `y1` to `y2`, as a mask of that part."""
+    columns, tops, bottoms = _segments(mask)
+    tops, bottoms = np.maximum(tops, y1), np.minimum(bottoms, y2)
+    kept = (columns >= x1) & (columns < x2) & (tops < bottoms)
+    return _from_segments(columns[kept] - x1, tops[kept] - y1, bottoms[kept] - y1, y2 - y1, x2 - x1)
+
+
+def _segments(mask: Mask) -> tuple[Ints, Ints, Ints]:
+    """A mask as upright lines, in order: the column of each, its first row, and the one after its last."""
+    ends = np.cumsum(_runs(mask))
+    starts, ends = ends[:-1:2], ends[1::2]
+    starts, ends = starts[starts < ends], ends[starts < ends]
+    first, last = starts // mask.height, (ends - 1) // mask.height
+    several = last - first + 1
+    number = np.arange(several.sum()) - np.repeat(np.cumsum(several) - several, several)
+    columns = np.repeat(first, several) + number
+    tops = np.maximum(np.repeat(starts, several) - columns * mask.height, 0)
+    bottoms = np.minimum(np.repeat(ends, several) - columns * mask.height, mask.height)
+    return columns, tops, bottoms
+
+
+def _from_segments(columns: Ints, tops: Ints, bottoms: Ints, height: int, width: int) -> Mask:
+    from faster_coco_eval.core import mask as library
+
+    starts, ends = columns * height + tops, columns * height + bottoms
+    # What reaches from the foot of one column to the head of the next is one run.
+    apart = starts[1:] != ends[:-1]
+    starts = starts[np.append(True, apart)[: len(starts)]]
+    ends = ends[np.append(apart, True)[: len(ends)]]
+    bounds = np.stack([starts, ends])
+    runs = np.diff(bounds.T.reshape(-1), prepend=0, append=height * width)
+    runs = runs[:-1] if runs[-1] == 0 else runs
+    coco = library.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width)
+    return _mask(coco, height, width)
 
 
 def outlines(mask: Mask) -> tuple[list[list[Point]], int]:

@@ -51,7 +51,7 @@ def coverage(a: Sequence[Annotation], b: Sequence[Annotation]) -> Floats:
         return masks.coverage(*([as_mask(one, mask.height, mask.width) for one in side] for side in (a, b)))
     import shapely
 
-    one, other = (np.array([_area(x) for x in side], dtype=object)[:, None] for side in (a, b))
+    one, other = (np.array([as_area(x) for x in side], dtype=object)[:, None] for side in (a, b))
     shared, whole = shapely.area(shapely.intersection(one, other.T)), shapely.area(one)
     return np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
 
@@ -120,13 +120,14 @@ def _closeness(a: Annotation, b: Annotation) -> float:
 def _outline_iou(a: Sequence[Annotation], b: Sequence[Annotation]) -> Floats:
     import shapely
 
-    one, other = (np.array([_area(x) for x in side], dtype=object)[:, None] for side in (a, b))
+    one, other = (np.array([as_area(x) for x in side], dtype=object)[:, None] for side in (a, b))
     shared = shapely.area(shapely.intersection(one, other.T))
     union = shapely.area(one) + shapely.area(other).T - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
-def _area(annotation: Annotation) -> Any:
+def as_area(annotation: Annotation) -> Any:
+    """A box, rotated box or polygons as shapely has areas."""
     import shapely
 
     # An outline that crosses itself is no area to shapely until it is made one.

@@ -65,6 +65,8 @@ def plan(project: Project) -> Plan:
     settings |= project.settings.preannotate.model_dump(include=asked)
     if project.settings.preannotate.max_det != MAX_DET:
         settings["max_det"] = project.settings.preannotate.max_det
+    if project.settings.preannotate.slices:
+        settings["slices"] = project.settings.preannotate.slices.model_dump()
     inputs: dict[str, Path | str] = {"dataset": dataset.version(project), "run": folder / "run.json"}
     inputs |= {"ledger": project.ledger, "simulated": project.simulated, "base": train.base_digest(project)}
     for number, spec in enumerate(project.settings.preannotate.models):

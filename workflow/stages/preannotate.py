@@ -38,9 +38,10 @@ from workflow.running.runner import Outcome, Plan, Runner
 def plan(project: Project) -> Plan:
     asked = project.settings.preannotate
     # Which model it is, says its checkpoint.
-    settings = asked.model_dump(exclude={"max_det", "base"}) | project.settings.schema.to_json()
+    settings = asked.model_dump(exclude={"max_det", "base", "slices"}) | project.settings.schema.to_json()
     # As models have it: guesses of before there was such a setting stay what they are.
     settings |= {} if asked.max_det == MAX_DET else {"max_det": asked.max_det}
+    settings |= {"slices": asked.slices.model_dump()} if asked.slices else {}
     settings |= project.settings.images.limits
     settings |= {"exact_decode": True} if project.settings.images.exact_decode else {}
     inputs: dict[str, Path | str] = {"catalog": project.catalog}
