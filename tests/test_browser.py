@@ -7,6 +7,7 @@ corrects one of them by hand, and what comes after it is made from that correcti
 from __future__ import annotations
 
 import io
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -221,12 +222,13 @@ def evaluated(loop: Loop) -> Loop:
     return loop
 
 
-def test_the_app_shows_the_samples_with_their_boxes(page, evaluated: Loop, state: Path) -> None:
+def test_the_app_opens_on_what_was_evaluated(page, evaluated: Loop, state: Path) -> None:
+    """At a size one can read, without an advertisement; the matrix shows what was taken for what."""
     app = next(s.url for s in services.status(state) if s.name == "fiftyone-app")
     loaded = []
     page.on("response", lambda r: loaded.append(r.status) if "/media?" in r.url else None)
     page.goto(evaluate.app_url(evaluated.project, app))
-    count = len([r for r in read_rows(evaluated.project.labels) if r["state"] == "reviewed"])
+    count = len([r for r in evaluated.records if r.split == "test"])
     page.get_by_text(f"{count} samples").wait_for()
     for run in ("eval_base", "eval_tuned"):
         page.get_by_text(run, exact=True).last.wait_for()
@@ -240,7 +242,19 @@ def test_the_app_shows_the_samples_with_their_boxes(page, evaluated: Loop, state
     assert len(loaded) >= count
     assert set(loaded) == {200}
     text = page.inner_text("body")
-    assert not any(word in text for word in ("Oops", "went wrong", "not found", "No samples"))
+    assert not any(word in text for word in ("Oops", "went wrong", "not found", "No samples", "Dismiss"))
+    beside = page.evaluate("() => Object.entries(localStorage).find(([k]) => k.startsWith('shownLabelA'))[1]")
+    assert json.loads(beside)["ground_truth"] == []
+    page.get_by_text("eval_base", exact=True).last.click()
+    page.get_by_text("Confusion Matrices", exact=True).click()
+    drawn = "() => document.querySelector('.js-plotly-plot .heatmaplayer') && "
+    drawn += (
+        "[...document.querySelectorAll('.js-plotly-plot')].find(p => p.data[0].type === 'heatmap').data[0].z"
+    )
+    matrix = np.array(page.wait_for_function(drawn).json_value())
+    confusion = np.array(evaluate.result(evaluated.project).base.confusion)
+    assert sorted(matrix.ravel().tolist()) == sorted(confusion.ravel().tolist())
+    assert confusion[:-1, :-1].sum() > np.trace(confusion[:-1, :-1])
 
 
 def test_the_report_opens_from_disk_and_needs_nothing(page, evaluated: Loop) -> None:

@@ -30,7 +30,8 @@ from workflow.tasks import Task
 class DetectionEvaluation:
     """The numbers of one model, and what they are made of: objects as they are compared, and their matches.
 
-    `errors` are those of each image at the numbers' threshold.
+    `across` are the triples of each image at the numbers' threshold, matched across classes, `errors` what is
+    wrong in them.
     """
 
     numbers: DetectionMetrics
@@ -38,6 +39,7 @@ class DetectionEvaluation:
     truth: Labels
     predicted: Labels
     matching: Matching
+    across: dict[str, list[Match]]
     errors: dict[str, Errors]
 
 
@@ -97,7 +99,7 @@ def _evaluate(
         scored = oks_sweep(schema, images, truth, predicted)
         numbers = _with_points(numbers, schema, scored, truth, predicted)
     errors = {i: errors_of(across[i], true.get(i, ()), guesses.get(i, ())) for i in images}
-    return DetectionEvaluation(numbers, sweep, true, guesses, matching, errors), scored
+    return DetectionEvaluation(numbers, sweep, true, guesses, matching, across, errors), scored
 
 
 def _comparable(task: Task, images: Sizes, labels: Labels) -> dict[str, list[Annotation]]:

@@ -12,6 +12,8 @@ from workflow.services.files import make_private
 from workflow.services.network import get
 from workflow.services.service import FIFTYONE_APP, Launch, Service, base_environment
 
+# Images large enough to read what stands on them; the App's own default is 7 of 10.
+_ZOOM = {"FIFTYONE_APP_GRID_ZOOM": "10"}
 # By default a server remembers each dataset it has shown, and goes on showing what was replaced.
 _FRESH = {"FIFTYONE_SINGLETON_CACHE": "false"}
 _SERVER = Path(__file__).parent / "fiftyone_app_guard" / "server.py"
@@ -28,7 +30,7 @@ def _command(launch: Launch) -> list[str]:
 
 def _environment(launch: Launch) -> dict[str, str]:
     settings = environment_for(launch.state, app_uri(launch))
-    return {**base_environment(), **settings, **_FRESH, **_POLICY, "PYTHONUNBUFFERED": "1"}
+    return {**base_environment(), **settings, **_FRESH, **_ZOOM, **_POLICY, "PYTHONUNBUFFERED": "1"}
 
 
 def _healthy(state: Path, port: int) -> bool:
@@ -55,5 +57,5 @@ SERVICE = Service(
     external_healthy=lambda: False,
     prepare=_prepare,
     # After mongod has moved, an App that still asks at the old place must be replaced.
-    watched=("FIFTYONE_DATABASE_URI", "FIFTYONE_DATABASE_NAME", *_FRESH, *_POLICY),
+    watched=("FIFTYONE_DATABASE_URI", "FIFTYONE_DATABASE_NAME", *_FRESH, *_ZOOM, *_POLICY),
 )

@@ -20,6 +20,8 @@ Match = tuple[int | None, int | None, float | None]
 Labels = Mapping[str, Sequence[Annotation]]
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
+# From here on, one object is near another.
+TOUCHING = 0.1
 # Pairs of boxes whose overlap is computed at once: some 200 MB.
 PAIRS = 1_000_000
 
@@ -156,17 +158,23 @@ class Matching:
     def __init__(self, images: Iterable[str], truth: Labels, predicted: Labels, iou: float = 0.5) -> None:
         self._truth, self._predicted, self._iou = truth, predicted, iou
         plain = [i for i in images if _are_plain(truth.get(i, ())) and _are_plain(predicted.get(i, ()))]
-        # Image -> (prediction, truth, IoU) of all that overlap enough, sorted.
+        # Image -> (prediction, truth, IoU) of all that overlap enough, sorted; and of those that do a little.
         self._near: dict[str, list[tuple[int, int, float]]] = {image: [] for image in plain}
-        pairs = near_pairs(plain, truth, predicted, _least(iou))
+        self._touching: dict[str, list[tuple[int, int, float]]] = {image: [] for image in plain}
+        pairs = near_pairs(plain, truth, predicted, min(TOUCHING, _least(iou)))
         guesses, true = (
             np.cumsum([0, *(len(some.get(i, ())) for i in plain)]) for some in (predicted, truth)
         )
         where = np.searchsorted(guesses, pairs.predicted, side="right") - 1
         p, t = pairs.predicted - guesses[where], pairs.truth - true[where]
         triples = zip(p.tolist(), t.tolist(), pairs.share.tolist(), strict=True)
+        least = _least(iou)
         for number, triple in zip(where.tolist(), triples, strict=True):
-            self._near[plain[number]].append(triple)
+            (self._near if triple[2] >= least else self._touching)[plain[number]].append(triple)
+
+    def touching(self, image: str) -> list[tuple[int, int, float]] | None:
+        """(prediction, truth, IoU) of all pairs that overlap by `TOUCHING`; None where that is not known."""
+        return self._near[image] + self._touching[image] if image in self._near else None
 
     def match(self, image: str, threshold: float = 0.0, class_agnostic: bool = False) -> list[Match]:
         """The triples of one image, of the predictions that reach `threshold`; numbers are those of all."""

@@ -27,25 +27,26 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
-from workflow.colours import WHO
 from workflow.errors import ServiceError
 from workflow.metrics import Labels, Metrics, measure
 from workflow.metrics.detection import evaluate_detections
 from workflow.records import ImageRecord
 from workflow.schema import Schema
-from workflow.shown.app.kind import EVALUATED, TRUTH, Field, Kind, Shown, declare
+from workflow.shown.app.kind import Document, Field, Kind, Shown, declare
 from workflow.shown.app.labels import Labels as WholeImages
+from workflow.shown.app.names import EVALUATED, OPENED, TRUTH, WORKSPACE, errors_field, gained_field
 from workflow.shown.app.objects import Objects
+from workflow.shown.app.opened import BROWSER, arrange, browser_settings
 from workflow.shown.app.pixels import Pixels
+from workflow.shown.app.views import save_views
 
 __all__ = ["TRUTH", "dataset_url", "publish"]
 
-WORKSPACE = "evaluation"
 BATCH = 1000
 # What the numbers' own matches are of; else a mask without pixels, or a box among rotated ones, differs.
 BOXES = {"box", "keypoints"}
 # What `publish` makes of the same labels; another number rebuilds what an older workflow built.
-LAYOUT = 3
+LAYOUT = 4
 KINDS: dict[str, type[Kind]] = {"labels": WholeImages, "objects": Objects, "pixels": Pixels}
 
 
@@ -64,10 +65,11 @@ def publish(
     """Make the persistent dataset `name` hold `rows`; False, and nothing done, if it has this `digest`.
 
     `fields` maps a field to {image id: labels}: "ground_truth", and one a model, each of which becomes
-    an evaluation `eval_FIELD` and a view "worst FIELD". An image absent from a field has no labels there,
-    and counts; `evaluated` names the images that count, all unless given, and they come first. A path in
-    `rows` that is not absolute is below `root`. `masks` is a folder for painted classes, which the App
-    reads from files. `environment` holds FIFTYONE_DATABASE_URI and its like.
+    an evaluation `eval_FIELD` and views of its own; the last is the one that is asked about. An image absent
+    from a field has no labels there, and counts; `evaluated` names the images that count, all unless given,
+    and they come first, the worst before all. A path in `rows` that is not absolute is below `root`. `masks`
+    is a folder for painted classes, which the App reads from files. `environment` holds
+    FIFTYONE_DATABASE_URI and its like.
     The dataset is built under another name and takes its own in one step, so that a kill leaves the
     old or the new one. Raises ServiceError if the database does not answer, or has the name's slug
     for another dataset; StageError or FormatError for labels that cannot be evaluated.
@@ -83,8 +85,8 @@ def publish(
         try:
             dataset = fo.Dataset(scratch, persistent=True)
             shown = _shown(rows, fields, schema, counted, files)
-            _build(fo, dataset, rows, shown, (root or Path()).absolute())
-            dataset.info = {"digest": digest, "files": str(files) if files else ""}
+            settings = _build(fo, dataset, rows, shown, (root or Path()).absolute())
+            dataset.info = {"digest": digest, "files": str(files) if files else "", BROWSER: settings}
             dataset.save()
             _swap(fo, dataset, name)
         except BaseException:
@@ -99,8 +101,8 @@ def publish(
     return True
 
 
-def dataset_url(app_url: str, name: str, workspace: str | None = WORKSPACE, view: str | None = None) -> str:
-    """Where the App at `app_url` shows the dataset, beside its evaluations, or a saved view of it."""
+def dataset_url(app_url: str, name: str, workspace: str | None = WORKSPACE, view: str | None = OPENED) -> str:
+    """Where the App at `app_url` shows what was evaluated, the worst first, beside its evaluations."""
     query = urlencode({k: v for k, v in {"workspace": workspace, "view": view}.items() if v})
     return f"{app_url.rstrip('/')}/datasets/{quote(name, safe='')}" + (f"?{query}" if query else "")
 
@@ -177,32 +179,35 @@ def _shown(
     return Shown(schema, sizes, fields, numbers, files)
 
 
-def _build(fo: Any, dataset: Any, rows: Sequence[ImageRecord], shown: Shown, root: Path) -> None:
-    """Declare the schema, write every sample once with its marks, then save the evaluations."""
+def _build(fo: Any, dataset: Any, rows: Sequence[ImageRecord], shown: Shown, root: Path) -> Document:
+    """Declare the schema, write every sample once with its marks, then save the evaluations.
+
+    Returns what browsers are to be told.
+    """
     kind = KINDS[shown.schema.task.kind](shown)
     dataset.media_type = "image"
     fields: dict[str, Field] = {name: (fo.StringField, {}) for name in ("image_id", "split")}
     errors = fo.FloatField if shown.in_pixels else fo.IntField
-    fields |= {f"{field}_errors": (errors, {}) for field in shown.numbers}
+    fields |= {errors_field(field): (errors, {}) for field in shown.numbers}
+    fields |= {gained_field(field): (errors, {}) for field in list(shown.numbers)[1:]}
     declare(dataset, fields | kind.fields(fo))
     declare(dataset, kind.attributes(fo))
     view = dataset.match_tags(EVALUATED)
     kind.register(view)
-    ordered = sorted(rows, key=lambda row: row.id not in shown.sizes)
+    ordered = sorted(rows, key=lambda row: _place(row, shown))
     _insert(dataset._sample_collection, (_sample(dataset, row, root, shown, kind) for row in ordered))
     dataset.reload()
     kind.save(view)
-    for field in shown.numbers:
-        errors = dataset.match_tags(EVALUATED).match(fo.ViewField(f"{field}_errors") > 0)
-        dataset.save_view(f"worst {field}", errors.sort_by(f"{field}_errors", reverse=True))
-    _save_workspace(fo, dataset)
-    _arrange_sidebar(fo, dataset)
-    dataset.default_classes = list(shown.schema.classes)
-    # Else the App leaves painted classes unseen until someone ticks them.
-    paths = list(dataset.get_field_schema(embedded_doc_type=fo.Label))
-    dataset.app_config.active_fields = fo.ActiveFields(paths=paths)
-    # By chance, the App draws two models in two blues.
-    dataset.app_config.color_scheme = kind.colours(fo, dict(zip(shown.fields, WHO, strict=False)))
+    save_views(fo, dataset, shown, kind)
+    arrange(fo, dataset, shown, kind)
+    return browser_settings(dataset, shown, kind.fields_of(shown.fields) if kind.drawn else ())
+
+
+def _place(row: ImageRecord, shown: Shown) -> float:
+    """Where an image comes: what counts first, the worst of the last model before all."""
+    if row.id not in shown.sizes:
+        return 1.0
+    return -shown.weight(shown.last, row) if shown.last else 0.0
 
 
 def _insert(collection: Any, samples: Iterator[dict[str, Any]]) -> None:
@@ -234,26 +239,11 @@ def _sample(dataset: Any, row: ImageRecord, root: Path, shown: Shown, kind: Kind
         "split": row.split,
     }
     if counts:
-        for field in shown.numbers:
-            errors = shown.errors(field, row)
-            sample[f"{field}_errors"] = errors.weight if shown.in_pixels else errors.total
+        weights = {field: shown.weight(field, row) for field in shown.numbers}
+        sample |= {errors_field(field): weight for field, weight in weights.items()}
+        first, *others = weights or [""]
+        sample |= {gained_field(field): weights[first] - weights[field] for field in others}
     return sample | kind.labels(row)
-
-
-def _save_workspace(fo: Any, dataset: Any) -> None:
-    """Images on the left, evaluations on the right; without `active_child` the panes stay blank."""
-    panels = [fo.Panel(type="Samples", pinned=True), fo.Panel(type="model_evaluation_panel_builtin")]
-    panes = [fo.Space(children=[panel], active_child=panel.component_id) for panel in panels]
-    dataset.save_workspace(WORKSPACE, fo.Space(children=panes, orientation="horizontal", sizes=[0.45, 0.55]))
-
-
-def _arrange_sidebar(fo: Any, dataset: Any) -> None:
-    """Labels on top and open, what only a program asks for closed."""
-    config = dataset.app_config
-    groups = config.sidebar_groups or fo.DatasetAppConfig.default_sidebar_groups(dataset)
-    for group in groups:
-        group.expanded = group.name == "labels"
-    config.sidebar_groups = sorted(groups, key=lambda group: group.name != "labels")
 
 
 def _swap(fo: Any, dataset: Any, name: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,9 +18,8 @@ from workflow.metrics.detection import DetectionEvaluation
 from workflow.records import Annotation, ImageRecord
 from workflow.schema import Schema
 from workflow.shapes.matching import Errors
+from workflow.shown.app.names import TRUTH
 
-TRUTH = "ground_truth"
-EVALUATED = "evaluated"
 IOU = 0.5
 
 # How many ids three bytes count.
@@ -51,6 +51,18 @@ class Shown:
     numbers: Mapping[str, Metrics]
     files: Path | None
     compared: Mapping[str, DetectionEvaluation] = field(default_factory=dict)
+    # (model, image) -> what is wrong there, so that it is counted once.
+    counted: dict[tuple[str, str], Errors] = field(default_factory=dict)
+
+    @property
+    def last(self) -> str:
+        """The model that is asked about; the others are there to compare it with."""
+        return next(reversed(list(self.numbers)), "")
+
+    @property
+    def rows(self) -> Iterator[ImageRecord]:
+        """The images that count, as far as they are compared: by id and size."""
+        return (ImageRecord(image, image, *size, "test") for image, size in self.sizes.items())
 
     @property
     def in_pixels(self) -> bool:
@@ -69,15 +81,35 @@ class Shown:
         """What is wrong with the labels of a model on an image that counts."""
         if field in self.compared:
             return self.compared[field].errors[row.id]
-        return self.numbers[field].errors(self.of(TRUTH, row), self.of(field, row))
+        if (field, row.id) not in self.counted:
+            errors = self.numbers[field].errors(self.of(TRUTH, row), self.of(field, row))
+            self.counted[field, row.id] = errors
+        return self.counted[field, row.id]
+
+    def weight(self, field: str, row: ImageRecord) -> float:
+        """By which images are ranked: how many errors, or which share of the pixels is wrong."""
+        errors = self.errors(field, row)
+        return errors.weight if self.in_pixels else errors.total
 
 
 class Kind(Protocol):
     """How labels of one kind are shown: `labels` makes the fields of each sample, in the order they come.
 
     `fields` are those of the schema, and `attributes` those of the labels in them, marks of runs included.
-    `register` announces the runs before, `save` writes them after all samples are there.
+    `register` announces the runs before, `save` writes them after all samples are there. What was found on
+    the way: `confusions` count (true class, class it was taken for) of each model, `sure` are the scores of
+    what it has right. `listed` says whether an image may have several labels of a model, `drawn` whether they
+    are drawn on the image, with words beside them.
     """
+
+    @property
+    def listed(self) -> bool: ...
+    @property
+    def drawn(self) -> bool: ...
+    @property
+    def confusions(self) -> Mapping[str, Counter[tuple[str, str]]]: ...
+    @property
+    def sure(self) -> Mapping[str, list[float]]: ...
 
     def __init__(self, shown: Shown) -> None: ...
     def fields(self, fo: Any) -> dict[str, Field]: ...
@@ -86,6 +118,13 @@ class Kind(Protocol):
     def labels(self, row: ImageRecord) -> Document: ...
     def save(self, view: Any) -> None: ...
     def colours(self, fo: Any, by_field: Mapping[str, str]) -> Any: ...
+    def fields_of(self, models: Iterable[str]) -> list[str]:
+        """The fields that hold labels of these models."""
+        ...
+
+    def confused(self, value: Any, view: Any, field: str, true: str, said: str) -> Any:
+        """What a model took for another class, of a view; `value` is FiftyOne's ViewField."""
+        ...
 
 
 def declare(dataset: Any, fields: Mapping[str, Field]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +14,12 @@ from workflow.metrics.coco import coco_sweep
 from workflow.metrics.detection_record import DetectionMetrics
 from workflow.records import Annotation, ImageRecord, RotatedBox
 from workflow.shapes import masks
-from workflow.shapes.matching import Match, match, objects, score_of
+from workflow.shapes.matching import Match, Matching, errors_of, match, objects, score_of
+from workflow.shapes.mistakes import AGAINST_TRUTH, Touch, mistakes
 from workflow.shapes.overlap import as_mask
 from workflow.shown.app.kind import (
     IOU,
     LISTS,
-    TRUTH,
     Document,
     Field,
     Ids,
@@ -30,23 +31,51 @@ from workflow.shown.app.kind import (
     listed,
     save_results,
 )
+from workflow.shown.app.names import (
+    DIFFERENCES,
+    TRUTH,
+    doubt_field,
+    error_mark,
+    errors_field,
+    iou_mark,
+    other_mark,
+    partner_mark,
+    run_key,
+)
 
 
 class Objects:
-    """Detections, with masks or without; rotated boxes are Polylines, keypoints a field of their own."""
+    """Detections, with masks or without; rotated boxes are Polylines, keypoints a field of their own.
+
+    Objects are matched across classes, so that the panel's confusion matrix shows what was taken for what.
+    """
+
+    listed = drawn = True
 
     def __init__(self, shown: Shown) -> None:
         self._shown, self._ids = shown, Ids()
         self._cls = "Polylines" if "rotated_box" in shown.schema.task.geometry else "Detections"
         self._runs: dict[str, Any] = {}
         self._matches: dict[str, list[tuple[Any, ...]]] = {field: [] for field in shown.numbers}
+        # (true class, the class it was taken for) -> how often.
+        self.confusions: dict[str, Counter[tuple[str, str]]] = {field: Counter() for field in shown.numbers}
+        self.sure: dict[str, list[float]] = {field: [] for field in shown.numbers}
+        self._seen = {field: self._seen_of(field) for field in shown.numbers}
+        # A model -> who of its objects is who of the last model's.
+        self._between = {
+            field: Matching(shown.sizes, self._seen[shown.last], self._seen[field], IOU)
+            for field in shown.numbers
+            if field != shown.last
+        }
 
     def fields(self, fo: Any) -> dict[str, Field]:
         fields = {field: label_field(fo, self._cls) for field in self._shown.fields}
         if self._shown.schema.task.points:
             fields |= {_points_field(field): label_field(fo, "Keypoints") for field in self._shown.fields}
-        counts = [f"eval_{field}_{word}" for field in self._shown.numbers for word in ("tp", "fp", "fn")]
-        return fields | {name: (fo.IntField, {}) for name in counts}
+        counts = [f"{run_key(field)}_{word}" for field in self._shown.numbers for word in ("tp", "fp", "fn")]
+        counts += [DIFFERENCES] if self._between else []
+        doubts: dict[str, Field] = {doubt_field(field): (fo.FloatField, {}) for field in self._shown.numbers}
+        return fields | doubts | {name: (fo.IntField, {}) for name in counts}
 
     def attributes(self, fo: Any) -> dict[str, Field]:
         attributes: dict[str, Field] = {}
@@ -57,11 +86,11 @@ class Objects:
                 attributes[f"{field}.polylines.{documents.ROTATED}"] = numbers
             if self._shown.schema.task.points:
                 attributes |= list_attributes(fo, _points_field(field), "Keypoints")
-        kinds = {"": fo.StringField, "_id": fo.StringField, "_iou": fo.FloatField}
         for field in self._shown.numbers:
+            texts = (run_key(field), partner_mark(field), error_mark(field), other_mark(field))
+            marks = dict.fromkeys(texts, fo.StringField) | {iou_mark(field): fo.FloatField}
             for labels in (TRUTH, field):
-                marks = {f"{labels}.{LISTS[self._cls]}.eval_{field}{end}": k for end, k in kinds.items()}
-                attributes |= {path: (kind, {}) for path, kind in marks.items()}
+                attributes |= {f"{labels}.{LISTS[self._cls]}.{name}": (k, {}) for name, k in marks.items()}
         return attributes
 
     def register(self, view: Any) -> None:
@@ -70,23 +99,25 @@ class Objects:
         use_masks = "mask" in self._shown.schema.task.geometry
         for field in self._shown.numbers:
             config = COCOEvaluationConfig(
-                field, TRUTH, iou=IOU, classwise=True, compute_mAP=True, use_masks=use_masks
+                field, TRUTH, iou=IOU, classwise=False, compute_mAP=True, use_masks=use_masks
             )
             run = self._runs[field] = config.build()
-            run.register_run(view, f"eval_{field}")
-            run.register_samples(view, f"eval_{field}", dynamic=True)
+            run.register_run(view, run_key(field))
+            run.register_samples(view, run_key(field), dynamic=True)
 
     def labels(self, row: ImageRecord) -> Document:
-        seen = {field: self._comparable(self._shown.seen(field, row), row) for field in self._shown.fields}
+        seen = {field: self._seen_on(field, row) for field in self._shown.fields}
         written = {
             f: self._ids.on(documents.to_fiftyone(some, row.width, row.height)) for f, some in seen.items()
         }
-        sample = {field: listed(self._cls, guesses) for field, guesses in written.items()}
+        sample: Document = {field: listed(self._cls, guesses) for field, guesses in written.items()}
         if self._shown.schema.task.points:
             sample |= {_points_field(field): self._points(field, row) for field in written}
         if row.id in self._shown.sizes:
             for field in self._shown.numbers:
                 sample |= self._mark(field, row, seen, written)
+            if self._between:
+                sample[DIFFERENCES] = self._differences(row, seen)
         return sample
 
     def save(self, view: Any) -> None:
@@ -96,6 +127,30 @@ class Objects:
     def colours(self, fo: Any, by_field: Mapping[str, str]) -> Any:
         more = {_points_field(field): colour for field, colour in by_field.items()}
         return colours_by_field(fo, {**by_field, **(more if self._shown.schema.task.points else {})})
+
+    def fields_of(self, models: Iterable[str]) -> list[str]:
+        names = list(models)
+        return names + [_points_field(name) for name in names if self._shown.schema.task.points]
+
+    def confused(self, value: Any, view: Any, field: str, true: str, said: str) -> Any:
+        pair = (value("label") == said) & (value(other_mark(field)) == true)
+        return view.filter_labels(field, pair).sort_by(errors_field(field), reverse=True)
+
+    def _seen_of(self, field: str) -> dict[str, list[Annotation]]:
+        """What a model's user sees of the images that count, as it is compared."""
+        return {row.id: self._comparable(self._shown.seen(field, row), row) for row in self._shown.rows}
+
+    def _seen_on(self, field: str, row: ImageRecord) -> list[Annotation]:
+        kept = self._seen.get(field, {}).get(row.id)
+        return self._comparable(self._shown.seen(field, row), row) if kept is None else kept
+
+    def _differences(self, row: ImageRecord, seen: Mapping[str, list[Annotation]]) -> int:
+        """On how many objects the other models say something else than the last one."""
+        last = seen[self._shown.last]
+        return sum(
+            errors_of(matching.match(row.id, class_agnostic=True), last, seen[field]).total
+            for field, matching in self._between.items()
+        )
 
     def _comparable(self, labels: Sequence[Annotation], row: ImageRecord) -> list[Annotation]:
         """The objects as one kind of document; a mask without pixels is nothing to be seen."""
@@ -112,16 +167,19 @@ class Objects:
 
     def _matched(
         self, field: str, row: ImageRecord, truth: Sequence[Annotation], guesses: Sequence[Annotation]
-    ) -> list[Match]:
-        """Which guess that is seen is which truth; of boxes the numbers know it already."""
+    ) -> tuple[list[Match], list[Touch] | None]:
+        """Which guess that is seen is which truth, and what overlaps; of boxes the numbers know it."""
         compared = self._shown.compared.get(field)
         if compared is None:
-            return match(truth, guesses, IOU)
-        threshold = compared.numbers.threshold
-        scores = [score_of(a) for a in compared.predicted.get(row.id, ())]
-        place = list(itertools.accumulate((score >= threshold for score in scores), initial=0))
-        triples = compared.matching.match(row.id, threshold)
-        return [(t, None if p is None else place[p], iou) for t, p, iou in triples]
+            return match(truth, guesses, IOU, class_agnostic=True), None
+        triples, touching = compared.across[row.id], compared.matching.touching(row.id)
+        everything = compared.predicted.get(row.id, ())
+        if len(everything) == len(guesses):
+            return triples, touching
+        kept = [score_of(a) >= compared.numbers.threshold for a in everything]
+        place = list(itertools.accumulate(kept, initial=0))
+        near = touching and [(place[p], t, iou) for p, t, iou in touching if kept[p]]
+        return [(t, None if p is None else place[p], iou) for t, p, iou in triples], near
 
     def _mark(
         self,
@@ -131,21 +189,37 @@ class Objects:
         written: Mapping[str, list[Document]],
     ) -> Document:
         """Write one image's matches on its labels, note them for the run, return the sample's counts."""
-        key = f"eval_{field}"
-        truth, guesses = seen.get(TRUTH, []), seen[field]
-        counts = {"tp": 0, "fp": 0, "fn": 0}
-        for t, p, iou in self._matched(field, row, truth, guesses):
-            true = None if t is None else written[TRUTH][t]
-            guess = None if p is None else written[field][p]
-            outcome = "fn" if guess is None else "fp" if true is None else "tp"
-            counts[outcome] += 1
-            for one, other in ((true, guess), (guess, true)):
+        key, partner, overlap = run_key(field), partner_mark(field), iou_mark(field)
+        sides = truth, guesses = seen.get(TRUTH, []), seen[field]
+        documents = written.get(TRUTH, []), written[field]
+        counts = dict.fromkeys(("tp", "fp", "fn"), 0)
+        matches, touching = self._matched(field, row, truth, guesses)
+        for t, p, iou in matches:
+            true = None if t is None else documents[0][t]
+            guess = None if p is None else documents[1][p]
+            right = true is not None and guess is not None and true["label"] == guess["label"]
+            ends: list[tuple[str | None, str | None]] = [(None, None), (None, None)]
+            for n, (one, other, wrong) in enumerate(((true, guess, "fn"), (guess, true, "fp"))):
                 if one is not None:
-                    one |= {key: outcome, f"{key}_id": str(other["_id"]) if other else "", f"{key}_iou": iou}
+                    outcome = "tp" if right else wrong
+                    one[key], one[partner] = outcome, str(other["_id"]) if other else ""
+                    one[overlap] = iou
+                    ends[n] = one["label"], str(one["_id"])
+                    counts[outcome] += not (right and n)
             score = None if p is None else score_of(guesses[p])
-            ends = [(one["label"], str(one["_id"])) if one else (None, None) for one in (true, guess)]
             self._matches[field].append((ends[0][0], ends[1][0], iou, score, ends[0][1], ends[1][1]))
-        return {f"{key}_{outcome}": count for outcome, count in counts.items()}
+            if right:
+                self.sure[field].append(score or 0.0)
+            elif true is not None and guess is not None:
+                true[other_mark(field)], guess[other_mark(field)] = guess["label"], true["label"]
+                self.confusions[field][true["label"], guess["label"]] += 1
+        kinds = mistakes(matches, *sides, touching)
+        for side, of_side in zip(documents, reversed(kinds), strict=True):
+            for number, kind in of_side.items():
+                side[number][error_mark(field)] = kind
+        doubts = [score_of(guesses[p]) for p, kind in kinds[0].items() if kind in AGAINST_TRUTH]
+        doubt: Document = {doubt_field(field): max(doubts)} if doubts else {}
+        return doubt | {f"{key}_{outcome}": count for outcome, count in counts.items()}
 
     def _save_run(self, view: Any, field: str, run: Any) -> None:
         import numpy as np
@@ -157,9 +231,10 @@ class Objects:
             sweep = compared.sweep
         else:
             sweep = coco_sweep(self._shown.sizes, self._counted(TRUTH), self._counted(field), classes)
-        key = f"eval_{field}"
-        # FiftyOne itself has the mean over the IoUs, but only where it speaks of what is scored.
-        known = ("f1",) if self._shown.schema.task.points else ("map50_95", "f1")
+        key = run_key(field)
+        # FiftyOne itself has the mean over the IoUs, but only where it speaks of what is scored. Its F1 is of
+        # objects matched across classes.
+        known = () if self._shown.schema.task.points else ("map50_95",)
         results = COCODetectionResults(
             view,
             run.config,
@@ -181,12 +256,7 @@ class Objects:
 
     def _counted(self, field: str) -> Labels:
         """All labels of the evaluated images, as they are compared."""
-        labels = self._shown.fields.get(field, {})
-        rows = (
-            ImageRecord(image, image, width, height, "test")
-            for image, (width, height) in self._shown.sizes.items()
-        )
-        return {row.id: self._comparable(labels.get(row.id, ()), row) for row in rows}
+        return {row.id: self._comparable(self._shown.of(field, row), row) for row in self._shown.rows}
 
 
 def _points_field(field: str) -> str:

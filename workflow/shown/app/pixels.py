@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from workflow.colours import ON_LAYERS
 from workflow.metrics.semantic import count_pixels
 from workflow.records import ImageRecord
 from workflow.shapes.paint import VOID, paint
-from workflow.shown.app.kind import TRUTH, Document, Field, Shown, extra_metrics, label_field, save_results
+from workflow.shown.app.kind import Document, Field, Shown, extra_metrics, label_field, save_results
+from workflow.shown.app.names import DIFFERENCES, TRUTH, run_key
 from workflow.tasks import BACKGROUND, VOID_LABEL
 
 WORDS = ("accuracy", "precision", "recall")
@@ -21,17 +23,22 @@ WORDS = ("accuracy", "precision", "recall")
 class Pixels:
     """A Segmentation a field: pixel value 0 is what nobody painted, k the k-th class."""
 
+    listed = drawn = False
+
     def __init__(self, shown: Shown) -> None:
         assert shown.files is not None
         self._shown, self._files = shown, shown.files
         self._names = (BACKGROUND, *shown.schema.classes)
         self._runs: dict[str, Any] = {}
         self._matches: dict[str, list[tuple[Any, ...]]] = {field: [] for field in shown.numbers}
+        self.confusions: dict[str, Counter[tuple[str, str]]] = {field: Counter() for field in shown.numbers}
+        self.sure: dict[str, list[float]] = {field: [] for field in shown.numbers}
         self._counts = {f: np.zeros((len(self._names),) * 2, dtype=np.int64) for f in shown.numbers}
 
     def fields(self, fo: Any) -> dict[str, Field]:
         fields = {field: label_field(fo, "Segmentation") for field in self._shown.fields}
-        names = [f"eval_{f}_{word}" for f in self._shown.numbers for word in WORDS]
+        names = [f"{run_key(f)}_{word}" for f in self._shown.numbers for word in WORDS]
+        names += [DIFFERENCES] if len(self._shown.numbers) > 1 else []
         return fields | {name: (fo.FloatField, {}) for name in names}
 
     def attributes(self, fo: Any) -> dict[str, Field]:
@@ -45,8 +52,8 @@ class Pixels:
             (self._files / field).mkdir(parents=True, exist_ok=True)
         for field in self._shown.numbers:
             run = self._runs[field] = SimpleEvaluationConfig(field, TRUTH).build()
-            run.register_run(view, f"eval_{field}")
-            run.register_samples(view, f"eval_{field}")
+            run.register_run(view, run_key(field))
+            run.register_samples(view, run_key(field))
 
     def labels(self, row: ImageRecord) -> Document:
         from bson import ObjectId
@@ -65,13 +72,17 @@ class Pixels:
         if row.id in self._shown.sizes:
             for field in self._shown.numbers:
                 sample |= self._mark(field, painted, sample)
+            last = painted.get(self._shown.last)
+            others = [painted[field] for field in self._shown.numbers if field != self._shown.last]
+            if others:
+                sample[DIFFERENCES] = float(max((other != last).mean() for other in others))
         return sample
 
     def save(self, view: Any) -> None:
         from fiftyone.utils.eval.segmentation import SegmentationResults
 
         for field, run in self._runs.items():
-            key = f"eval_{field}"
+            key = run_key(field)
             results = SegmentationResults(
                 view,
                 run.config,
@@ -91,6 +102,12 @@ class Pixels:
         targets = [{"intTarget": n, "color": ON_LAYERS[(n - 1) % len(ON_LAYERS)]} for n in numbers]
         return fo.ColorScheme(color_by="value", default_mask_targets_colors=targets)
 
+    def fields_of(self, models: Iterable[str]) -> list[str]:
+        return list(models)
+
+    def confused(self, value: Any, view: Any, field: str, true: str, said: str) -> Any:
+        raise NotImplementedError("pixels are confused on every image: the panel's matrix counts them")
+
     def _mark(self, field: str, painted: Mapping[str, NDArray], sample: Mapping[str, Document]) -> Document:
         """Note one image's pixels for the run, return the sample's numbers as FiftyOne has them."""
         from fiftyone.utils.eval.segmentation import _compute_accuracy_precision_recall
@@ -101,7 +118,7 @@ class Pixels:
         for t, p in np.argwhere(counts):
             self._matches[field].append((self._names[t], self._names[p], int(counts[t, p]), *ends))
         scores = _compute_accuracy_precision_recall(counts, list(range(len(counts))), "micro")
-        return {f"eval_{field}_{word}": value for word, value in zip(WORDS, scores, strict=True)}
+        return {f"{run_key(field)}_{word}": value for word, value in zip(WORDS, scores, strict=True)}
 
 
 def _write_png(path: Any, pixels: NDArray[np.uint8]) -> None:

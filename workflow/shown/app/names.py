@@ -1,0 +1,56 @@
+"""The names in the App's dataset: fields, marks on labels, tags, evaluations, views.
+
+Whoever writes them and whoever reads them back takes them from here. A model's field is called as the model
+is; what is said of it has its name in it.
+"""
+
+from __future__ import annotations
+
+TRUTH = "ground_truth"
+# The tag of the images that count.
+EVALUATED = "evaluated"
+# The workspace, and the view of what counts, the worst first.
+WORKSPACE, OPENED = "evaluation", "evaluated"
+
+
+def run_key(field: str) -> str:
+    """The evaluation of a model, the mark tp, fp or fn on labels, and the start of its other marks."""
+    return f"eval_{field}"
+
+
+def partner_mark(field: str) -> str:
+    """On a label: the id of the label it was matched with."""
+    return f"{run_key(field)}_id"
+
+
+def iou_mark(field: str) -> str:
+    return f"{run_key(field)}_iou"
+
+
+def error_mark(field: str) -> str:
+    """On a label that is wrong: in what way, one of `shapes.mistakes.KINDS`."""
+    return f"{run_key(field)}_error"
+
+
+def other_mark(field: str) -> str:
+    """On a label: the class of the label it was matched with."""
+    return f"{run_key(field)}_other"
+
+
+def errors_field(field: str) -> str:
+    """On an image: how many of a model's labels are wrong or missing, or the share of pixels."""
+    return f"{field}_errors"
+
+
+def gained_field(field: str) -> str:
+    """On an image: how many errors fewer than the first model made."""
+    return f"{field}_gained"
+
+
+def doubt_field(field: str) -> str:
+    """On an image: how sure the model is of the surest label that the truth does not have."""
+    return f"{field}_against_truth"
+
+
+# On an image: on how many objects, labels or pixels models differ from the last of them.
+DIFFERENCES = "model_differences"

@@ -1,0 +1,101 @@
+"""The saved views of the App's dataset: what one would look for, one choice away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from workflow.shapes.mistakes import AGAINST_TRUTH, MISSED
+from workflow.shown.app.kind import Kind, Shown
+from workflow.shown.app.names import (
+    DIFFERENCES,
+    EVALUATED,
+    OPENED,
+    TRUTH,
+    doubt_field,
+    error_mark,
+    errors_field,
+    gained_field,
+    run_key,
+)
+
+# Of the pairs of classes that a model takes for each other, the most frequent.
+PAIRS = 6
+
+
+def save_views(fo: Any, dataset: Any, shown: Shown, kind: Kind) -> None:
+    """Save them all; one whose address another has, since classes may be called alike, gets a number."""
+    from fiftyone.core.utils import to_slug
+
+    taken: set[str] = set()
+    for number, (name, view, why) in enumerate(_views(fo, dataset, shown, kind)):
+        try:
+            known = to_slug(name) in taken
+        except ValueError:
+            known = True
+        name = f"{name} {number}" if known else name
+        taken.add(to_slug(name))
+        dataset.save_view(name, view, description=why)
+
+
+def _views(fo: Any, dataset: Any, shown: Shown, kind: Kind) -> Iterator[tuple[str, Any, str]]:
+    """Name, view and description of each."""
+    value = fo.ViewField
+    counted = dataset.match_tags(EVALUATED)
+    opened = counted.sort_by(errors_field(shown.last), reverse=True) if shown.last else counted
+    yield OPENED, opened, "What was evaluated, the worst first"
+    models = list(shown.numbers)
+    for field in models:
+        others = kind.fields_of([model for model in models if model != field])
+        alone = counted.exclude_fields(others) if others else counted
+        wrong = alone.match(value(errors_field(field)) > 0)
+        yield f"worst {field}", wrong.sort_by(errors_field(field), reverse=True), f"Where {field} errs most"
+        yield from _of_objects(value, alone, field, kind)
+        for (true, said), count in kind.confusions[field].most_common(PAIRS):
+            why = f"{count} of {true!r} that {field} took for {said!r}"
+            yield f"{field} {true} taken for {said}", kind.confused(value, alone, field, true, said), why
+        if (cut := _median(kind.sure[field])) is not None:
+            yield f"truth in doubt {field}", _doubted(value, alone, field, cut, kind), _why(field, cut)
+    for field in models[1:]:
+        gained = gained_field(field)
+        better, worse = counted.match(value(gained) > 0), counted.match(value(gained) < 0)
+        yield f"improved {field}", better.sort_by(gained, reverse=True), f"Fewer errors than {models[0]}"
+        yield f"worsened {field}", worse.sort_by(gained), f"More errors than {models[0]}"
+    if len(models) > 1:
+        differing = counted.match(value(DIFFERENCES) > 0).sort_by(DIFFERENCES, reverse=True)
+        yield "models differ", differing, f"Where models say something else than {shown.last}"
+
+
+def _of_objects(value: Any, alone: Any, field: str, kind: Kind) -> Iterator[tuple[str, Any, str]]:
+    """What is too much, and what lacks, of labels of which an image may have several."""
+    if not kind.listed:
+        return
+    false = alone.filter_labels(field, value(run_key(field)) == "fp")
+    yield (
+        f"false positives {field}",
+        false.sort_by(errors_field(field), reverse=True),
+        f"What {field} made up",
+    )
+    missed = alone.filter_labels(TRUTH, value(error_mark(field)) == MISSED)
+    yield f"missed {field}", missed.sort_by(errors_field(field), reverse=True), f"What {field} did not find"
+
+
+def _doubted(value: Any, alone: Any, field: str, cut: float, kind: Kind) -> Any:
+    doubted = alone.match(value(doubt_field(field)) >= cut)
+    if kind.listed:
+        wrong = value(error_mark(field)).is_in(list(AGAINST_TRUTH))
+        doubted = doubted.filter_labels(field, wrong & (value("confidence") >= cut))
+    return doubted.sort_by(doubt_field(field), reverse=True)
+
+
+def _why(field: str, cut: float) -> str:
+    return f"{field} is surer than {cut:.2f}, as of half of what it has right, and the truth says otherwise"
+
+
+def _median(scores: list[float]) -> float | None:
+    """The score that half of the right labels have or exceed; None where scores tell nothing."""
+    if not scores or min(scores) == max(scores):
+        return None
+    return float(np.median(scores))
