@@ -129,6 +129,9 @@ class Annotation:
     @property
     def geometry(self) -> str:
         """The name of the field that holds the geometry; empty for a label of the whole image."""
+        # Most are boxes, and this is asked of every one, often.
+        if self.box is not None:
+            return "box"
         for name in GEOMETRIES:
             if getattr(self, name) is not None:
                 return name

@@ -157,6 +157,7 @@ class Matching:
 
     def __init__(self, images: Iterable[str], truth: Labels, predicted: Labels, iou: float = 0.5) -> None:
         self._truth, self._predicted, self._iou = truth, predicted, iou
+        self._scores: dict[str, list[float]] = {}
         plain = [i for i in images if _are_plain(truth.get(i, ())) and _are_plain(predicted.get(i, ()))]
         # Image -> (prediction, truth, IoU) of all that overlap enough, sorted; and of those that do a little.
         self._near: dict[str, list[tuple[int, int, float]]] = {image: [] for image in plain}
@@ -179,7 +180,8 @@ class Matching:
     def match(self, image: str, threshold: float = 0.0, class_agnostic: bool = False) -> list[Match]:
         """The triples of one image, of the predictions that reach `threshold`; numbers are those of all."""
         truth, predicted = self._truth.get(image, ()), self._predicted.get(image, ())
-        scores = [score_of(a) for a in predicted]
+        if (scores := self._scores.get(image)) is None:
+            scores = self._scores[image] = [score_of(a) for a in predicted]
         if image not in self._near:
             kept = [p for p, score in enumerate(scores) if score >= threshold]
             matches = match(truth, [predicted[p] for p in kept], self._iou, class_agnostic)
@@ -240,7 +242,7 @@ def above(predicted: Sequence[Annotation], threshold: float) -> list[Annotation]
 
 def objects(annotations: Sequence[Annotation]) -> list[Annotation]:
     """All but the keypoints, which are parts of their objects and not matched by themselves."""
-    return [a for a in annotations if a.geometry != "keypoints"]
+    return [a for a in annotations if a.keypoints is None]
 
 
 def score_of(annotation: Annotation) -> float:

@@ -173,7 +173,8 @@ class Ids:
 
     def on(self, documents: Sequence[Document]) -> list[Document]:
         """Documents as the database holds them."""
-        return [{"_id": self.new(), "attributes": {}, "tags": [], **document} for document in documents]
+        new = self.new
+        return [{"_id": new(), "attributes": {}, "tags": [], **document} for document in documents]
 
 
 def save_results(run: Any, dataset: Any, key: str, results: Any) -> None:

@@ -192,27 +192,28 @@ class Objects:
         key, partner, overlap = run_key(field), partner_mark(field), iou_mark(field)
         sides = truth, guesses = seen.get(TRUTH, []), seen[field]
         documents = written.get(TRUTH, []), written[field]
-        counts = dict.fromkeys(("tp", "fp", "fn"), 0)
+        counts, found = dict.fromkeys(("tp", "fp", "fn"), 0), self._matches[field]
         matches, touching = self._matched(field, row, truth, guesses)
+        names = [[document["_id"].binary.hex() for document in some] for some in documents]
         for t, p, iou in matches:
             true = None if t is None else documents[0][t]
             guess = None if p is None else documents[1][p]
-            right = true is not None and guess is not None and true["label"] == guess["label"]
-            ends: list[tuple[str | None, str | None]] = [(None, None), (None, None)]
-            for n, (one, other, wrong) in enumerate(((true, guess, "fn"), (guess, true, "fp"))):
-                if one is not None:
-                    outcome = "tp" if right else wrong
-                    one[key], one[partner] = outcome, str(other["_id"]) if other else ""
-                    one[overlap] = iou
-                    ends[n] = one["label"], str(one["_id"])
-                    counts[outcome] += not (right and n)
+            t_label, t_name = (None, None) if true is None or t is None else (true["label"], names[0][t])
+            p_label, p_name = (None, None) if guess is None or p is None else (guess["label"], names[1][p])
             score = None if p is None else score_of(guesses[p])
-            self._matches[field].append((ends[0][0], ends[1][0], iou, score, ends[0][1], ends[1][1]))
+            found.append((t_label, p_label, iou, score, t_name, p_name))
+            right = t_label == p_label
+            if true is not None:
+                true[key], true[partner], true[overlap] = "tp" if right else "fn", p_name or "", iou
+                counts["tp" if right else "fn"] += 1
+            if guess is not None:
+                guess[key], guess[partner], guess[overlap] = "tp" if right else "fp", t_name or "", iou
+                counts["fp"] += not right
             if right:
                 self.sure[field].append(score or 0.0)
-            elif true is not None and guess is not None:
-                true[other_mark(field)], guess[other_mark(field)] = guess["label"], true["label"]
-                self.confusions[field][true["label"], guess["label"]] += 1
+            elif true and guess and t_label and p_label:
+                true[other_mark(field)], guess[other_mark(field)] = p_label, t_label
+                self.confusions[field][t_label, p_label] += 1
         kinds = mistakes(matches, *sides, touching)
         for side, of_side in zip(documents, reversed(kinds), strict=True):
             for number, kind in of_side.items():

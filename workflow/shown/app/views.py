@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -26,18 +27,30 @@ PAIRS = 6
 
 
 def save_views(fo: Any, dataset: Any, shown: Shown, kind: Kind) -> None:
-    """Save them all; one whose address another has, since classes may be called alike, gets a number."""
+    """Save them all at once: `save_view` writes and reads the whole dataset's document for each.
+
+    One whose address another has already, since classes may be called alike, gets a number.
+    """
+    from bson import json_util
+    from fiftyone.core.odm import SavedViewDocument
     from fiftyone.core.utils import to_slug
 
-    taken: set[str] = set()
+    made: dict[str, Any] = {}
+    now = datetime.now(UTC).replace(tzinfo=None)
     for number, (name, view, why) in enumerate(_views(fo, dataset, shown, kind)):
         try:
-            known = to_slug(name) in taken
+            slug = to_slug(name)
         except ValueError:
-            known = True
-        name = f"{name} {number}" if known else name
-        taken.add(to_slug(name))
-        dataset.save_view(name, view, description=why)
+            slug = ""
+        if not slug or slug in made:
+            name = f"{name} {number}"
+            slug = to_slug(name)
+        stages = [json_util.dumps(stage) for stage in view._serialize(include_uuids=False)]
+        known = {"name": name, "slug": slug, "description": why, "view_stages": stages}
+        known |= {"dataset_id": dataset._doc.id, "created_at": now, "last_modified_at": now}
+        made[slug] = SavedViewDocument(**known)
+    dataset._doc.saved_views = SavedViewDocument.objects.insert(list(made.values()))
+    dataset.save()
 
 
 def _views(fo: Any, dataset: Any, shown: Shown, kind: Kind) -> Iterator[tuple[str, Any, str]]:
