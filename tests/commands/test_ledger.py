@@ -87,6 +87,9 @@ def test_what_it_prints(project: Project) -> None:
         ["by person"],
         ["ann", "61", *fates, "3 (1-16)", "49 (37-61)", "94 (80-98)"],
         [""],
+        ["guesses most often relabelled"],
+        [f"bus -> {CLASSES[1]}", "1 of 61"],
+        [""],
         ["seconds an image, with guesses (31) and without (1)"],
         ["median", "4.0", "4.0", "saved 0.0"],
         ["mean", "4.0", "4.0", "saved 0.0"],
@@ -117,6 +120,7 @@ def test_what_a_program_did_is_said_in_each_headline(project: Project) -> None:
     _simulated(project, rows)
     printed = _printed()
     assert "\nsimulated: the simulated reviewer, a program that knows the truth\n" in printed
+    assert "\nguesses most often relabelled (simulated)\n" in printed
     assert "\nseconds an image (simulated), with guesses (31) and without (12)\n" in printed
     assert "\nthresholds (simulated) by the costs of [review]" in printed
     assert "p = " not in printed

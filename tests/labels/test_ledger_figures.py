@@ -129,6 +129,21 @@ def test_probes_a_person(rows: list[Row]) -> None:
     assert found.all_probes == Share(1, 3)
 
 
+def test_what_guesses_became(rows: list[Row]) -> None:
+    found = figures(rows, CLASSES)
+    assert found.became == {
+        "": {"a": 1, "c": 1},
+        "a": {"": 1, "a": 3, "b": 1},
+        "b": {"b": 2},
+        "c": {"": 1},
+    }
+    # Nothing is lost, and nothing of a blind image is in it.
+    of_all = [found.all.guesses, found.all.counts["added"]]
+    guessed = sum(sum(row.values()) for was, row in found.became.items() if was)
+    assert [guessed, sum(found.became[""].values())] == of_all
+    assert found.to_json()["became"] == found.became
+
+
 def test_rows_of_older_ledgers() -> None:
     old = row(1, action("accepted", "a", score=0.5))
     for key in ("model", "control"):

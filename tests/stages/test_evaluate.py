@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import platform
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.ledger_rows import action, row
 from tests.scenes import scene
-from workflow import services
+from workflow import __version__, services
 from workflow.metrics import from_json, measure
 from workflow.project.paths import Project, load_project
 from workflow.project.rows import read_catalog, read_json, read_samples, sample_to_row, write_json, write_rows
@@ -136,6 +139,7 @@ def test_what_a_program_reviewed_is_no_work_of_people_s_in_the_report(tmp_path):
     assert "<h2>What the simulated reviewer did</h2>" in told
     assert "Simulated review, its seconds by the cost model: 24 s, where giving the same labels" in told
     assert "<h3>Seconds an image (simulated)</h3>" in told
+    assert "<h3>What guesses became (simulated)</h3>" in told
     assert "A cost model made the simulated times, so nothing is tested" in told
     assert "12 images with guesses, 12 pushed blind" in told
     for of_people in (
@@ -154,6 +158,64 @@ def test_what_a_program_reviewed_is_no_work_of_people_s_in_the_report(tmp_path):
     assert "Review took 24 s (decisions: 5 of 25 simulated), where" in told
     assert "<h3>Seconds an image (5 of 24 simulated)</h3>" in told
     assert "Mann" not in told
+
+
+def test_what_each_run_was_worth_is_a_curve_over_rounds(tmp_path):
+    project = make_project(tmp_path, "classification")
+    run = train.run_folder(project, train.plan(project))
+    card = read_json(run / "run.json")
+    write_json(run / "run.json", card | {"images": {"train": 9}, "environment": {"python": "3.9.0"}})
+    evaluate.run(project, device="cpu")
+    numbers = read_json(run / "metrics.json")
+    # One run is no curve.
+    report = (run / "report.html").read_text()
+    assert "<h2>Round by round</h2>" not in report
+    assert "<td>3.9.0</td><td>" in report
+    versions = numbers["environment"]
+    assert (versions["workflow"], versions["system"]) == (
+        __version__,
+        f"{platform.system()} {platform.machine()}",
+    )
+    assert platform.node() not in str(versions)
+    # An older run, one on other test images, one of another metric, one that is not evaluated, one damaged.
+    for name, learned, changed in (
+        ("older", 4, {}),
+        ("others", 6, {"tested": "0", "score": None}),
+        ("foreign", 7, {"tuned": expected_json("multilabel-classification")}),
+        ("unmeasured", 8, None),
+        ("damaged", 8, {"tuned": {"task": "classification"}}),
+    ):
+        folder = project.runs / name
+        shutil.copytree(run, folder)
+        write_json(folder / "run.json", card | {"images": {"train": learned}, "curves": []})
+        if changed is None:
+            (folder / "metrics.json").unlink()
+        else:
+            write_json(folder / "metrics.json", numbers | changed)
+    evaluate.run(project, device="cpu", force=True)
+    report = (run / "report.html").read_text()
+    (section,) = re.findall(r"<h2>Round by round</h2>.*?</section>", report, flags=re.DOTALL)
+    rows = re.findall(r"<tr><th [^>]*>(.*?)</th>" + r"<td>(.*?)</td>" * 4, section)
+    tested, score = numbers["tuned"]["images"], numbers["score"]
+    between = spread(score)
+    before = numbers["comparison"]["score"]["before"]
+    assert rows == [
+        ("before: own:base.py", "0", str(tested), f"{before['value']:.3f}", spread(before)),
+        ("older", "4", str(tested), f"{score['value']:.3f}", between),
+        ("others", "6", f"{tested} (others)", f"{score['value']:.3f}", "–"),
+        (run.name, "9", str(tested), f"{score['value']:.3f}", between),
+    ]
+    assert "Hollow points were measured on other test images" in section
+
+
+def spread(interval: dict) -> str:
+    return f"{interval['low']:.3f} to {interval['high']:.3f}"
+
+
+def expected_json(task: str) -> dict:
+    drawn = scene(task)
+    schema = Schema.of(task, drawn.classes, drawn.keypoints)
+    return measure(schema, drawn.sizes, drawn.truth, drawn.tuned).to_json()
 
 
 WHY = "model 'own:foreign.py': none of its classes (zebra, ...) is one of the project's"

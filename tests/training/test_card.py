@@ -43,7 +43,11 @@ def test_settings_are_those_that_decided() -> None:
     shown = settings_of(_run(settings=asdict(recipe), arguments={"lr0": 0.002, "imgsz": 64}))
     assert (shown["learning_rate"], shown["image_size"], shown["lora_rank"]) == (0.1, 64, 16)
     wanted = {f"augment.{key}": value for key, value in asdict(PRESETS["light"]).items() if value}
-    assert wanted
+    assert wanted["augment.flip"] is True
+    wanted["augment.flip"] = "on"
+    # Whatever a trainer keeps, no Python is shown.
+    kept = settings_of(_run(settings={"frozen": ["a", 1], "sizes": {"s": (1, 2)}, "amp": False}))
+    assert (kept["frozen"], kept["sizes"], kept["amp"]) == ("a, 1", "s 1, 2", "off")
     assert {key: value for key, value in shown.items() if key.startswith("augment")} == wanted
     # A run of which hardly anything is known.
     assert settings_of(_run(settings={"method": "full", "learning_rate": None}, arguments={})) == {

@@ -18,6 +18,8 @@ from workflow.labels.ledger.thresholds import Suggestion
 from workflow.project.paths import Project
 from workflow.project.settings import Settings
 
+# Pairs of classes that are listed.
+MOST = 5
 KEYPOINTS = "none are suggested for keypoints: an object's points go with its box, at costs unknown here"
 
 
@@ -57,6 +59,8 @@ def describe(project: Project, account: Account) -> str:
     groups |= {"model": figures.models} if len(figures.models) < len(figures.rounds) else {}
     groups |= {"round": _numbered(figures.rounds), "person": figures.persons}
     lines += _table(figures, groups, words)
+    if renamed := list(_renamed(figures)):
+        lines += ["", *renamed]
     lines += ["", *_lead_time(figures.lead_time)]
     if figures.probes:
         lines += ["", *_probes(figures)]
@@ -89,6 +93,21 @@ def _share(share: Share | None) -> str:
         return "-"
     low, high = share.interval
     return f"{100 * share.value:.0f} ({100 * low:.0f}-{100 * high:.0f})"
+
+
+def _renamed(figures: Figures) -> Iterator[str]:
+    """The classes that people most often put in place of a guess's; the report has all of them."""
+    pairs = [
+        (count, was, label)
+        for was, row in figures.became.items()
+        for label, count in row.items()
+        if was and label and was != label
+    ]
+    if pairs:
+        who = f" ({figures.simulated_part})" if figures.simulated else ""
+        yield f"guesses most often relabelled{who}"
+    for count, was, label in sorted(pairs, key=lambda pair: (-pair[0], pair[1:]))[:MOST]:
+        yield f"  {was} -> {label}  {count} of {figures.classes[was].guesses}"
 
 
 def _lead_time(times: LeadTime) -> Iterator[str]:

@@ -22,15 +22,17 @@ from workflow.metrics.compare import Comparison, Sureness
 from workflow.metrics.slices import slices_of
 from workflow.project.paths import Project
 from workflow.project.remote import Remote
-from workflow.project.rows import Row, read_catalog, read_json, read_rows, write_json, write_rows
+from workflow.project.rows import Row, digest, read_catalog, read_json, read_rows, write_json, write_rows
 from workflow.project.settings import MAX_DET
 from workflow.records import SPLITS, Annotation, ImageRecord
+from workflow.running.environment import environment
 from workflow.running.runner import Outcome, Plan, Runner
 from workflow.schema import Schema
 from workflow.services import state_folder
 from workflow.shown import report
 from workflow.shown.app import TRUTH, dataset_url
 from workflow.shown.app import publish as publish_dataset
+from workflow.shown.report.rounds import rounds
 from workflow.stages import dataset, train
 from workflow.training.card import settings_of
 
@@ -181,7 +183,7 @@ def _evaluate(project: Project, scratch: Path, device: str) -> str:
     }
     numbers = {model: figures for model, (figures, _) in weighed.items()}
     sureness = _sureness(settings.schema, records, {model: pair[1] for model, pair in weighed.items()})
-    _write_down(project, folder, answers, numbers, sureness)
+    _write_down(project, folder, answers, numbers, sureness, sorted(sizes))
     data = _report_data(project, folder, records, truth, answers, numbers)
     data = replace(data, score=sureness.score, comparison=sureness.comparison)
     report.write_report(folder / "report.html", data)
@@ -207,13 +209,14 @@ def _write_down(
     answers: Mapping[str, Answer],
     numbers: Mapping[str, Metrics],
     sureness: Sureness,
+    tested: Sequence[str],
 ) -> None:
     """Put the guesses and the numbers of both models into the run's folder."""
     _keep_predictions(folder / "predictions", answers)
     card: dict[str, Any] = {"split": project.settings.evaluate.split, "dataset": dataset.version(project)}
     card |= {"task": project.settings.task, "before": answers["base"].model, "no_before": answers["base"].why}
     card |= {model: numbers[model].to_json() if model in numbers else None for model in MODELS}
-    card |= sureness.to_json()
+    card |= sureness.to_json() | {"tested": digest(tested), "environment": environment()}
     write_json(folder / "metrics.json", card)
 
 
@@ -254,6 +257,12 @@ def _checkpoint(project: Project, spec: str) -> Path | str:
         return models.resolve(spec, project.folder)[1]
     except ModelError:
         return "absent"
+
+
+def _environments(card: Mapping[str, Any], here: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """What the model was trained with, and what it was evaluated with; a dash where nobody wrote it down."""
+    known = card.get("environment", {})
+    return {name: (known.get(name, "–"), here.get(name, "–")) for name in {**here, **known}}
 
 
 def _keep_predictions(folder: Path, answers: Mapping[str, Answer]) -> None:
@@ -311,5 +320,7 @@ def _report_data(
         settings=settings_of(card),
         dataset_version=card["dataset"],
         provenance=provenance,
+        environments=_environments(card, environment()),
+        rounds=rounds(project.runs, folder.name),
         reproduce=[f"make {stage} P={project.name}" for stage in ("dataset", "train", "evaluate")],
     )

@@ -14,6 +14,7 @@ from workflow.project.aside import move_aside
 from workflow.project.paths import Project
 from workflow.project.rows import file_digest, read_json, write_json
 from workflow.project.settings import Train
+from workflow.running.environment import environment
 from workflow.running.progress import progress
 from workflow.running.runner import Outcome, Plan, Runner
 from workflow.stages import dataset
@@ -153,6 +154,7 @@ def _keep(project: Project, made: Plan, scratch: Path, result: Trained) -> Path:
         "curves": result.curves,
         "device": result.device,
         "peak_memory_mb": result.peak_memory_mb,
+        "environment": environment(),
     }
     write_json(fresh / "run.json", card)
     text = model_card(settings.title, card, dataset.labels(project))

@@ -26,14 +26,20 @@ def settings_of(run: Mapping[str, Any]) -> dict[str, Any]:
     for key, names in TAKEN.items():
         if settings.get(key) is None:
             settings[key] = next((arguments[name] for name in names if arguments.get(name)), None)
-    varied = {f"augment.{key}": value for key, value in run["settings"].get("augment", {}).items() if value}
+    varied = {
+        f"augment.{key}": _shown(value) for key, value in run["settings"].get("augment", {}).items() if value
+    }
     shown = {key: _shown(value) for key, value in settings.items() if value is not None}
     return dict(sorted(shown.items())) | (varied or {"augment": "none"})
 
 
 def _shown(value: Any) -> Any:
-    """A processor has several sizes, by name."""
-    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+    """In words: a processor has several sizes, by name; switches are on or off."""
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_shown(v)}" for k, v in value.items())
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ", ".join(str(_shown(v)) for v in value) if isinstance(value, list | tuple) else value
 
 
 def model_card(title: str, run: Mapping[str, Any], labels: Sequence[str]) -> str:

@@ -114,6 +114,8 @@ class Figures:
 
     `rounds` has a tally a model version, in the order in which people first met them; `models` puts the
     revisions of a model together. `probes` says which share of the planted guesses each person caught.
+    `became` counts, by the class of a guess, which class people left it; "" is what they deleted and, as a
+    guess, what they added.
     """
 
     decisions: int
@@ -130,6 +132,7 @@ class Figures:
     persons: Tallies
     lead_time: LeadTime
     probes: dict[str, Share]
+    became: dict[str, dict[str, int]]
 
     @property
     def simulated_part(self) -> str:
@@ -149,7 +152,7 @@ class Figures:
             record[name] = {key: tally.to_json() for key, tally in getattr(self, name).items()}
         record["lead_time"] = self.lead_time.to_json()
         record["probes"] = {person: share.to_json() for person, share in self.probes.items()}
-        return record | {"all_probes": self.all_probes.to_json()}
+        return record | {"all_probes": self.all_probes.to_json(), "became": self.became}
 
 
 def figures(rows: Iterable[Row], labels: Sequence[str] = ()) -> Figures:
@@ -174,6 +177,7 @@ def figures(rows: Iterable[Row], labels: Sequence[str] = ()) -> Figures:
         persons=dict(sorted(_by(shown, lambda row: row["person"]).items())),
         lead_time=lead_time(known),
         probes=_probes(known),
+        became=_became(shown),
     )
 
 
@@ -216,6 +220,14 @@ def _tally(rows: Iterable[Row], of_guess: Key, of_object: Key | None) -> Tallies
                 tally.counts["added"] += word == "added"
                 tally.missed = (tally.missed or 0) + 1
     return tallies
+
+
+def _became(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
+    became: dict[str, Counter[str]] = {}
+    for row in rows:
+        for action in row["actions"]:
+            became.setdefault(action["was"] or "", Counter())[action["label"] or ""] += 1
+    return {was: dict(sorted(counts.items())) for was, counts in sorted(became.items())}
 
 
 def _probes(rows: Iterable[Row]) -> dict[str, Share]:

@@ -14,14 +14,21 @@ import numpy as np
 
 from workflow.metrics.coco import RECALLS
 from workflow.metrics.detection_record import DetectionMetrics
+from workflow.metrics.resampling import Interval
 from workflow.shown.figures.colours import BASE, TUNED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Stand-ins that no plot uses otherwise; the SVG's text is searched for them.
-INK, GRID = "#010203", "#040506"
-PAINTS = {INK: "currentColor", GRID: "var(--grid)", BASE: "var(--base)", TUNED: "var(--tuned)"}
+INK, GRID, PAPER = "#010203", "#040506", "#070809"
+PAINTS = {
+    INK: "currentColor",
+    GRID: "var(--grid)",
+    PAPER: "var(--paper)",
+    BASE: "var(--base)",
+    TUNED: "var(--tuned)",
+}
 
 
 def precision_recall(base: DetectionMetrics | None, tuned: DetectionMetrics) -> str:
@@ -53,6 +60,26 @@ def learning_curves(epochs: Sequence[Mapping[str, Any]], metric: str) -> str:
         axes.xaxis.get_major_locator().set_params(integer=True)
     panes[-1].set(xlabel="epoch")
     return _svg(figure, "learning")
+
+
+def over_rounds(points: Sequence[tuple[int, Interval, bool]], metric: str) -> str:
+    """SVG of the score after each round: images learned from, the score, and whether it is comparable.
+
+    A score of other test images than today's is a hollow point.
+    """
+    figure, (axes,) = _figure(7.2, 3.4, 1)
+    known = [(x, i, same) for x, i, same in points if i.value is not None]
+    axes.plot([x for x, _, _ in known], [i.value for _, i, _ in known], color=TUNED, linewidth=2)
+    for x, i, same in known:
+        if i.low is not None:
+            axes.plot([x, x], [i.low, i.high], color=TUNED, linewidth=1.2)
+        inside = TUNED if same else PAPER
+        axes.plot([x], [i.value], "o", color=TUNED, markerfacecolor=inside, markersize=6)
+    axes.set(xlabel="images learned from", ylabel=f"{metric} on the test images")
+    axes.set_ylim(0, 1)
+    axes.set_xlim(left=min(0, *(x for x, _, _ in known)) if known else 0)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    return _svg(figure, "rounds")
 
 
 def _figure(width: float, height: float, rows: int) -> tuple[Figure, list[Any]]:

@@ -24,6 +24,7 @@ from workflow.shown.figures import colours, plots
 from workflow.shown.report import ledger
 from workflow.shown.report.examples import CHANGED, WORST, examples, most_changed, worst_errors
 from workflow.shown.report.page import CONTENTS, finished
+from workflow.shown.report.rounds import Round
 from workflow.shown.report.tables import Matrix, confusion
 from workflow.shown.report.words import certainty, duration, number, signed, span, told, verdict
 from workflow.tasks import TASKS
@@ -50,6 +51,8 @@ class ReportData:
     `figures` are the ledger's, and `suggestions` the thresholds by the guesses of the model `judged`.
     `load` gives an upright RGB image by id, or the path of its file.
     `score` is that of `tuned` with its interval, `comparison` what changed from `base`, and how sure that is.
+    `environments` are versions at training and at evaluation, by name. `rounds` are the project's runs, this
+    one the last. `leakage` is what templates/report_leakage.html tells of test images among training ones.
     `names` maps an image id to what a caption calls it. `reproduce` is commands, one a line.
     """
 
@@ -81,6 +84,9 @@ class ReportData:
     reproduce: Sequence[str] = ()
     score: Interval | None = None
     comparison: Comparison | None = None
+    environments: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    rounds: Sequence[Round] = ()
+    leakage: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_report(path: Path, data: ReportData) -> None:
@@ -115,7 +121,10 @@ def render(data: ReportData) -> str:
         labelled=_labelled(data),
         headlines=_headlines(data),
         curve=Markup(curve) if (curve := _curve(data)) else None,
-        learning=Markup(plots.learning_curves(data.epochs, data.selected_by)) if data.epochs else None,
+        rounds=Markup(plots.over_rounds(_points(data), data.tuned.metric)) if data.rounds else None,
+        learning=Markup(plots.learning_curves(data.epochs, data.selected_by))
+        if len(data.epochs) > 1
+        else None,
         confusions=_confusions(data),
         nothing=NONE,
         nobreak=Markup('<span class="nobreak">{}</span>').format(data.tuned.metric),
@@ -142,6 +151,10 @@ def _confusions(data: ReportData) -> dict[str, Matrix]:
     return {name: confusion(numbers, as_shares) for name, numbers in {**sides, "after": data.tuned}.items()}
 
 
+def _points(data: ReportData) -> list[tuple[int, Interval, bool]]:
+    return [(r.images, r.score, r.same) for r in data.rounds]
+
+
 def _labelled(data: ReportData) -> str:
     """How many labels people gave, where that is not the number of images or of pixels."""
     task = TASKS[data.tuned.task]
@@ -151,10 +164,14 @@ def _labelled(data: ReportData) -> str:
     return f", {count} labelled {'boxes' if task.points else data.noun}"
 
 
-def _headlines(data: ReportData) -> list[tuple[str, str, float | None, float | None]]:
-    """Name, hint, before and after of every card."""
+def _headlines(data: ReportData) -> list[tuple[str, str, float | None, float | None, Interval | None]]:
+    """Name, hint, before and after of every card, and the interval of the last where it is known."""
     before = {line.key: line.value for line in data.base.headlines} if data.base else {}
-    return [(line.name, line.hint, before.get(line.key), line.value) for line in data.tuned.headlines]
+    sure = {data.tuned.metric: data.score} if data.score and data.score.low is not None else {}
+    return [
+        (line.name, line.hint, before.get(line.key), line.value, sure.get(line.name))
+        for line in data.tuned.headlines
+    ]
 
 
 def _curve(data: ReportData) -> str | None:

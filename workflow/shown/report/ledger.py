@@ -9,6 +9,7 @@ from typing import Any
 from workflow.labels.ledger.figures import FATES, UNKNOWN, Figures, Share, Tallies, Tally
 from workflow.labels.ledger.lead_time import FEW, STATISTICS, LeadTime
 from workflow.labels.ledger.thresholds import Suggestion
+from workflow.shown.report.tables import fates
 
 # More rows are no longer read; the rest share one.
 ROWS = 20
@@ -41,6 +42,7 @@ def section(figures: Figures, suggestions: Sequence[Suggestion], model: str) -> 
     return {
         "tables": {title: _bars(tallies) for title, tallies in tables.items()},
         "all": _bar("all", figures.all),
+        "became": fates(figures.became, list(figures.classes)),
         "lead_time": _lead_time(figures.lead_time),
         "probes": [(who, share.count, share.of, shown(share)) for who, share in _probes(figures)],
         "suggestions": [s for s in suggestions if s.worthwhile],
