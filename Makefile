@@ -12,7 +12,7 @@ PIP_INSTALL := -m pip install -qq --no-compile --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo catalog preannotate push review pull serve ledger history import export dataset train \
-        preview evaluate promote loop up down status doctor test fast check browser constraints clean
+        preview evaluate app-pull promote loop up down status doctor test fast check browser constraints clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ preview: $(VENV)/ready  ## draw a sheet of training images as they are varied
 
 evaluate: $(VENV)/ready  ## compare with the model before: numbers, report, FiftyOne
 	@$(WORKFLOW) evaluate $(P)
+
+app-pull: $(VENV)/ready  ## what people did in the FiftyOne App: tags, edited labels (YES=1 takes it)
+	@$(WORKFLOW) app pull $(P) $(if $(YES),--yes)
 
 promote: $(VENV)/ready  ## let the new model guess next, if it is not worse and costs people no more (BACK=1: the one before)
 	@$(WORKFLOW) promote $(P) $(RUN) $(if $(BACK),--back)

@@ -34,6 +34,19 @@ class Delivery:
     lines: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Flagged:
+    """How many tasks were told why somebody should look again, and of how many that was taken back.
+
+    `missing` are the images that have no task; `page` is where people find them.
+    """
+
+    told: int
+    taken_back: int
+    missing: tuple[str, ...]
+    page: str
+
+
 class WorkReader(Protocol):
     """Reads the people's work, task by task.
 
@@ -147,6 +160,13 @@ class ReviewTool(Protocol):
 
     def review(self, project: Project, truth: Mapping[str, Row], limit: int | None) -> tuple[int, int]:
         """Let the simulated reviewer correct what waits; how many tasks, and how many of them it skipped."""
+        ...
+
+    def flag(self, project: Project, reasons: Mapping[str, str]) -> Flagged:
+        """Say on the tasks of images why somebody should look again, empty where nobody need.
+
+        What people did there is left alone, and nothing is sent twice.
+        """
         ...
 
     def helping(self, project: Project, help: Help, port: int | None) -> AbstractContextManager[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import typer
 
 from workflow.cli import (
+    app_,
     catalog,
     dataset,
     demo,
@@ -49,6 +50,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate.evaluate,
     "promote": promote.promote,
     "loop": loop.loop,
+    "app": app_.app_,
     "predict": predict.predict,
     "models": models.models,
     "status": status.status,

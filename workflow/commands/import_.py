@@ -158,9 +158,9 @@ def _sample(entry: Entry, name: str, labels: bool, provenance: Provenance) -> Sa
 
 
 def _left_to_people(project: Project, images: Mapping[str, object]) -> set[str]:
-    """Of the images, those that a person labeled or skipped in Label Studio."""
+    """Of the images, those that a person labeled or skipped in Label Studio, or edited in the App."""
     decided = (row for row in read_rows(project.labels) if row["state"] in ("reviewed", "skipped"))
-    return {row["image"] for row in decided if "imported" not in row} & images.keys()
+    return {row["image"] for row in decided if "imported" not in row or "edited" in row} & images.keys()
 
 
 def _rows(project: Project, samples: Mapping[str, Sample], left: set[str], labels: bool) -> list[Row]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from workflow.labels import history
+from workflow.labels import edits, history
 from workflow.labels.judging import Judgement
 from workflow.labels.work import Work
 from workflow.project.paths import Project
@@ -48,10 +48,22 @@ class LabelFiles:
     def put(self, judgement: Judgement) -> None:
         """Take what counts of one image."""
         image = judgement.sample.image
-        self.labels.put(image, self._with_ignored(sample_to_row(judgement.sample), judgement.shown))
+        row = self._with_ignored(sample_to_row(judgement.sample), judgement.shown)
+        self.labels.put(image, self._or_edited(row))
         self.ledger.put(image, *judgement.entries)
         self.disagreements.put(image, *([judgement.disagreement] if judgement.disagreement else []))
         self.losses.update(judgement.losses)
+
+    def _or_edited(self, row: Row) -> Row:
+        """A line as somebody edited it elsewhere, while those who review say what they said before."""
+        known = self.labels.row(row["image"]) or {}
+        if "edited" not in known:
+            return row
+        if edits.decided_anew(known, row):
+            where = known["edited"]["in"]
+            self.losses[f"images edited in {where} that were labeled anew since, which counts"] += 1
+            return row
+        return known
 
     def _with_ignored(self, row: Row, shown: Sequence[Annotation]) -> Row:
         """A line with what was ignored on its image before and nobody saw while they reviewed, or could undo.

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from workflow.errors import StageError
-from workflow.labelstudio import reviewer
+from workflow.labelstudio import reviewer, suspects
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.live.serving import serving
 from workflow.labelstudio.project import find_project
@@ -18,7 +18,7 @@ from workflow.labelstudio.work import TaskReader
 from workflow.project.paths import Project
 from workflow.project.rows import Row
 from workflow.records import ImageRecord
-from workflow.review import Delivery, Help, Whose
+from workflow.review import Delivery, Flagged, Help, Whose
 
 
 class LabelStudio:
@@ -61,6 +61,9 @@ class LabelStudio:
 
     def review(self, project: Project, truth: Mapping[str, Row], limit: int | None) -> tuple[int, int]:
         return reviewer.review(project, self.client, self._number(project), truth, limit)
+
+    def flag(self, project: Project, reasons: Mapping[str, str]) -> Flagged:
+        return suspects.flag(project, self.client, self._number(project), reasons)
 
     def helping(self, project: Project, help: Help, port: int | None) -> AbstractContextManager[str]:
         return serving(project, help, port, self.client, self._number(project))

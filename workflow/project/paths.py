@@ -89,6 +89,16 @@ class Project:
         return self.data / "simulated.jsonl"
 
     @property
+    def tags(self) -> Path:
+        """The tags that people set, a line each."""
+        return self.data / "tags.jsonl"
+
+    @property
+    def excluded(self) -> Path:
+        """Images that are left out from now on, and why."""
+        return self.data / "excluded.jsonl"
+
+    @property
     def dataset(self) -> Path:
         return self.data / "dataset"
 

@@ -149,6 +149,9 @@ class Push(Section):
     `label_config` is a labeling interface of one's own, an XML file, in place of the generated one.
     `masks` says whether people see and correct the masks of objects as brush strokes or as outlines.
 
+    An image that somebody tagged in the FiftyOne App with a word of `look_again` has it as a reason on its
+    task.
+
     `image_url` says where a server elsewhere finds the images: https://images.example/{path}, or
     s3:// or gs:// and a bucket. Without it the server must see this machine's disk (local files storage).
     """
@@ -163,6 +166,7 @@ class Push(Section):
     masks: MaskStyle = "brush"
     label_config: Annotated[str, Field(min_length=1)] | None = None
     smart: bool = False
+    look_again: tuple[str, ...] = ("relabel", "wrong")
 
     @field_validator("image_url")
     @classmethod

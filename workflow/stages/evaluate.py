@@ -32,6 +32,7 @@ from workflow.services import state_folder
 from workflow.shown import report
 from workflow.shown.app import TRUTH, dataset_url
 from workflow.shown.app import publish as publish_dataset
+from workflow.shown.app.back import Returns
 from workflow.shown.report.rounds import rounds
 from workflow.stages import dataset, train
 from workflow.training.card import settings_of
@@ -131,6 +132,7 @@ def publish(project: Project) -> Outcome:
             root=project.images,
             masks=project.data / "fiftyone",
             evaluated=[r.id for r in tested],
+            returns=Returns(project),
         )
     except ServiceError as error:
         did = f"not shown in FiftyOne ({error.problem}); the numbers are kept -> {error.fix or 'make up'}"

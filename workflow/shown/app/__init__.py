@@ -32,6 +32,7 @@ from workflow.metrics import Labels, Metrics, measure
 from workflow.metrics.detection import evaluate_detections
 from workflow.records import ImageRecord
 from workflow.schema import Schema
+from workflow.shown.app.back import Returns, let_edit
 from workflow.shown.app.kind import Document, Field, Kind, Shown, declare
 from workflow.shown.app.labels import Labels as WholeImages
 from workflow.shown.app.names import EVALUATED, OPENED, TRUTH, WORKSPACE, errors_field, gained_field
@@ -40,7 +41,7 @@ from workflow.shown.app.opened import BROWSER, arrange, browser_settings
 from workflow.shown.app.pixels import Pixels
 from workflow.shown.app.views import save_views
 
-__all__ = ["TRUTH", "dataset_url", "publish"]
+__all__ = ["TRUTH", "dataset_url", "publish", "reading"]
 
 BATCH = 1000
 # What the numbers' own matches are of; else a mask without pixels, or a box among rotated ones, differs.
@@ -61,6 +62,7 @@ def publish(
     root: Path | None = None,
     masks: Path | None = None,
     evaluated: Collection[str] | None = None,
+    returns: Returns | None = None,
 ) -> bool:
     """Make the persistent dataset `name` hold `rows`; False, and nothing done, if it has this `digest`.
 
@@ -69,7 +71,8 @@ def publish(
     from a field has no labels there, and counts; `evaluated` names the images that count, all unless given,
     and they come first, the worst before all. A path in `rows` that is not absolute is below `root`. `masks`
     is a folder for painted classes, which the App reads from files. `environment` holds
-    FIFTYONE_DATABASE_URI and its like.
+    FIFTYONE_DATABASE_URI and its like. `returns` keeps what people did in the App to the dataset that is
+    replaced: their tags are set again, what they edited waits.
     The dataset is built under another name and takes its own in one step, so that a kill leaves the
     old or the new one. Raises ServiceError if the database does not answer, or has the name's slug
     for another dataset; StageError or FormatError for labels that cannot be evaluated.
@@ -79,16 +82,19 @@ def publish(
         _remove_leftovers(fo, name)
         if _is_there(fo, name, digest, masks):
             return False
+        if returns and fo.dataset_exists(name):
+            returns.keep(fo.load_dataset(name))
         counted = {row.id for row in rows} if evaluated is None else set(evaluated)
         scratch = f"{name}--building-{os.getpid()}-{uuid4().hex[:8]}"
         files = masks / scratch.rpartition("-")[2] if masks and schema.task.kind == "pixels" else None
         try:
             dataset = fo.Dataset(scratch, persistent=True)
             shown = _shown(rows, fields, schema, counted, files)
-            settings = _build(fo, dataset, rows, shown, (root or Path()).absolute())
+            settings = _build(fo, dataset, rows, shown, (root or Path()).absolute(), returns)
             dataset.info = {"digest": digest, "files": str(files) if files else "", BROWSER: settings}
+            dataset.info |= {"project": str(returns.project.folder)} if returns else {}
             dataset.save()
-            _swap(fo, dataset, name)
+            _swap(fo, dataset, name, returns)
         except BaseException:
             if fo.dataset_exists(scratch):
                 fo.delete_dataset(scratch)
@@ -99,6 +105,15 @@ def publish(
             if old != files:
                 shutil.rmtree(old)
     return True
+
+
+@contextlib.contextmanager
+def reading(name: str, environment: Mapping[str, str]) -> Iterator[Any]:
+    """The dataset as it is now. ServiceError where there is none, or its database does not answer."""
+    with _fiftyone(environment) as fo:
+        if not fo.dataset_exists(name):
+            raise ServiceError(f"FiftyOne has no dataset {name!r}", f"workflow evaluate {name}")
+        yield fo.load_dataset(name, reload=True)
 
 
 def dataset_url(app_url: str, name: str, workspace: str | None = WORKSPACE, view: str | None = OPENED) -> str:
@@ -179,7 +194,14 @@ def _shown(
     return Shown(schema, sizes, fields, numbers, files)
 
 
-def _build(fo: Any, dataset: Any, rows: Sequence[ImageRecord], shown: Shown, root: Path) -> Document:
+def _build(
+    fo: Any,
+    dataset: Any,
+    rows: Sequence[ImageRecord],
+    shown: Shown,
+    root: Path,
+    returns: Returns | None,
+) -> Document:
     """Declare the schema, write every sample once with its marks, then save the evaluations.
 
     Returns what browsers are to be told.
@@ -195,11 +217,15 @@ def _build(fo: Any, dataset: Any, rows: Sequence[ImageRecord], shown: Shown, roo
     view = dataset.match_tags(EVALUATED)
     kind.register(view)
     ordered = sorted(rows, key=lambda row: _place(row, shown))
-    _insert(dataset._sample_collection, (_sample(dataset, row, root, shown, kind) for row in ordered))
+    samples: Iterator[Document] = (_sample(dataset, row, root, shown, kind) for row in ordered)
+    samples = returns.note(dataset, samples, shown.fields.get(TRUTH, {})) if returns else samples
+    _insert(dataset._sample_collection, samples)
     dataset.reload()
     kind.save(view)
     save_views(fo, dataset, shown, kind)
     arrange(fo, dataset, shown, kind)
+    if returns:
+        let_edit(dataset, shown.schema)
     return browser_settings(dataset, shown, kind.fields_of(shown.fields) if kind.drawn else ())
 
 
@@ -246,7 +272,7 @@ def _sample(dataset: Any, row: ImageRecord, root: Path, shown: Shown, kind: Kind
     return sample | kind.labels(row)
 
 
-def _swap(fo: Any, dataset: Any, name: str) -> None:
+def _swap(fo: Any, dataset: Any, name: str, returns: Returns | None) -> None:
     """Give `dataset` its name, and the old one another, in one command; then delete the old one.
 
     The database runs a command to its end whatever becomes of us. The old dataset's id is the smaller
@@ -281,7 +307,12 @@ def _swap(fo: Any, dataset: Any, name: str) -> None:
     for known in (name, dataset.name):
         type(dataset)._instances.pop(known, None)
     if fo.dataset_exists(retired):
+        if returns:
+            # What somebody did there while the new one was made.
+            returns.keep(fo.load_dataset(retired))
         fo.delete_dataset(retired)
+    if returns:
+        returns.settle(dataset)
 
 
 def _remove_leftovers(fo: Any, name: str) -> None:
