@@ -144,6 +144,23 @@ def test_refusals(project: Project) -> None:
         load_project(project.folder)
 
 
+def test_what_was_asked_already_is_not_asked_again_and_says_the_same(project: Project) -> None:
+    run = train.latest(project)
+    asked = promote.compared(project, ("own:base.py",), run, "cpu")
+    answers = sorted((project.data / "evaluations").rglob("*.jsonl"))
+    assert len(answers) == 4
+    shutil.rmtree(project.data / "evaluations")
+    evaluate.run(project, device="cpu")
+    preannotate.run(project, device="cpu")
+    assert promote.compared(project, ("own:base.py",), run, "cpu") == asked
+    assert len(list((project.data / "evaluations").rglob("*.jsonl"))) == 1
+    # The settings may name whom they named before, as the base: that is no other model.
+    toml = project.folder / "project.toml"
+    toml.write_text(toml.read_text().replace('model = "promoted"\nbase', "model"))
+    assert preannotate.run(load_project(project.folder)).skipped
+    assert evaluate.run(load_project(project.folder)).skipped
+
+
 def test_where_the_settings_name_a_model_that_is_said(project: Project) -> None:
     toml = project.folder / "project.toml"
     toml.write_text(toml.read_text().replace('model = "promoted"\nbase', "model"))

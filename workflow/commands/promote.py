@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -23,12 +23,12 @@ from workflow.metrics import compare, weigh
 from workflow.metrics.compare import Change
 from workflow.metrics.resampling import Interval, draw, interval
 from workflow.project.paths import Project
-from workflow.project.promoted import RUN, revision, standing, stands
-from workflow.project.rows import Row, read_rows, sample_to_row, write_rows
+from workflow.project.promoted import RUN, preannotators, revision, standing, stands
+from workflow.project.rows import Row, read_json, read_rows, sample_to_row, write_rows
 from workflow.project.settings import PROMOTED
 from workflow.records import ImageRecord
-from workflow.running.runner import Outcome
-from workflow.stages import dataset, preannotate, train
+from workflow.running.runner import Outcome, Plan, Runner
+from workflow.stages import dataset, evaluate, preannotate, train
 
 # Whose seconds they are, wherever they are told.
 SIMULATED = "simulated, by the cost model of [review]"
@@ -144,7 +144,7 @@ def compared(project: Project, before: tuple[str, ...], run: str, device: str) -
     groups = [r.group or r.id for r in records]
     sides = (before, (RUN + run,))
     weighed = [
-        weigh(settings.schema, sizes, truth, answers_of(project, specs, records, device)) for specs in sides
+        weigh(settings.schema, sizes, truth, _said(project, specs, records, device)) for specs in sides
     ]
     comparison = compare.compare(weighed[0][1], weighed[1][1], groups, settings.classes)
     seconds = [_seconds(project, records, truth, _shown(project, specs, records, device)) for specs in sides]
@@ -165,8 +165,30 @@ def _others(project: Project, stack: Sequence[Row], name: str) -> tuple[str, ...
     return (others[-1],) if others else project.settings.preannotate.models
 
 
+def _said(project: Project, specs: tuple[str, ...], records: list[ImageRecord], device: str) -> Labels:
+    """All that models say of the images: as the evaluation of today's run has it, if it asked them."""
+    if _done(project, evaluate.plan):
+        folder = project.runs / train.latest(project)
+        card = read_json(folder / "metrics.json", {})
+        sides = {card.get("before"): "base", RUN + folder.name: "tuned"}
+        file = folder / "predictions" / f"{sides.get(' > '.join(specs))}.jsonl"
+        if file.exists():
+            return read_labels(file, records)
+    return answers_of(project, specs, records, device)
+
+
+def _done(project: Project, plan: Callable[[Project], Plan]) -> bool:
+    """Whether what a stage made is what it would make now."""
+    try:
+        return Runner(project.marks).state(plan(project)) == "done"
+    except StageError:
+        return False
+
+
 def _shown(project: Project, specs: tuple[str, ...], records: list[ImageRecord], device: str) -> Labels:
     """What people would be shown of the images: the guesses at the thresholds of [preannotate]; kept."""
+    if _done(project, preannotate.plan) and preannotators(project) == specs:
+        return read_labels(preannotate.predictions_path(project), records)
     path = project.data / "evaluations" / "shown" / f"{key_of(project, specs, records)}.jsonl"
     if not path.exists():
         with closing(preannotate.load(project, device, specs=specs)) as annotator:

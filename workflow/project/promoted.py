@@ -27,9 +27,15 @@ def standing(project: Project) -> list[Row]:
 
 def preannotators(project: Project) -> tuple[str, ...]:
     """The models that guess, one after the other: those of the settings, or the run that was promoted."""
-    follows = project.settings.preannotate.model == PROMOTED
-    row = promotion(project) if follows else None
-    return (row["model"],) if row else project.settings.preannotate.models
+    named = in_force(project)
+    return (named,) if isinstance(named, str) else named
+
+
+def in_force(project: Project) -> str | tuple[str, ...]:
+    """The same as `preannotate.model` would name it."""
+    asked = project.settings.preannotate
+    row = promotion(project) if asked.model == PROMOTED else None
+    return row["model"] if row else asked.named
 
 
 def promotion(project: Project) -> Row | None:

@@ -119,8 +119,12 @@ class Preannotate(Section):
         """Those that the settings name, one after the other: who guesses may have been promoted since,
         which `project.promoted.preannotators` knows.
         """
-        named = self.base if self.model == PROMOTED else self.model
-        return (named,) if isinstance(named, str) else named
+        return (self.named,) if isinstance(self.named, str) else self.named
+
+    @property
+    def named(self) -> str | tuple[str, ...]:
+        """The same as it is written."""
+        return self.base if self.model == PROMOTED else self.model
 
     @model_validator(mode="after")
     def _names_models(self) -> Preannotate:

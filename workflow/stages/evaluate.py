@@ -66,6 +66,7 @@ def plan(project: Project) -> Plan:
     settings["thresholds"] = thresholds(project.settings)
     asked = {"model", "image_size", "class_map", "prompts", "templates", "trust"}
     settings |= project.settings.preannotate.model_dump(include=asked)
+    settings |= {"model": project.settings.preannotate.named}
     if project.settings.preannotate.max_det != MAX_DET:
         settings["max_det"] = project.settings.preannotate.max_det
     if project.settings.preannotate.slices:

@@ -37,8 +37,9 @@ from workflow.running.runner import Outcome, Plan, Runner
 
 def plan(project: Project) -> Plan:
     asked = project.settings.preannotate
-    # Which model it is, says its checkpoint.
     settings = asked.model_dump(exclude={"max_det", "base", "slices"}) | project.settings.schema.to_json()
+    # Whoever guesses: where that was promoted, and is the one that the settings named, nothing changed.
+    settings |= {"model": promoted.in_force(project)}
     # As models have it: guesses of before there was such a setting stay what they are.
     settings |= {} if asked.max_det == MAX_DET else {"max_det": asked.max_det}
     settings |= {"slices": asked.slices.model_dump()} if asked.slices else {}
