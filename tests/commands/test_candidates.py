@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.stages.test_evaluate import expected, make_project
+from workflow.alike.leakage import in_words
 from workflow.commands import candidates
 from workflow.errors import ConfigError, ModelError, StageError
 from workflow.project.paths import Project
@@ -38,6 +39,7 @@ def test_models_are_ranked_and_compared_with_the_best(project: Project) -> None:
     assert card is not None and [row["model"] for row in card["models"]] == [c.model for c in ranked]
     assert card["against_the_best"].keys() == {"own:base.py", "nothing"}
     text = candidates.describe(project, ranked, "test")
+    assert in_words(card["leakage"]) in text
     images = ranked[0].numbers.images
     assert text.startswith(f"mAP50-95 on {images} test images, with the interval of 95 %\n")
     assert f"worse, with {images} images" in text

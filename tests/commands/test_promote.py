@@ -54,7 +54,8 @@ def test_a_better_run_guesses_next_and_the_one_before_can_come_back(project: Pro
     before, after = expected(project, "base"), expected(project, "tuned")
     assert outcome.lines[0] == f"own:base.py -> {run}, on {after.images} test images"
     assert outcome.lines[1].startswith(f"mAP50-95 {before.score:.3f} -> {after.score:.3f}, difference +")
-    assert SIMULATED in outcome.lines[2] and len(outcome.lines) == 3
+    assert SIMULATED in outcome.lines[2] and len(outcome.lines) == 4
+    assert outcome.lines[3].startswith("leak: ")
     (row,) = read_rows(project.promotions)
     assert (row["model"], row["before"], row["forced"]) == (run, ["own:base.py"], False)
     figures = row["figures"]
@@ -187,5 +188,5 @@ SAME = Change(ZERO, ZERO, Interval(0.0, -0.01, 0.01), 0.5, "cannot be told", 50)
 def test_the_rule(low: float | None, margin: float, seconds: tuple[float, float], why: list[str]) -> None:
     change = replace(SAME, difference=Interval(0.0, low, 0.3))
     was, now = (Interval(value, value, value) for value in seconds)
-    trial = Trial(("coco",), "run:a", "mAP", "test", change, (was, now, now), margin)
+    trial = Trial(("coco",), "run:a", "mAP", "test", change, (was, now, now), margin, {})
     assert trial.against() == why

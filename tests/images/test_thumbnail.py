@@ -75,14 +75,18 @@ def test_the_thumbnail_is_upright_as_the_pixels_are(name: str, tmp_path: Path) -
 
 def test_the_measures_of_known_pixels() -> None:
     ramp = np.tile(np.arange(0, 180, 20, dtype=np.uint8), (8, 1))
-    assert thumbnail.measure(Image.fromarray(ramp)) == thumbnail.Thumbnail("f" * 16, 80.0, 0.0)
-    assert thumbnail.measure(Image.fromarray(ramp[:, ::-1].copy())).dhash == "0" * 16
+    assert thumbnail.measure(Image.fromarray(ramp)) == thumbnail.Thumbnail(
+        "f" * 16, *("0" * 16,) * 2, 80.0, 0.0
+    )
+    back = thumbnail.measure(Image.fromarray(ramp[:, ::-1].copy()))
+    assert (back.dhash, back.mirrored, back.down) == ("0" * 16, "f" * 16, "0" * 16)
+    assert thumbnail.measure(Image.fromarray(ramp.T.copy())).down == "f" * 16
     dot = np.zeros((5, 5), np.uint8)
     dot[2, 2] = 9
     edges = np.zeros((3, 3))
     edges[1, 1], edges[0, 1], edges[1, 0], edges[2, 1], edges[1, 2] = -36, 9, 9, 9, 9
     assert thumbnail.measure(Image.fromarray(dot)).blur == round(float(edges.var()), 2)
-    assert thumbnail.measure(Image.new("L", (2, 9), 7)) == thumbnail.Thumbnail("0" * 16, 7.0, 0.0)
+    assert thumbnail.measure(Image.new("L", (2, 9), 7)) == thumbnail.Thumbnail(*("0" * 16,) * 3, 7.0, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow import models
+from workflow.alike.leakage import in_words, leakage
 from workflow.dataset import parquet
 from workflow.errors import ConfigError, StageError
 from workflow.guesses.ask import Labels, ask, read_labels
@@ -16,7 +17,7 @@ from workflow.metrics.compare import Change, Comparison
 from workflow.metrics.resampling import Interval
 from workflow.metrics.slices import slices_of
 from workflow.project.paths import Project
-from workflow.project.rows import digest, file_digest, read_catalog, write_json
+from workflow.project.rows import Row, digest, file_digest, read_catalog, read_json, write_json
 from workflow.records import SPLITS, ImageRecord
 from workflow.stages import dataset
 
@@ -77,11 +78,18 @@ def _write_down(
     project: Project, split: str, candidates: Sequence[Candidate], comparisons: Mapping[str, Comparison]
 ) -> None:
     card: dict[str, Any] = {"split": split, "dataset": dataset.version(project)}
+    card["leakage"] = leak_of(project, split)
     card["models"] = [
         {"model": c.model, "score": asdict(c.score), "numbers": c.numbers.to_json()} for c in candidates
     ]
     card["against_the_best"] = {name: one.to_json() for name, one in comparisons.items()}
     write_json(project.data / "evaluations" / f"{split}.json", card)
+
+
+def leak_of(project: Project, split: str) -> Row:
+    """What of a split of the dataset has a copy among its training images."""
+    sides = (parquet.images(project.dataset, name) for name in (split, "train"))
+    return leakage(project, split, *sides)
 
 
 def describe(project: Project, candidates: Sequence[Candidate], split: str) -> str:
@@ -97,6 +105,8 @@ def describe(project: Project, candidates: Sequence[Candidate], split: str) -> s
     names = [c.change for c in candidates[1:] if c.change]
     if names and all(change.verdict != "worse" for change in names):
         lines.append("  which is best cannot be told from these images")
+    card = read_json(project.data / "evaluations" / f"{split}.json", {})
+    lines += [in_words(card["leakage"])] if split != "train" else []
     lines.append(f"written to {project.data / 'evaluations' / f'{split}.json'}")
     return "\n".join(lines)
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from workflow import models
-from workflow.commands.candidates import answers_of, key_of, labeled
+from workflow.alike import leakage
+from workflow.commands.candidates import answers_of, key_of, labeled, leak_of
 from workflow.errors import ConfigError, StageError
 from workflow.guesses.annotate import guess
 from workflow.guesses.ask import Labels, read_labels
@@ -48,6 +49,7 @@ class Trial:
     score: Change
     seconds: tuple[Interval, Interval, Interval]
     margin: float
+    leak: Row
 
     def against(self) -> list[str]:
         """Why the run is not to be promoted, in figures; nothing where it is."""
@@ -72,6 +74,7 @@ class Trial:
             f" difference {_span(self.score.difference, '+.3f')}: {compare.in_words(self.score)}",
             f"people's seconds an image ({SIMULATED}) {was.value:.2f} -> {now.value:.2f},"
             f" difference {_span(less, '+.2f')}",
+            leakage.in_words(self.leak),
         ]
 
     def why(self) -> str:
@@ -85,7 +88,8 @@ class Trial:
         names = ("before", "after", "difference")
         seconds = {name: asdict(side) for name, side in zip(names, self.seconds, strict=True)}
         record: dict[str, Any] = {"metric": self.metric, "split": self.split, "margin": self.margin}
-        return record | {"score": self.score.to_json(), "simulated_seconds_an_image": seconds}
+        record |= {"score": self.score.to_json(), "simulated_seconds_an_image": seconds}
+        return record | {"leakage": self.leak}
 
 
 def run(
@@ -156,6 +160,7 @@ def compared(project: Project, before: tuple[str, ...], run: str, device: str) -
         comparison.score,
         _compare_seconds(groups, seconds),
         settings.promote.margin,
+        leak_of(project, split),
     )
 
 

@@ -1,7 +1,7 @@
 """What is measured of an image on a thumbnail of it: a hash of its looks, brightness, blur.
 
 The thumbnail is gray, upright, and `SIDE` pixels long, or as long as the image where that is smaller.
-The hash is the difference hash of 64 bits: https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html.
+The hashes are difference hashes of 64 bits: https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html.
 """
 
 from __future__ import annotations
@@ -21,11 +21,15 @@ class Thumbnail:
     """`dhash`: 16 hex digits; the more bits two of them share, the more alike two images look.
 
     Of a thumbnail of 9 x 8 pixels, row by row from the top left, a bit is 1 where a pixel is darker than the
-    next to its right. `brightness` is the mean gray, 0 to 255. `blur` is the variance of the Laplacian (its
-    four neighbours less four times the pixel itself), the lower the more blurred; 0 where a side is under 3.
+    next to its right. `mirrored` is the same of the mirrored thumbnail. Of one of 8 x 9 pixels a bit of
+    `down` is 1 where a pixel is darker than the next below it. `brightness` is the mean gray, 0 to 255.
+    `blur` is the variance of the Laplacian (its four neighbours less four times the pixel itself), the lower
+    the more blurred; 0 where a side is under 3.
     """
 
     dhash: str
+    mirrored: str
+    down: str
     brightness: float
     blur: float
 
@@ -45,10 +49,20 @@ def reduced(image: Image.Image) -> Image.Image:
 
 def measure(thumbnail: Image.Image) -> Thumbnail:
     """What an upright gray `thumbnail` shows."""
-    cells = np.asarray(thumbnail.resize((9, 8), BOX))
-    bits = np.packbits(cells[:, :-1] < cells[:, 1:])
+    cells, rows = (np.asarray(thumbnail.resize(shape, BOX)) for shape in ((9, 8), (8, 9)))
+    left, right = cells[:, :-1], cells[:, 1:]
     pixels = np.asarray(thumbnail)
-    return Thumbnail(bits.tobytes().hex(), round(float(pixels.mean()), 2), round(_blur(pixels), 2))
+    return Thumbnail(
+        dhash=_hex(left < right),
+        mirrored=_hex((right < left)[:, ::-1]),
+        down=_hex(rows[:-1] < rows[1:]),
+        brightness=round(float(pixels.mean()), 2),
+        blur=round(_blur(pixels), 2),
+    )
+
+
+def _hex(bits: NDArray[np.bool_]) -> str:
+    return np.packbits(bits).tobytes().hex()
 
 
 def _blur(gray: NDArray[np.uint8]) -> float:

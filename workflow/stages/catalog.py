@@ -41,7 +41,7 @@ from workflow.running.runner import Outcome, Plan, Runner
 # Files that a thread looks at before it hands on what it measured.
 BATCH = 8
 # What a line of measures.jsonl says of an image.
-MEASURES = ("id", "sha256", "orientation", "dhash", "brightness", "blur")
+MEASURES = ("id", "sha256", "orientation", "dhash", "mirrored", "down", "brightness", "blur")
 
 
 @dataclass
@@ -87,7 +87,8 @@ def _catalog(project: Project, workers: int | None, complete: bool) -> str:
     write_rows(project.duplicates, duplicates)
     records, copied = _copy(project, records, others.unusual, workers)
     write_rows(project.catalog, map(_row, records))
-    measured = write_rows(project.measures, _measures(project, (places[r.path] for r in records)))
+    write_rows(project.measures, _measures(project, (places[r.path] for r in records)))
+    measured = sum(_is_complete(row) for row in read_rows(project.measures))
     counts = ", ".join(f"{sum(r.split == s for r in records)} {s}" for s in ("train", "validation", "test"))
     summary = f"{len(records)} images ({counts}){copied}{listing.passed_over}"
     less = len(records) - measured
@@ -172,8 +173,8 @@ def _measures(project: Project, places: Iterable[int]) -> Iterator[Row]:
     with _cache(project).open("rb") as lines:
         for place in places:
             row = _line(lines, place)
-            if _is_complete(row):
-                yield {key: row[key] for key in MEASURES}
+            if "dhash" in row:
+                yield {key: row[key] for key in MEASURES if key in row}
 
 
 def _places(project: Project, listing: Sequence[Stat], complete: bool) -> dict[str, int]:

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from workflow import metrics, models, services
+from workflow.alike.leakage import in_words, leakage
 from workflow.dataset import parquet
 from workflow.errors import ModelError, ServiceError, StageError
 from workflow.guesses.ask import Answer, Labels, ask, ask_base, read_labels
@@ -75,7 +76,8 @@ def plan(project: Project) -> Plan:
     inputs |= {"ledger": project.ledger, "simulated": project.simulated, "base": train.base_digest(project)}
     for number, spec in enumerate(project.settings.preannotate.models):
         inputs[f"model {number}"] = _checkpoint(project, spec)
-    return Plan("evaluate", 4, settings, inputs, (folder / "metrics.json", folder / "report.html"))
+    # What leaks follows from the dataset's images, whose measures follow from their bytes.
+    return Plan("evaluate", 5, settings, inputs, (folder / "metrics.json", folder / "report.html"))
 
 
 def run(project: Project, device: str = "auto", force: bool = False) -> Outcome:
@@ -83,7 +85,9 @@ def run(project: Project, device: str = "auto", force: bool = False) -> Outcome:
 
     StageError where no model was trained on today's dataset, or the test split holds no image.
     """
-    return Runner(project.marks).run(plan(project), lambda s: _evaluate(project, s, device), force)
+    outcome = Runner(project.marks).run(plan(project), lambda s: _evaluate(project, s, device), force)
+    card = read_json(project.runs / train.latest(project) / "metrics.json", {})
+    return replace(outcome, lines=(in_words(card["leakage"]),) if card.get("leakage") else ())
 
 
 def result(project: Project) -> Result:
@@ -186,9 +190,13 @@ def _evaluate(project: Project, scratch: Path, device: str) -> str:
     }
     numbers = {model: figures for model, (figures, _) in weighed.items()}
     sureness = _sureness(settings.schema, records, {model: pair[1] for model, pair in weighed.items()})
-    _write_down(project, folder, answers, numbers, sureness, sorted(sizes))
+    trained = parquet.images(project.dataset, "train")
+    leak = leakage(project, settings.evaluate.split, [r.id for r in records], trained)
+    _write_down(
+        project, folder, answers, numbers, sureness, {"tested": digest(sorted(sizes)), "leakage": leak}
+    )
     data = _report_data(project, folder, records, truth, answers, numbers)
-    data = replace(data, score=sureness.score, comparison=sureness.comparison)
+    data = replace(data, score=sureness.score, comparison=sureness.comparison, leakage=leak)
     report.write_report(folder / "report.html", data)
     figures = _change(numbers.get("base"), numbers["tuned"])
     figures += f": {compare.in_words(sureness.comparison.score)}" if sureness.comparison else ""
@@ -212,14 +220,14 @@ def _write_down(
     answers: Mapping[str, Answer],
     numbers: Mapping[str, Metrics],
     sureness: Sureness,
-    tested: Sequence[str],
+    rest: Row,
 ) -> None:
     """Put the guesses and the numbers of both models into the run's folder."""
     _keep_predictions(folder / "predictions", answers)
     card: dict[str, Any] = {"split": project.settings.evaluate.split, "dataset": dataset.version(project)}
     card |= {"task": project.settings.task, "before": answers["base"].model, "no_before": answers["base"].why}
     card |= {model: numbers[model].to_json() if model in numbers else None for model in MODELS}
-    card |= sureness.to_json() | {"tested": digest(tested), "environment": environment()}
+    card |= sureness.to_json() | {"environment": environment()} | rest
     write_json(folder / "metrics.json", card)
 
 

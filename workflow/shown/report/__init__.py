@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workflow import __version__
+from workflow.alike import leakage
 from workflow.labels.ledger.figures import Figures
 from workflow.labels.ledger.thresholds import Suggestion
 from workflow.metrics import NONE, Labels, Metrics
@@ -52,7 +53,7 @@ class ReportData:
     `load` gives an upright RGB image by id, or the path of its file.
     `score` is that of `tuned` with its interval, `comparison` what changed from `base`, and how sure that is.
     `environments` are versions at training and at evaluation, by name. `rounds` are the project's runs, this
-    one the last. `leakage` is what templates/report_leakage.html tells of test images among training ones.
+    one the last. `leakage` counts the images that have a copy among the training images (alike/leakage.py).
     `names` maps an image id to what a caption calls it. `reproduce` is commands, one a line.
     """
 
@@ -117,6 +118,7 @@ def render(data: ReportData) -> str:
         contents=Markup(CONTENTS),
         verdict=verdict(data),
         certainty=certainty(data),
+        leaked=leakage.in_words(data.leakage) if data.leakage else "",
         in_words=in_words,
         labelled=_labelled(data),
         headlines=_headlines(data),
