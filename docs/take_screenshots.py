@@ -1,7 +1,8 @@
 """Take the README's pictures of a finished project: python docs/take_screenshots.py projects/zipcodes
 
 Needs the project's servers to run (make up) and its loop to be finished (make demo). Writes
-docs/images/label-studio.png, tasks.png, fiftyone.png and report.png; and team.png where people disagree.
+docs/images/label-studio.png, tasks.png and fiftyone.png; team.png where people disagree; and of the report
+report.png, ledger.png and errors.png, which need no server: --report.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from playwright.sync_api import TimeoutError, sync_playwright
 from workflow import services
 from workflow.labelstudio import project as link
 from workflow.project.paths import Project, find_project, load_project
-from workflow.project.rows import read_json, read_rows
+from workflow.project.rows import read_rows
 from workflow.services import state_folder
 from workflow.stages import evaluate
 
@@ -33,7 +34,20 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("project", help="its folder, or its name under projects/")
-    project = load_project(find_project(parser.parse_args().project, Path.cwd()))
+    parser.add_argument("--report", action="store_true", help="of the report alone")
+    asked = parser.parse_args()
+    project = load_project(find_project(asked.project, Path.cwd()))
+    if not asked.report:
+        of_servers(project)
+    with new_page() as page:
+        page.goto(evaluate.result(project).report.as_uri())
+        save("report", page.screenshot())
+        save("ledger", from_heading(page, "What became of the guesses", 1000))
+        save("errors", from_heading(page, "Most improved", 860))
+
+
+def of_servers(project: Project) -> None:
+    """What Label Studio and the App show."""
     with new_page() as page:
         save("label-studio", label_studio(page, project))
         save("tasks", tasks(page, project))
@@ -41,8 +55,6 @@ def main() -> None:
             save("team", team(page, project, disputed["task"]))
     with new_page() as page:
         save("fiftyone", fiftyone(page, project))
-    with new_page() as page:
-        save("report", report(page, project))
 
 
 @contextmanager
@@ -140,10 +152,12 @@ def dismiss_advertisement(page: Any) -> None:
         return
 
 
-def report(page: Any, project: Project) -> bytes:
-    page.goto(Path(read_json(project.data / "summary.json")["report"]).as_uri())
-    page.wait_for_load_state()
-    return page.screenshot()
+def from_heading(page: Any, words: str, height: int) -> bytes:
+    """So many pixels of the report from one of its headings on, as wide as its text."""
+    box = page.locator("h2, h3").filter(has_text=words).first.bounding_box()
+    edges = page.locator("main").bounding_box()
+    clip = {"x": edges["x"], "y": box["y"] - 20, "width": edges["width"], "height": height}
+    return page.screenshot(clip=clip, full_page=True)
 
 
 def save(name: str, shot: bytes) -> None:

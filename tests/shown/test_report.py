@@ -103,12 +103,12 @@ def test_the_numbers_are_there(data, html):
         assert f"<b>{count}</b> {word}" in html
     assert (
         "Review took 23 min 4 s, where drawing the same boxes from nothing would have taken 1 h 22 min"
-        in html
+        " by the cost model: 72 % less." in html
     )
     assert "72 % less" in html
     assert "workflow train shapes --run 2" in html
     slower = render(replace(data, reviewer_seconds=6150.0, load=None))
-    assert "would have taken 1 h 22 min: 25 % more" in slower
+    assert "would have taken 1 h 22 min by the cost model: 25 % more" in slower
     for row in tuned.confusion[:2]:
         for count in row:
             assert f">{count}</td>" in html

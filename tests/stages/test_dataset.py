@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.images.awkward import CASES, COPIED, upright
+from tests.ledger_rows import action
 from tests.samples import draw_objects, draw_project, truth_of
 from workflow.dataset import parquet
 from workflow.errors import StageError
@@ -285,11 +286,14 @@ def test_the_card_says_who_labeled(
     write_rows(project.labels, map(sample_to_row, samples))
     write_rows(project.simulated, [{"image": r.id, "task": 3} for r in records[:simulated]])
     if simulated:
-        models = ["yolo@1", "yolo@1", "", ""]
+        models = ["yolo@1", "yolo@1", "yolo@1", ""]
         common = {"task": 3, "annotation": 1, "person": "7", "at": "2026-01-01T00:00:00Z", "lead_time": 1.0}
         common |= {"split": "train", "blind": False, "control": False, "skipped": False, "actions": []}
         shown = zip(reversed(records), models, strict=True)
         rows = [common | {"image": r.id, "model": m} for r, m in shown]
+        # On the third the model guessed nothing: nobody was shown a guess.
+        for decided, done in zip(rows, ("accepted", "deleted", "added", "added"), strict=True):
+            decided["actions"] = [action(done, "bar")]
         write_rows(project.ledger, rows)
     dataset.run(project)
     card = (project.dataset / "README.md").read_text()

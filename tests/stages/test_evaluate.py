@@ -136,6 +136,8 @@ def test_what_a_program_reviewed_is_no_work_of_people_s_in_the_report(tmp_path):
     told = evaluate.result(project).report.read_text()
     assert "<h2>What people did</h2>" in told
     assert "Review took 24 s, where giving the same labels from nothing" in told
+    # What nobody measured is the cost model's, and is called so.
+    assert re.search(r"would have taken [^:]* by the cost model: ", told)
     assert "<h3>Seconds an image</h3>" in told
     assert "12 images with guesses, 12 pushed blind" in told
     assert "p &lt; 0.001 by Mann" in told

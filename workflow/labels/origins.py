@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from workflow.labels.ledger import had_guesses
 from workflow.project.paths import Project
 from workflow.project.rows import read_rows
 from workflow.records import Sample
@@ -56,9 +57,13 @@ def _imported(name: str, samples: Sequence[Sample]) -> str:
 
 
 def _guesses(project: Project, samples: Sequence[Sample]) -> str:
-    """Which models' guesses were shown on how many of the images; nothing where none are known."""
+    """Which models' guesses were shown on how many of the images; where it guessed nothing, none."""
     images = {s.image for s in samples}
-    shown = {(row["image"], row["model"]) for row in read_rows(project.ledger) if row.get("model")}
+    shown = {
+        (row["image"], row["model"])
+        for row in read_rows(project.ledger)
+        if row.get("model") and had_guesses(row)
+    }
     models = Counter(model for image, model in shown if image in images)
     names = ", ".join(f"{model} on {count}" for model, count in sorted(models.items()))
     return f", who were shown guesses: {names}" if names else ""
