@@ -72,6 +72,8 @@ def test_every_number_by_hand():
         "predictions": 3,
         "precision": 2 / 3,
         "recall": 1.0,
+        "best_threshold": 0.7,
+        "best_f1": 0.8,
         "ap50": pytest.approx(cat50, abs=1e-12),
         "ap50_95": pytest.approx(cat, abs=1e-12),
     }
@@ -80,6 +82,8 @@ def test_every_number_by_hand():
         "predictions": 0,
         "precision": None,
         "recall": 0.0,
+        "best_threshold": 0.0,
+        "best_f1": 0.0,
         "ap50": 0.0,
         "ap50_95": 0.0,
     }

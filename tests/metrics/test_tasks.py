@@ -79,15 +79,24 @@ def test_classification_by_hand():
     m = measure(Schema.of("classification", ["cat", "dog", "eel"]), sizes, truth, said)
     # d has no true label, and is no image to measure on
     assert (m.images, m.accuracy, m.top5, m.metric, m.score) == (3, 2 / 3, None, "accuracy", 2 / 3)
-    assert m.per_class["cat"] == {"truths": 2, "predictions": 1, "precision": 1.0, "recall": 0.5, "f1": 2 / 3}
-    assert m.per_class["dog"] == {"truths": 1, "predictions": 2, "precision": 0.5, "recall": 1.0, "f1": 2 / 3}
+    cat = {"truths": 2, "predictions": 1, "precision": 1.0, "recall": 0.5, "f1": 2 / 3}
+    assert m.per_class["cat"] == cat | {"ap": 1.0, "auroc": 1.0, "best_threshold": 0.2, "best_f1": 1.0}
+    dog = {"truths": 1, "predictions": 2, "precision": 0.5, "recall": 1.0, "f1": 2 / 3}
+    # .8 wrong, .7 right, .1 wrong
+    assert m.per_class["dog"] == dog | {"ap": 0.5, "auroc": 0.5, "best_threshold": 0.7, "best_f1": 2 / 3}
     assert m.per_class["eel"] == {
         "truths": 0,
         "predictions": 0,
         "precision": None,
         "recall": None,
         "f1": None,
+        "ap": None,
+        "auroc": None,
+        "best_threshold": 0.0,
+        "best_f1": None,
     }
+    assert (m.micro_precision, m.micro_recall, m.micro_f1) == (2 / 3, 2 / 3, 2 / 3)
+    assert (m.macro_precision, m.macro_recall, m.map, m.auroc) == (0.75, 0.75, 0.75, 0.75)
     assert m.macro_f1 == pytest.approx(2 / 3)
     assert m.confusion == ((1, 1, 0, 0), (0, 1, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0))
     # .9 right, .8 wrong and .7 right lie in three of 15 bins
@@ -127,33 +136,95 @@ def test_multilabel_by_hand():
     assert (m.errors(truth["b"], said["b"]).false, m.errors(truth["b"], said["b"]).missed) == (1, 0)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.data())
-def test_multilabel_is_scikit_learns(data):
-    from sklearn.metrics import average_precision_score, f1_score
+def test_classification_is_scikit_learns(data):
+    """Of any number of labels and of one, from the same random scores, few of them distinct or all."""
+    from sklearn import metrics as theirs
+    from sklearn.calibration import calibration_curve
 
-    shape = (data.draw(st.integers(1, 8)), 3)
-    true = data.draw(arrays(bool, shape))
-    scores = data.draw(arrays(np.float64, shape, elements=st.sampled_from([0.1, 0.3, 0.5, 0.9])))
-    classes, images = ["a", "b", "c"], [f"{n}" for n in range(shape[0])]
+    classes = [f"c{n}" for n in range(data.draw(st.sampled_from([2, 3, 7])))]
+    count, seed = data.draw(st.integers(1, 12)), data.draw(st.integers(0, 2**32 - 1))
+    chance = np.random.default_rng(seed)
+    scores = chance.random((count, len(classes)))
+    if data.draw(st.booleans()):
+        scores = np.ceil(scores * 4) / 4
+    images = [f"{n:02}" for n in range(count)]
+    said = {
+        i: [label(c, s) for c, s in zip(classes, row, strict=True)]
+        for i, row in zip(images, scores.tolist(), strict=True)
+    }
+    sizes = dict.fromkeys(images, (1, 1))
+    close = {"abs": 1e-9}
+
+    true = chance.random((count, len(classes))) < 0.4
     truth = {
         i: [label(c) for c, yes in zip(classes, row, strict=True) if yes]
         for i, row in zip(images, true, strict=True)
     }
-    said = {
-        i: [label(c, s) for c, s in zip(classes, row.tolist(), strict=True)]
-        for i, row in zip(images, scores, strict=True)
-    }
-    m = measure(Schema.of("multilabel-classification", classes), dict.fromkeys(images, (1, 1)), truth, said)
+    m = measure(Schema.of("multilabel-classification", classes), sizes, truth, said)
+    chosen = scores >= m.threshold
     for n, name in enumerate(classes):
-        if true[:, n].any():
-            theirs = average_precision_score(true[:, n], scores[:, n])
-            assert m.per_class[name]["ap"] == pytest.approx(theirs, abs=1e-12)
-        else:
-            assert m.per_class[name]["ap"] is None
-        if m.per_class[name]["f1"] is not None:
-            theirs = f1_score(true[:, n], scores[:, n] >= m.threshold)
-            assert m.per_class[name]["f1"] == pytest.approx(theirs, abs=1e-12)
+        row, both = m.per_class[name], 0 < true[:, n].sum() < count
+        wanted = theirs.average_precision_score(true[:, n], scores[:, n]) if true[:, n].any() else None
+        assert row["ap"] == (None if wanted is None else pytest.approx(wanted, **close))
+        wanted = theirs.roc_auc_score(true[:, n], scores[:, n]) if both else None
+        assert row["auroc"] == (None if wanted is None else pytest.approx(wanted, **close))
+        if row["best_f1"] is not None:
+            precision, recall, cuts = theirs.precision_recall_curve(true[:, n], scores[:, n])
+            f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-300)
+            assert row["best_f1"] == pytest.approx(f1.max(), **close)
+            assert f1[cuts.tolist().index(row["best_threshold"])] == pytest.approx(f1.max(), **close)
+            at = theirs.f1_score(true[:, n], scores[:, n] >= 0.3, zero_division=0)
+            assert m.f1_curves[name][30] == pytest.approx(at, **close)
+    seen = np.flatnonzero((true | chosen).any(axis=0)).tolist()
+    for average in ("macro", "micro"):
+        three = (
+            theirs.precision_recall_fscore_support(
+                true, chosen, labels=seen, average=average, zero_division=0
+            )[:3]
+            if seen
+            else (None,) * 3
+        )
+        ours = [getattr(m, f"{average}_{word}") for word in ("precision", "recall", "f1")]
+        for one, other in zip(ours, three, strict=True):
+            assert (one or 0.0) == pytest.approx(other or 0.0, **close), average
+
+    one = chance.integers(0, len(classes), count)
+    truth = {i: [label(classes[n])] for i, n in zip(images, one.tolist(), strict=True)}
+    m = measure(Schema.of("classification", classes), sizes, truth, said)
+    best = scores.argmax(axis=1)
+    assert m.accuracy == pytest.approx(theirs.accuracy_score(one, best), **close)
+    labels = sorted({*one.tolist(), *best.tolist()})
+    three = theirs.precision_recall_fscore_support(one, best, labels=labels, average="macro", zero_division=0)
+    assert [m.macro_precision, m.macro_recall, m.macro_f1] == pytest.approx(three[:3], **close)
+    assert [m.micro_precision, m.micro_recall, m.micro_f1] == pytest.approx([m.accuracy] * 3, **close)
+    if len(np.unique(scores)) < scores.size:
+        return
+    if len(classes) > 5:
+        top5 = theirs.top_k_accuracy_score(one, scores, k=5, labels=range(len(classes)))
+        assert m.top5 == pytest.approx(top5, **close)
+    sure = scores.max(axis=1)
+    shares, means = calibration_curve(one == best, sure, n_bins=15)
+    curve = np.array(m.calibration["curve"])
+    assert np.allclose(curve[:, :2], np.stack([means, shares], axis=1), rtol=0, atol=1e-9)
+    counts = np.histogram(sure, bins=15, range=(0, 1))[0]
+    assert curve[:, 2].tolist() == counts[counts > 0].tolist()
+    off = np.average(abs(shares - means), weights=counts[counts > 0])
+    assert m.calibration_error == pytest.approx(off, **close)
+
+
+def test_an_image_without_a_score_ranks_last():
+    from sklearn.metrics import roc_auc_score
+
+    truth = {"a": [label("cat")], "b": [label("cat")], "c": [], "d": []}
+    said = {"a": [label("cat", 0.5)], "c": [label("cat", 0.5)]}
+    m = measure(Schema.of("multilabel-classification", ["cat"]), dict.fromkeys("abcd", (1, 1)), truth, said)
+    assert m.per_class["cat"]["auroc"] == roc_auc_score([1, 1, 0, 0], [0.5, -1, 0.5, -1])
+    assert m.curves["cat"] == (0.5,) * 51 + (0.0,) * 50
+    twice = {"a": [label("cat", 0.2), label("cat", 0.9)]}
+    m = measure(Schema.of("multilabel-classification", ["cat"]), dict.fromkeys("abcd", (1, 1)), truth, twice)
+    assert (m.per_class["cat"]["ap"], m.per_class["cat"]["best_threshold"]) == (0.5, 0.9)
 
 
 def painted(pixels, classes):
@@ -174,6 +245,8 @@ def test_semantic_by_hand():
         "predictions": 2,
         "iou": 0.5,
         "dice": 2 / 3,
+        # In so small an image every pixel is near an edge.
+        "boundary_iou": 0.5,
         "precision": 1.0,
         "recall": 0.5,
     }
@@ -207,6 +280,46 @@ def test_semantic_is_scikit_learns(data):
         assert m.miou == pytest.approx(theirs, abs=1e-12)
     else:
         assert m.miou is None
+
+
+def test_boundary_iou_is_the_authors():
+    """As their `mask_to_boundary` has it, a class at a time."""
+    import cv2
+
+    def near_the_outline(mask):
+        reach = max(1, round(0.02 * np.hypot(*mask.shape)))
+        framed = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+        inner = cv2.erode(framed, np.ones((3, 3), dtype=np.uint8), iterations=reach)[1:-1, 1:-1]
+        return mask & ~inner.astype(bool)
+
+    chance, classes = np.random.default_rng(0), ["a", "b", "c"]
+    sizes, sides = {}, ({}, {})
+    counts = np.zeros((3, 2))
+    for n in range(12):
+        height, width = chance.integers(8, 130, 2).tolist()
+        sizes[str(n)] = (width, height)
+        pictures = []
+        for side in sides:
+            pixels = np.zeros((height, width), dtype=np.uint8)
+            for k in (1, 2, 3, 1, 2):
+                x, y = chance.integers(0, width), chance.integers(0, height)
+                pixels[y : y + chance.integers(1, height), x : x + chance.integers(1, width)] = k
+            side[str(n)] = painted(pixels, classes)
+            pictures.append(pixels)
+        known = np.ones((height, width), dtype=bool)
+        if n % 2:
+            known[: height // 3] = False
+            void = Annotation("void", MODEL, mask=masks.encode(~known), ignored=True)
+            sides[0][str(n)].append(void)
+            pictures[0][~known] = 255
+        for k in (1, 2, 3):
+            true, told = (near_the_outline(pixels == k) & known for pixels in pictures)
+            counts[k - 1] += (true & told).sum(), (true | told).sum()
+    m = measure(Schema.of("semantic-segmentation", classes), sizes, *sides)
+    wanted = counts[:, 0] / counts[:, 1]
+    assert [m.per_class[c]["boundary_iou"] for c in classes] == pytest.approx(wanted.tolist(), abs=1e-12)
+    assert m.boundary_iou == pytest.approx(wanted.mean())
+    assert 0 < m.boundary_iou < m.miou
 
 
 @needs_reference

@@ -21,7 +21,7 @@ from workflow.shown.figures.colours import TRUTH, TUNED, WRONG
 from workflow.shown.figures.pictures import error_window, picture, true_picture
 from workflow.shown.report import ReportData, render, write_report
 from workflow.shown.report.examples import most_changed, worst_errors
-from workflow.shown.report.words import duration, signed, told, verdict
+from workflow.shown.report.words import duration, number, signed, told, verdict
 from workflow.tasks import TASKS
 
 ANN, MODEL = Provenance("person", "ann"), Provenance("model", "m")
@@ -176,6 +176,29 @@ def test_worst_errors_and_most_changed(data):
     )
     assert most_changed(swapped, 20) == (worsened, improved)
     assert most_changed(replace(data, base=None), 3) == ([], [])
+
+
+def test_what_errors_cost_and_scores_mean(data):
+    html = render(data)
+    assert "What the errors cost" in html
+    costs = {kind: (row["count"], row["cost"]) for kind, row in data.tuned.error_split.items()}
+    shown = re.search(r"<th[^>]*>background</th>.*?</tr>", html, re.DOTALL)
+    before = data.base.error_split["background"]
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", shown[0])[1:]
+    wanted = [before["count"], costs["background"][0]]
+    assert cells == [*map(str, wanted), number(before["cost"]), number(costs["background"][1])]
+    assert f"{number(data.base.calibration['ece'])} before" in html
+    assert 'aria-label="F1 against the score' in html
+    assert "Right guesses by score" in html
+    classes = measure(
+        Schema.of("classification", ["cat"]),
+        {"a": (9, 9)},
+        {"a": [Annotation("cat", ANN)]},
+        {"a": [Annotation("cat", ANN, score=0.5)]},
+    )
+    labels = render(ReportData(title="t", tuned=classes))
+    assert "expected calibration error (ECE, 15 bins of equal width): 0.500." in labels
+    assert "What the errors cost" not in labels
 
 
 def test_written_whole_and_small_and_the_same_twice(data, tmp_path):

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from workflow.metrics.classification import ClassificationMetrics, weigh_classification
+from workflow.metrics.classification import weigh_classification
+from workflow.metrics.classification_record import ClassificationMetrics
 from workflow.metrics.common import NONE, Column, Headline, Labels, Metrics, Sizes
 from workflow.metrics.detection import weigh_detection
 from workflow.metrics.detection_record import DetectionMetrics
 from workflow.metrics.evidence import Evidence
-from workflow.metrics.semantic import SemanticMetrics, weigh_semantic
+from workflow.metrics.semantic import weigh_semantic
+from workflow.metrics.semantic_record import SemanticMetrics
 from workflow.schema import Schema
 from workflow.tasks import Kind, task_named
 

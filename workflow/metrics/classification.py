@@ -3,129 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workflow.errors import FormatError
+from workflow.metrics.calibration import calibration
+from workflow.metrics.classification_record import ClassificationMetrics
 from workflow.metrics.coco import Ranks
-from workflow.metrics.common import (
-    Column,
-    Confusion,
-    Headline,
-    Labels,
-    Sizes,
-    best_cut,
-    check,
-    mean_of,
-    share,
-    tupled,
-)
+from workflow.metrics.common import Confusion, Labels, Sizes, best_cut, check, mean_of, share, tupled
 from workflow.metrics.evidence import Counts, RankedLabels
-from workflow.records import Annotation
+from workflow.metrics.ranked import curves, ranking
 from workflow.schema import Schema
-from workflow.shapes.matching import Errors, above, score_of
-from workflow.tasks import TASKS
+from workflow.shapes.matching import above, score_of
 
 # With five classes or fewer, one of the best five is always right.
 TOP = 5
-BINS = 15
 Names = Mapping[str, list[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class ClassificationMetrics:
-    """How well labels of whole images are told. A number that does not exist is None.
-
-    Of one label an image: `accuracy` is the share of images whose best scored label is right, `top5` of
-    those with the right one among the best five (None for five classes or fewer), `calibration_error` the
-    expected one (ECE, Guo et al., ICML 2017, 15 bins of the best score). `images` are those with a label.
-    Of any number: `map` is the mean average precision over the classes that have a truth, `accuracy` the
-    share of images all of whose labels are right at `threshold`, the score at which `f1` over all classes
-    is highest. Images without labels count.
-    `per_class[label]` holds `truths`, `predictions`, `precision` (None without predictions), `recall`
-    (None without truths), `f1` (None without both), and, of any number, `ap`. `macro_f1` is the mean of
-    the classes' F1, as scikit-learn has it.
-    `confusion`: rows true, columns predicted, "(none)" last. A missed and a false label are taken for a
-    pair only where the image has one true label and one predicted.
-    """
-
-    task: str
-    classes: tuple[str, ...]
-    images: int
-    accuracy: float | None
-    macro_f1: float | None
-    per_class: dict[str, dict[str, Any]]
-    confusion: Confusion
-    top5: float | None = None
-    calibration_error: float | None = None
-    map: float | None = None
-    f1: float | None = None
-    threshold: float = 0.0
-
-    @property
-    def single(self) -> bool:
-        return TASKS[self.task].exclusive
-
-    @property
-    def score(self) -> float | None:
-        return self.accuracy if self.single else self.map
-
-    @property
-    def metric(self) -> str:
-        return "accuracy" if self.single else "mAP"
-
-    @property
-    def headlines(self) -> tuple[Headline, ...]:
-        macro = Headline("macro_f1", "macro F1", "mean over the classes", self.macro_f1)
-        if not self.single:
-            every = "images with exactly the right labels"
-            return (
-                Headline("map", "mAP", "average precision, mean over the classes", self.map),
-                Headline("f1", "best F1", f"over all labels, at score {self.threshold:.3f}", self.f1),
-                Headline("accuracy", "subset accuracy", every, self.accuracy),
-                macro,
-            )
-        off = self.calibration_error
-        sure = "" if off is None else f"; scores are off by {off:.3f} (ECE)"
-        best = Headline("accuracy", "accuracy", f"images whose best label is right{sure}", self.accuracy)
-        if self.top5 is None:
-            return best, macro
-        return best, Headline("top5", "top-5", "the right label is among the best five", self.top5), macro
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        first = Column("f1", "F1", "change") if self.single else Column("ap", "AP", "change")
-        rest = ("precision", "recall") if self.single else ("f1", "precision", "recall")
-        others = (Column(key, "F1" if key == "f1" else key, "share") for key in rest)
-        return (Column("truths", "images", "count"), first, *others)
-
-    @property
-    def means(self) -> dict[str, float | None]:
-        return {"f1": self.macro_f1, "ap": self.map}
-
-    def shown(self, predicted: Sequence[Annotation]) -> list[Annotation]:
-        """The best label, or all at the threshold."""
-        ranked = sorted(predicted, key=lambda a: -score_of(a))
-        return ranked[:1] if self.single else above(ranked, self.threshold)
-
-    def errors(self, truth: Sequence[Annotation], predicted: Sequence[Annotation]) -> Errors:
-        true, predictions = ({a.label for a in some} for some in (truth, self.shown(predicted)))
-        missed, false = len(true - predictions), len(predictions - true)
-        if self.single and missed and false:
-            return Errors(0, 0, 1)
-        return Errors(missed, false, 0)
-
-    def to_json(self) -> dict[str, Any]:
-        """What JSON can hold (tuples become arrays); `from_json` gives back an equal object."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> ClassificationMetrics:
-        """The object whose `to_json` this is, as it was or read back from a file."""
-        shaped = {"classes": tuple(record["classes"]), "confusion": tupled(record["confusion"])}
-        return cls(**{**record, **shaped})
 
 
 def classification_metrics(
@@ -147,8 +43,8 @@ def weigh_classification(
     ranked = {i: sorted(predicted.get(i, ()), key=lambda a: -score_of(a)) for i in true}
     if schema.task.exclusive:
         return _single(true, ranked, schema), _counts(true, ranked, schema.classes)
-    ranks = [_ranks(label, true, ranked) for label in schema.classes]
-    return _multiple(true, ranked, schema), RankedLabels(ranks)
+    scored = _scored(true, ranked, schema.classes)
+    return _multiple(true, ranked, scored, schema), RankedLabels([one.ranks() for one in scored])
 
 
 def _counts(true: Names, ranked: Labels, classes: Sequence[str]) -> Counts:
@@ -162,19 +58,42 @@ def _counts(true: Names, ranked: Labels, classes: Sequence[str]) -> Counts:
     return Counts(truths, guesses, truths & guesses)
 
 
-def _ranks(label: str, true: Names, ranked: Labels) -> Ranks:
-    """One class's guesses over all images, by falling score."""
-    guesses = [
-        (n, score_of(a), label in true[image])
-        for n, image in enumerate(true)
-        for a in ranked[image]
-        if a.label == label
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scored:
+    """All scores of one class: numbers of the images, the scores, whether the image is of the class.
+
+    `truths` (images,) says which are. They are in the order of the images, and in each by falling score.
+    """
+
+    images: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    hits: NDArray[np.bool_]
+    truths: NDArray[np.int64]
+
+    def ranks(self) -> Ranks:
+        """The same by falling score."""
+        order = np.argsort(-self.scores, kind="stable")
+        hit = self.hits[order][None]
+        return Ranks(self.images[order], self.scores[order], hit, np.ones_like(hit), self.truths)
+
+
+def _scored(true: Names, ranked: Labels, classes: Sequence[str]) -> list[_Scored]:
+    """The scores of each class. Of one label told twice on an image the best counts."""
+    index = {label: n for n, label in enumerate(classes)}
+    number = {image: n for n, image in enumerate(true)}
+    first = {(number[i], index[a.label]): score_of(a) for i in true for a in reversed(ranked[i])}
+    pairs = sorted(first)
+    rows = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    scores = np.array([first[pair] for pair in pairs], dtype=np.float64)
+    truths = np.zeros((len(classes), len(true)), dtype=np.int64)
+    for image, labels in true.items():
+        for label in labels:
+            truths[index[label], number[image]] = 1
+    places = [np.flatnonzero(rows[:, 1] == n) for n in range(len(classes))]
+    return [
+        _Scored(rows[at, 0], scores[at], truths[n, rows[at, 0]].astype(bool), truths[n])
+        for n, at in enumerate(places)
     ]
-    images, scores, hits = (np.array([row[n] for row in guesses]) for n in range(3))
-    order = np.argsort(-scores, kind="stable")
-    hit = hits[order].astype(bool)[None]
-    truths = np.array([label in labels for labels in true.values()], dtype=np.int64)
-    return Ranks(images[order].astype(np.int64), scores[order], hit, np.ones_like(hit), truths)
 
 
 def _single(true: Names, ranked: Labels, schema: Schema) -> ClassificationMetrics:
@@ -187,41 +106,72 @@ def _single(true: Names, ranked: Labels, schema: Schema) -> ClassificationMetric
     right = [true[i] == predictions[i] for i in known]
     within = [true[i][0] in [a.label for a in ranked[i][:TOP]] for i in known]
     sure = [score_of(ranked[i][0]) if ranked[i] else 0.0 for i in known]
-    per_class = _per_class({i: true[i] for i in known}, predictions, classes)
+    names = {i: true[i] for i in known}
+    calibrated = calibration(sure, right)
     return ClassificationMetrics(
         task=schema.task.name,
         classes=classes,
         images=len(known),
         accuracy=share(sum(right), len(known)),
-        macro_f1=mean_of([row["f1"] for row in per_class.values()]),
-        per_class=per_class,
-        confusion=_confusion({i: true[i] for i in known}, predictions, classes),
+        confusion=_confusion(names, predictions, classes),
         top5=share(sum(within), len(known)) if len(classes) > TOP else None,
-        calibration_error=_calibration_error(sure, right) if known else None,
+        calibration_error=calibrated.get("ece"),
+        calibration=calibrated,
+        **_by_class(names, predictions, _scored(names, ranked, classes), classes),
     )
 
 
-def _multiple(true: Names, ranked: Labels, schema: Schema) -> ClassificationMetrics:
+def _multiple(
+    true: Names, ranked: Labels, scored: Sequence[_Scored], schema: Schema
+) -> ClassificationMetrics:
     classes = schema.classes
     scores = [score_of(a) for image in true for a in ranked[image]]
     hits = [a.label in true[image] for image in true for a in ranked[image]]
     threshold, f1 = best_cut(scores, hits, sum(map(len, true.values())))
     predictions = {i: [a.label for a in above(ranked[i], threshold)] for i in true}
-    per_class = _per_class(true, predictions, classes)
-    for label in classes:
-        per_class[label]["ap"] = _average_precision(label, true, ranked)
     return ClassificationMetrics(
         task=schema.task.name,
         classes=classes,
         images=len(true),
         accuracy=share(sum(set(true[i]) == set(predictions[i]) for i in true), len(true)),
-        macro_f1=mean_of([row["f1"] for row in per_class.values()]),
-        per_class=per_class,
         confusion=_confusion(true, predictions, classes),
-        map=mean_of([row["ap"] for row in per_class.values()]),
         f1=f1,
         threshold=threshold,
+        calibration=calibration(scores, hits),
+        **_by_class(true, predictions, scored, classes),
     )
+
+
+def _by_class(
+    true: Names, predictions: Names, scored: Sequence[_Scored], classes: Sequence[str]
+) -> dict[str, Any]:
+    """The fields that hold something of each class, and what is made of those."""
+    rows = _per_class(true, predictions, classes)
+    drawn = {}
+    for label, one in zip(classes, scored, strict=True):
+        truths = int(one.truths.sum())
+        rows[label] |= ranking(one.scores, one.hits, truths, len(true))
+        drawn[label] = curves(one.scores, one.hits, truths)
+    # Those that are true or predicted somewhere.
+    seen = [row for row in rows.values() if row["f1"] is not None]
+    hits, truths, guesses = (
+        sum(row[key] for row in rows.values()) for key in ("hits", "truths", "predictions")
+    )
+    for row in rows.values():
+        del row["hits"]
+    return {
+        "per_class": rows,
+        "map": mean_of([row["ap"] for row in rows.values()]),
+        "auroc": mean_of([row["auroc"] for row in rows.values()]),
+        "macro_f1": mean_of([row["f1"] for row in seen]),
+        "macro_precision": mean_of([row["precision"] or 0.0 for row in seen]),
+        "macro_recall": mean_of([row["recall"] or 0.0 for row in seen]),
+        "micro_precision": share(hits, guesses),
+        "micro_recall": share(hits, truths),
+        "micro_f1": share(2 * hits, truths + guesses),
+        "curves": {label: pair[0] for label, pair in drawn.items()},
+        "f1_curves": {label: pair[1] for label, pair in drawn.items()},
+    }
 
 
 def _per_class(true: Names, predictions: Names, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -233,36 +183,12 @@ def _per_class(true: Names, predictions: Names, classes: Sequence[str]) -> dict[
         rows[label] = {
             "truths": len(truths),
             "predictions": len(predicted_images),
+            "hits": hits,
             "precision": share(hits, len(predicted_images)),
             "recall": share(hits, len(truths)),
             "f1": share(2 * hits, len(truths) + len(predicted_images)),
         }
     return rows
-
-
-def _average_precision(label: str, true: Names, ranked: Labels) -> float | None:
-    """The sum of precision times gain of recall, over the distinct scores from the highest down.
-
-    As `sklearn.metrics.average_precision_score` has it; images without a score for the class rank nowhere.
-    """
-    pairs = [(score_of(a), label in true[i]) for i in true for a in ranked[i] if a.label == label]
-    truths = sum(label in labels for labels in true.values())
-    if not truths:
-        return None
-    scores, hits = np.array([s for s, _ in pairs]), np.array([h for _, h in pairs], dtype=bool)
-    order = np.argsort(-scores, kind="stable")
-    hits_so_far = np.cumsum(hits[order])
-    ends = np.flatnonzero(np.diff(scores[order], append=-1.0))
-    precision, recall = hits_so_far[ends] / (ends + 1), hits_so_far[ends] / truths
-    return float((np.diff(recall, prepend=0.0) * precision).sum())
-
-
-def _calibration_error(sure: Sequence[float], right: Sequence[bool]) -> float:
-    """The mean distance of score and accuracy over bins of equal width, each weighed by its images."""
-    scores, hits = np.array(sure), np.array(right, dtype=float)
-    bins = np.clip(np.ceil(scores * BINS).astype(int) - 1, 0, BINS - 1)
-    gaps = np.bincount(bins, hits - scores, BINS)
-    return float(np.abs(gaps).sum() / len(scores))
 
 
 def _confusion(true: Names, predictions: Names, classes: Sequence[str]) -> Confusion:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from workflow.errors import FormatError, StageError
 from workflow.records import Annotation
@@ -65,6 +66,10 @@ class Metrics(Protocol):
     def means(self) -> dict[str, float | None]: ...
     @property
     def confusion(self) -> Confusion: ...
+    @property
+    def calibration(self) -> dict[str, Any]:
+        """Whether scores mean what they say (calibration.py); empty where there are none."""
+        ...
 
     def shown(self, predicted: Sequence[Annotation]) -> list[Annotation]: ...
     def errors(self, truth: Sequence[Annotation], predicted: Sequence[Annotation]) -> Errors: ...
@@ -108,18 +113,19 @@ def share(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def best_cut(scores: Sequence[float], hits: Sequence[bool], truths: int) -> tuple[float, float | None]:
+def best_cut(scores: ArrayLike, hits: ArrayLike, truths: int) -> tuple[float, float | None]:
     """The score at which F1 = 2 TP / (predictions + truths) is highest, of equals the higher, and that F1.
 
     0.0, so that everything counts, where no prediction is right; F1 is None where there are no truths.
     """
     if not truths:
         return 0.0, None
-    if not any(hits):
+    right = np.asarray(hits, dtype=bool)
+    if not right.any():
         return 0.0, 0.0
-    order = np.argsort(-np.array(scores), kind="stable")
-    ranked = np.array(scores)[order]
-    f1 = 2 * np.cumsum(np.array(hits)[order]) / (np.arange(1, len(ranked) + 1) + truths)
+    order = np.argsort(-np.asarray(scores, dtype=float), kind="stable")
+    ranked = np.asarray(scores, dtype=float)[order]
+    f1 = 2 * np.cumsum(right[order]) / (np.arange(1, len(ranked) + 1) + truths)
     # Predictions of one score stay or go together: only the last of each is a place to cut.
     ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
     best = ends[f1[ends].argmax()]

@@ -13,10 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from workflow.metrics.coco import Sweep, coco_sweep, quick_sweep
+from workflow.metrics.calibration import calibration, f1_curve
+from workflow.metrics.coco import Floats, Sweep, coco_sweep, quick_sweep
 from workflow.metrics.common import Confusion, Labels, Sizes, best_cut, check, mean_of, share, tupled
 from workflow.metrics.detection_record import DetectionMetrics
+from workflow.metrics.error_split import split_errors
 from workflow.metrics.evidence import Objects
 from workflow.metrics.keypoints import near_points, oks_sweep
 from workflow.records import Annotation
@@ -24,6 +27,8 @@ from workflow.schema import Schema
 from workflow.shapes.matching import Errors, Match, Matching, errors_of, objects, score_of
 from workflow.shapes.overlap import as_mask
 from workflow.tasks import Task
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +50,7 @@ class DetectionEvaluation:
 
 def detection_metrics(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -> DetectionMetrics:
     """All numbers of one set of `images`; see `workflow.metrics.measure`."""
-    return _evaluate(schema, images, truth, predicted, coco_sweep)[0].numbers
+    return weigh_detection(schema, images, truth, predicted)[0]
 
 
 def weigh_detection(
@@ -53,13 +58,17 @@ def weigh_detection(
 ) -> tuple[DetectionMetrics, Objects]:
     """The numbers, and what the score is made of; see `workflow.metrics.weigh`."""
     evaluation, sweep = _evaluate(schema, images, truth, predicted, coco_sweep)
-    return evaluation.numbers, Objects(sweep.ranks(), sweep.ranks)
+    split = split_errors(list(images), evaluation.truth, evaluation.predicted, schema.classes)
+    numbers = replace(evaluation.numbers, error_split=split.to_json())
+    return numbers, Objects(sweep.ranks(), sweep.ranks)
 
 
 def evaluate_detections(
     schema: Schema, images: Sizes, truth: Labels, predicted: Labels
 ) -> DetectionEvaluation:
-    """The same numbers, `figures` of sizes and few guesses left out, with the matches they are made of."""
+    """The same numbers with the matches they are made of, but without `error_split`, and without `figures` of
+    sizes and few guesses.
+    """
     return _evaluate(schema, images, truth, predicted, quick_sweep)[0]
 
 
@@ -73,9 +82,11 @@ def _evaluate(
     sweep = scored = sweep_of(images, true, guesses, classes)
     matching = Matching(images, true, guesses)
     matches = {i: matching.match(i) for i in images}
-    threshold, f1 = _best_threshold(true, guesses, matches)
+    judged = _judged(true, guesses, matches, classes)
+    # Greedy matching goes by falling score: cutting at a score leaves the matches above it as they are.
+    threshold, f1 = best_cut(judged.scores, judged.hits, int(judged.truths.sum()))
     across = {i: matching.match(i, threshold, class_agnostic=True) for i in images}
-    per_class = _per_class(true, guesses, matches, threshold, classes)
+    per_class = _per_class(judged, threshold, classes)
     for label, value, value50 in zip(classes, sweep.ap, sweep.ap50, strict=True):
         per_class[label] |= {"ap50": value50, "ap50_95": value}
     at50 = dict(zip(classes, sweep.precision[0].tolist(), strict=True))
@@ -94,6 +105,8 @@ def _evaluate(
         confusion=_confusion(true, guesses, across, classes),
         task=schema.task.name,
         figures=sweep.figures,
+        f1_curves={label: f1_curve(*judged.of(n), int(judged.truths[n])) for n, label in enumerate(classes)},
+        calibration=calibration(judged.scores, judged.hits),
     )
     if schema.task.points:
         scored = oks_sweep(schema, images, truth, predicted)
@@ -131,44 +144,59 @@ def _with_points(
     )
 
 
-def _best_threshold(
-    truth: Labels, predicted: Labels, matches: Mapping[str, list[Match]]
-) -> tuple[float, float | None]:
-    """Greedy matching goes by falling score: cutting at a score leaves the matches above it as they are."""
-    scores, hits = [], []
-    for image, triples in matches.items():
-        for t, p, _ in triples:
-            if p is not None:
-                scores.append(score_of(predicted[image][p]))
-                hits.append(t is not None)
-    truths = sum(not a.ignored for some in truth.values() for a in some)
-    return best_cut(scores, hits, truths)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Judged:
+    """All guesses that count, as matched within their classes: class number, score, whether it is right.
+
+    `truths` is how many there are of each class.
+    """
+
+    classes: Ints
+    scores: Floats
+    hits: NDArray[np.bool_]
+    truths: Ints
+
+    def of(self, number: int) -> tuple[Floats, NDArray[np.bool_]]:
+        mine = self.classes == number
+        return self.scores[mine], self.hits[mine]
 
 
-def _per_class(
-    truth: Labels,
-    predicted: Labels,
-    matches: Mapping[str, list[Match]],
-    threshold: float,
-    classes: Sequence[str],
-) -> dict[str, dict[str, Any]]:
-    truths = Counter(a.label for image in truth.values() for a in image if not a.ignored)
-    guesses_by_label: Counter[str] = Counter()
-    hits: Counter[str] = Counter()
-    for image, pairs in matches.items():
-        for t, p, _ in pairs:
-            if p is not None and score_of(guess := predicted[image][p]) >= threshold:
-                guesses_by_label[guess.label] += 1
-                hits[guess.label] += t is not None
-    return {
-        label: {
-            "truths": truths[label],
-            "predictions": guesses_by_label[label],
-            "precision": share(hits[label], guesses_by_label[label]),
-            "recall": share(hits[label], truths[label]),
+def _judged(
+    truth: Labels, predicted: Labels, matches: Mapping[str, list[Match]], classes: Sequence[str]
+) -> _Judged:
+    index = {label: n for n, label in enumerate(classes)}
+    rows = [
+        (index[(guess := predicted[image][p]).label], score_of(guess), t is not None)
+        for image, triples in matches.items()
+        for t, p, _ in triples
+        if p is not None
+    ]
+    names, scores, hits = zip(*rows, strict=True) if rows else ((), (), ())
+    truths = Counter(a.label for some in truth.values() for a in some if not a.ignored)
+    return _Judged(
+        np.array(names, dtype=np.int64),
+        np.array(scores, dtype=float),
+        np.array(hits, dtype=bool),
+        np.array([truths[label] for label in classes], dtype=np.int64),
+    )
+
+
+def _per_class(judged: _Judged, threshold: float, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    rows = {}
+    for number, label in enumerate(classes):
+        scores, hits = judged.of(number)
+        truths, shown = int(judged.truths[number]), scores >= threshold
+        right = int((hits & shown).sum())
+        best = best_cut(scores, hits, truths)
+        rows[label] = {
+            "truths": truths,
+            "predictions": int(shown.sum()),
+            "precision": share(right, int(shown.sum())),
+            "recall": share(right, truths),
+            "best_threshold": best[0],
+            "best_f1": best[1],
         }
-        for label in classes
-    }
+    return rows
 
 
 def _confusion(

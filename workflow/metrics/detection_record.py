@@ -28,13 +28,16 @@ class DetectionMetrics:
     `oks50_95` are those of keypoints.
     `per_class[label]` holds `ap50`, `ap50_95` (None without truths), `truths`, and, at `threshold`
     and IoU .5 within the class, `predictions` (their number), `precision` (None without
-    predictions) and `recall` (None without truths); of keypoints, `oks50_95` too.
+    predictions) and `recall` (None without truths); of keypoints, `oks50_95` too. `best_threshold` and
+    `best_f1` are those of the class alone.
     `points[name]` holds of a keypoint how many `truths` there are, and which share is `near`, within a
     tenth of the longer side of its object's box (PCK@0.1), in the objects matched at `threshold`.
     `figures` are those of COCO's leaderboard by their names there, such as "AP75" or "AR small", of
     keypoints by OKS; empty in what was measured before they were.
     `threshold` is the score at which `f1`, over all classes at IoU .5, is highest; of equals the
     higher score. It is 0.0, so that everything counts, where no prediction is right.
+    `f1_curves` hold F1 of each class by score (calibration.py), `calibration` whether scores mean what they
+    say, `error_split` what each kind of error costs (error_split.py, TIDE).
     `curve` holds the precision at `RECALLS` and IoU .5, mean over the classes; `curves` one a class.
     `confusion` is square, len(classes) + 1: rows true, columns predicted, "(none)" last, objects
     matched across classes at IoU .5 among the predictions that reach `threshold`.
@@ -55,6 +58,9 @@ class DetectionMetrics:
     oks50_95: float | None = None
     points: dict[str, dict[str, Any]] = field(default_factory=dict)
     figures: dict[str, float | None] = field(default_factory=dict)
+    f1_curves: dict[str, tuple[float, ...] | None] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
+    error_split: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def score(self) -> float | None:
@@ -114,7 +120,9 @@ class DetectionMetrics:
         """The object whose `to_json` this is, as it was or read back from a file."""
         curves = {label: _tupled(curve) for label, curve in record["curves"].items()}
         curve, confusion = _tupled(record["curve"]), tupled(record["confusion"])
+        by_score = {label: _tupled(f1) for label, f1 in record.get("f1_curves", {}).items()}
         shaped = {"classes": tuple(record["classes"]), "curves": curves, "curve": curve}
+        shaped |= {"f1_curves": by_score}
         return cls(**{**record, **shaped, "confusion": confusion})
 
 

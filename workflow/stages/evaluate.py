@@ -77,7 +77,7 @@ def plan(project: Project) -> Plan:
     for number, spec in enumerate(project.settings.preannotate.models):
         inputs[f"model {number}"] = _checkpoint(project, spec)
     # What leaks follows from the dataset's images, whose measures follow from their bytes.
-    return Plan("evaluate", 5, settings, inputs, (folder / "metrics.json", folder / "report.html"))
+    return Plan("evaluate", 6, settings, inputs, (folder / "metrics.json", folder / "report.html"))
 
 
 def run(project: Project, device: str = "auto", force: bool = False) -> Outcome:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workflow.colours import ON_LAYERS
-from workflow.metrics.semantic import count_pixels
+from workflow.metrics.semantic_record import count_pixels
 from workflow.records import ImageRecord
 from workflow.shapes.paint import VOID, paint
 from workflow.shown.app.kind import Document, Field, Shown, extra_metrics, label_field, save_results

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workflow.metrics.calibration import CUTS
 from workflow.metrics.coco import RECALLS
 from workflow.metrics.detection_record import DetectionMetrics
 from workflow.metrics.resampling import Interval
@@ -45,6 +46,34 @@ def precision_recall(base: DetectionMetrics | None, tuned: DetectionMetrics) -> 
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, labelcolor=INK, loc="lower left")
     return _svg(figure, "precision-recall")
+
+
+def reliability(curves: Mapping[str, Mapping[str, Any]]) -> str:
+    """SVG of the share of guesses that are right over their score, of what `calibration` gives by "before"
+    and "after".
+    """
+    figure, (axes,) = _figure(5.2, 4.2, 1)
+    axes.plot((0, 1), (0, 1), color=INK, linewidth=0.8, linestyle=":")
+    for name, found in curves.items():
+        scores, shares, counts = (np.array(column) for column in zip(*found["curve"], strict=True))
+        colour, dash = (BASE, "--") if name == "before" else (TUNED, "-")
+        axes.plot(scores, shares, dash, color=colour, linewidth=1.6, label=f"{name}, ECE {found['ece']:.3f}")
+        axes.scatter(scores, shares, s=8 + 90 * counts / counts.max(), color=colour, linewidths=0)
+    axes.set(xlabel="score", ylabel="share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.legend(frameon=False, labelcolor=INK, loc="upper left")
+    return _svg(figure, "reliability")
+
+
+def f1_by_score(tuned: DetectionMetrics) -> str:
+    """SVG of F1 over the score from which guesses count, of each class faintly, and their mean."""
+    figure, (axes,) = _figure(5.2, 4.2, 1)
+    curves = [curve for curve in tuned.f1_curves.values() if curve is not None]
+    for curve in curves:
+        axes.plot(CUTS, curve, color=TUNED, linewidth=0.8, alpha=0.28)
+    axes.plot(CUTS, np.mean(curves, axis=0), color=TUNED, linewidth=2.2, label="after, mean of the classes")
+    axes.set(xlabel="score from which guesses count", ylabel="F1", xlim=(0, 1), ylim=(0, 1.02))
+    axes.legend(frameon=False, labelcolor=INK, loc="lower center")
+    return _svg(figure, "f1-by-score")
 
 
 def learning_curves(epochs: Sequence[Mapping[str, Any]], metric: str) -> str:

@@ -22,7 +22,7 @@ from workflow.metrics.detection_record import DetectionMetrics
 from workflow.metrics.resampling import Interval
 from workflow.project.rows import write_bytes
 from workflow.shown.figures import colours, plots
-from workflow.shown.report import ledger
+from workflow.shown.report import errors, ledger
 from workflow.shown.report.examples import CHANGED, WORST, examples, most_changed, worst_errors
 from workflow.shown.report.page import CONTENTS, finished
 from workflow.shown.report.rounds import Round
@@ -123,6 +123,7 @@ def render(data: ReportData) -> str:
         labelled=_labelled(data),
         headlines=_headlines(data),
         curve=Markup(curve) if (curve := _curve(data)) else None,
+        errors=errors.section(data.base, data.tuned),
         rounds=Markup(plots.over_rounds(_points(data), data.tuned.metric)) if data.rounds else None,
         learning=Markup(plots.learning_curves(data.epochs, data.selected_by))
         if len(data.epochs) > 1
