@@ -119,7 +119,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	  || { echo "error: $(PYTHON) is older than 3.11 -> make setup PYTHON=python3.12"; exit 1; }
 	@echo "installing workflow into $(VENV) (once; torch is large)"
 	@[ -x $(VENV)/bin/python ] || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e ".[ultralytics,export,imagenet,coco,unet,demo,dev]"
+	@$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e ".[ultralytics,export,imagenet,coco,unet,ray,demo,dev]"
 # ultralytics and fiftyone each bring an OpenCV; they overwrite each other, and only the headless one
 # runs on a machine without a screen.
 	@$(VENV)/bin/python -m pip uninstall -qq --yes opencv-python

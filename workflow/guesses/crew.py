@@ -1,4 +1,5 @@
-"""Who asks a model: this process, or a process for each of several devices. All ask by the same engine.
+"""Who asks a model: this process, a process for each of several devices, or Ray's actors. All ask by the
+same engine.
 
 What they say of an image is the same, and comes in the same order, as long as the devices are of one kind.
 """
@@ -31,6 +32,17 @@ class Job:
     folder: Path
     load: Callable[[Path, str], Chain]
     logs: Path
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster of Ray's; without an `address` one of its own on this machine.
+
+    `actors` None is one a GPU, or one for every four cores where there is no GPU or none is to be used.
+    """
+
+    address: str | None = None
+    actors: int | None = None
 
 
 @runtime_checkable
@@ -67,17 +79,24 @@ class Crew(Protocol):
     def close(self) -> None: ...
 
 
-def crew_of(job: Job, device: str) -> Chain | Crew:
-    """Who asks on `device`: the model in this process, or a crew where several are named, by commas.
+def crew_of(job: Job, device: str, cluster: Cluster | None = None) -> Chain | Crew:
+    """Who asks on `device`: the model in this process, a crew where several are named, by commas, or one of
+    Ray's actors on a `cluster`.
 
-    ConfigError where one of them has no name, ModelError where one is not there.
+    ConfigError where one of them has no name, ModelError where one is not there, ServiceError without Ray.
     """
-    from workflow.guesses.devices import Devices
+    if cluster:
+        from workflow.guesses.on_ray import OnRay
 
+        return OnRay(job, device, cluster)
     devices = [name.strip() for name in device.split(",")]
     if not all(devices):
         raise ConfigError([f"--device {device!r}: a device is missing"], "--device cuda:0,cuda:1, say")
-    return job.load(job.folder, devices[0]) if len(devices) == 1 else Devices(job, devices)
+    if len(devices) == 1:
+        return job.load(job.folder, devices[0])
+    from workflow.guesses.devices import Devices
+
+    return Devices(job, devices)
 
 
 def ask(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from workflow import models
 from workflow.guesses.annotate import BATCH, annotate_all, to_push, with_ids
-from workflow.guesses.crew import Crew, Job, crew_of
+from workflow.guesses.crew import Cluster, Crew, Job, crew_of
 from workflow.guesses.options import options_of
 from workflow.guesses.tally import Tally, described
 from workflow.models.chain import Chain, load_chain
@@ -64,6 +64,7 @@ def run(
     force: bool = False,
     workers: int | None = None,
     compiled: bool = False,
+    cluster: Cluster | None = None,
 ) -> Outcome:
     """Write predictions/ANNOTATOR.jsonl: one line an image, also where nothing was found.
 
@@ -75,7 +76,7 @@ def run(
     tally = Tally()
 
     def work(scratch: Path) -> str:
-        with closing(crew_of(_job(project, compiled), device)) as annotator:
+        with closing(crew_of(_job(project, compiled), device, cluster)) as annotator:
             return _preannotate(project, scratch, annotator, batch, workers, tally)
 
     outcome = Runner(project.marks).run(plan(project), work, force)
