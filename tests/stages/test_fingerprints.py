@@ -36,6 +36,7 @@ OTHER: dict[str, Any] = {
     "split.validation": 0.2,
     "split.test": 0.5,
     "split.group": "(.)",
+    "split.near_duplicates": True,
     "split.salt": "salt",
     "preannotate.model": "own:foreign.py",
     "preannotate.base": "own:foreign.py",

@@ -154,6 +154,7 @@ DISPUTE = Shape(
 # Whatever else a file of lines by image holds.
 BY_IMAGE = Shape(_model("Line", _OPEN, image=(str, ...)))
 DUPLICATE = Shape(_model("Duplicate", _OPEN, path=(str, ...), of=(str, ...)))
+GROUPED = Shape(_model("Grouped", _OPEN, image=(str, ...), own=(str, ...), group=(str, ...)), ("image",))
 PROMOTION = Shape(
     _model(
         "Promotion",
@@ -256,6 +257,7 @@ def shape_of(path: Path, annotation: Callable[[Row], Annotation]) -> Shape | Non
         "quarantine.jsonl": QUARANTINED,
         "measured.jsonl": MEASURED,
         "promotions.jsonl": PROMOTION,
+        "groups.jsonl": GROUPED,
     }
     folders = {"predictions": names["labels.jsonl"], "pushed": SENT}
     return names.get(path.name) or folders.get(path.parent.name)

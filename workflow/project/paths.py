@@ -65,6 +65,11 @@ class Project:
         return self.data / "duplicates.jsonl"
 
     @property
+    def groups(self) -> Path:
+        """The images that go with their near-copies, and not by their own names."""
+        return self.data / "groups.jsonl"
+
+    @property
     def measures(self) -> Path:
         return self.data / "measures.jsonl"
 

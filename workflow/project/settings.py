@@ -55,12 +55,14 @@ class SplitRule(Section):
     """Shares of validation and test; the rest trains.
 
     `group` is a regular expression on the image's path: images that agree on its first group (one
-    video, one patient, one sender) stay on the same side. `salt` draws another split.
+    video, one patient, one sender) stay on the same side. With `near_duplicates` so do near-copies, by their
+    looks; images that are catalogued stay where they are. `salt` draws another split.
     """
 
     validation: Share = 0.1
     test: Share = 0.2
     group: str | None = None
+    near_duplicates: bool = False
     salt: str = ""
 
     @field_validator("group")

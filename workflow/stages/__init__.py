@@ -40,7 +40,7 @@ STAGES: dict[str, Stage] = {
             ("images/",),
             (
                 *("catalog.jsonl", "duplicates.jsonl", "quarantine.jsonl"),
-                *("measures.jsonl", "copies/", "copies.jsonl"),
+                *("measures.jsonl", "groups.jsonl", "copies/", "copies.jsonl"),
             ),
         ),
         Stage(

@@ -14,6 +14,7 @@ from typing import IO
 
 import orjson
 
+from workflow.alike import groups
 from workflow.errors import ImageError, StageError
 from workflow.images import copies, decode, depth
 from workflow.images.depth import Gray
@@ -54,7 +55,9 @@ class _Others:
 
 def plan(project: Project) -> Plan:
     seen = digest(_listing(project).to_json())
-    settings = {"images": project.settings.images.model_dump(), "split": project.settings.split.model_dump()}
+    rule = project.settings.split
+    split = rule.model_dump(exclude=set() if rule.near_duplicates else {"near_duplicates"})
+    settings = {"images": project.settings.images.model_dump(), "split": split}
     return Plan("catalog", 3, settings, {"images": seen}, (project.catalog, project.quarantine))
 
 
@@ -86,11 +89,12 @@ def _catalog(project: Project, workers: int | None, complete: bool) -> str:
         raise StageError(f"none of {len(others.bad)} images can be read", f"see {project.quarantine}")
     write_rows(project.duplicates, duplicates)
     records, copied = _copy(project, records, others.unusual, workers)
-    write_rows(project.catalog, map(_row, records))
     write_rows(project.measures, _measures(project, (places[r.path] for r in records)))
+    records, joined = _join(project, records)
+    write_rows(project.catalog, map(_row, records))
     measured = sum(_is_complete(row) for row in read_rows(project.measures))
     counts = ", ".join(f"{sum(r.split == s for r in records)} {s}" for s in ("train", "validation", "test"))
-    summary = f"{len(records)} images ({counts}){copied}{listing.passed_over}"
+    summary = f"{len(records)} images ({counts}){copied}{listing.passed_over}{joined}"
     less = len(records) - measured
     without = f", {less} without measures (take them: --force)" if less else ""
     return f"{summary}, {len(duplicates)} duplicates, {len(others.bad)} quarantined{without}"
@@ -283,6 +287,17 @@ def _records(rows: Iterable[Row], rule: SplitRule) -> tuple[list[ImageRecord], l
         split = assign_split(group or row["id"], rule)
         records[row["id"]] = ImageRecord(row["id"], row["path"], row["width"], row["height"], split, group)
     return list(records.values()), duplicates
+
+
+def _join(project: Project, records: list[ImageRecord]) -> tuple[list[ImageRecord], str]:
+    """The records with near-copies in one group, if they are wanted so, and what to say of it."""
+    rule = project.settings.split
+
+    def split_of(key: str) -> Split:
+        return assign_split(key, rule)
+
+    measures = list(read_rows(project.measures)) if rule.near_duplicates else []
+    return groups.join(project, records, measures, split_of, rule.near_duplicates)
 
 
 def _group(path: str, rule: SplitRule) -> str | None:
