@@ -12,7 +12,7 @@ PIP_INSTALL := -m pip install -qq --no-compile --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo catalog preannotate push review pull serve ledger history import export dataset train \
-        preview evaluate app-pull promote loop up down status doctor test fast check browser constraints clean
+        preview evaluate app-pull promote loop duplicates up down status doctor test fast check browser constraints clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ promote: $(VENV)/ready  ## let the new model guess next, if it is not worse and 
 
 loop: $(VENV)/ready  ## one round: pull, dataset, train, evaluate, promote if better, preannotate, push
 	@$(WORKFLOW) loop $(P)
+
+duplicates: $(VENV)/ready  ## draw the images that are near-copies of each other
+	@$(WORKFLOW) duplicates $(P)
 
 up: setup  ## start Label Studio, mongod and the FiftyOne App on this machine only
 	@$(WORKFLOW) up

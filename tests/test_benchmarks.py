@@ -20,6 +20,7 @@ def test_all_benchmarks_are_tried() -> None:
         "app",
         "catalog",
         "dataset",
+        "duplicates",
         "evaluate",
         "exchange",
         "finetune",

@@ -60,6 +60,7 @@ OTHER: dict[str, Any] = {
     "push.masks": "polygon",
     "push.label_config": "other.xml",
     "push.smart": True,
+    "push.look_again": ("other",),
     "pull.annotators": "all",
     "pull.agreement_iou": 0.75,
     "pull.minimum": 3,

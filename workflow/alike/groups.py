@@ -39,7 +39,7 @@ def keys_of(
     before: Mapping[str, str],
     split_of: Callable[[str], Split],
 ) -> dict[str, str]:
-    """The key of each image. `own` is the group that the user's rule gives it, if any; `near` are near-copies.
+    """The key of each image. `own` is the group by the user's rule, or None; `near` are near-copies.
 
     `before` are the keys of what is catalogued. None of those changes.
     """

@@ -13,6 +13,7 @@ from workflow.cli import (
     demo,
     doctor,
     down,
+    duplicates,
     evaluate,
     export,
     history,
@@ -36,6 +37,7 @@ from workflow.cli import (
 # In the order in which --help lists them.
 COMMANDS: dict[str, Callable[..., None]] = {
     "catalog": catalog.catalog,
+    "duplicates": duplicates.duplicates,
     "preannotate": preannotate.preannotate,
     "push": push.push,
     "review": review.review,

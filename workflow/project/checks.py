@@ -258,6 +258,7 @@ def shape_of(path: Path, annotation: Callable[[Row], Annotation]) -> Shape | Non
         "measured.jsonl": MEASURED,
         "promotions.jsonl": PROMOTION,
         "groups.jsonl": GROUPED,
+        "set-aside.jsonl": BY_IMAGE,
     }
     folders = {"predictions": names["labels.jsonl"], "pushed": SENT}
     return names.get(path.name) or folders.get(path.parent.name)

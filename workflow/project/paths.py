@@ -70,6 +70,11 @@ class Project:
         return self.data / "groups.jsonl"
 
     @property
+    def set_aside(self) -> Path:
+        """The near-copies that `workflow duplicates --drop` leaves out of the catalog."""
+        return self.data / "set-aside.jsonl"
+
+    @property
     def measures(self) -> Path:
         return self.data / "measures.jsonl"
 

@@ -58,7 +58,9 @@ def plan(project: Project) -> Plan:
     rule = project.settings.split
     split = rule.model_dump(exclude=set() if rule.near_duplicates else {"near_duplicates"})
     settings = {"images": project.settings.images.model_dump(), "split": split}
-    return Plan("catalog", 3, settings, {"images": seen}, (project.catalog, project.quarantine))
+    inputs: dict[str, Path | str] = {"images": seen}
+    inputs |= {"set aside": project.set_aside} if project.set_aside.exists() else {}
+    return Plan("catalog", 3, settings, inputs, (project.catalog, project.quarantine))
 
 
 def run(project: Project, workers: int | None = None, force: bool = False) -> Outcome:
@@ -83,6 +85,9 @@ def _catalog(project: Project, workers: int | None, complete: bool) -> str:
     places = _places(project, listing.files, complete)
     rows = _measure(project, listing.files, places, workers)
     records, duplicates = _records(_sort_out(rows, others), project.settings.split)
+    aside = {row["image"] for row in read_rows(project.set_aside)}
+    left = f", {len(aside & {r.id for r in records})} set aside" if aside else ""
+    records = [record for record in records if record.id not in aside]
     others.bad += [_strange_name(path) for path in listing.strange]
     write_rows(project.quarantine, others.bad)
     if not records:
@@ -97,7 +102,7 @@ def _catalog(project: Project, workers: int | None, complete: bool) -> str:
     summary = f"{len(records)} images ({counts}){copied}{listing.passed_over}{joined}"
     less = len(records) - measured
     without = f", {less} without measures (take them: --force)" if less else ""
-    return f"{summary}, {len(duplicates)} duplicates, {len(others.bad)} quarantined{without}"
+    return f"{summary}, {len(duplicates)} duplicates, {len(others.bad)} quarantined{left}{without}"
 
 
 def _listing(project: Project) -> Listing:
