@@ -2,7 +2,7 @@
 
 Claims: recall above .384 at a precision of .99 or more (imagededup's CNN has .384 at .999, of other images).
 Of 2,000 images with 10 % planted copies, which come in three batches, none lies on another side than its
-copy. 100,000 images are compared, each with each, in minutes and in memory that does not grow with their pairs.
+copy. 100,000 images are compared, each with each, in minutes, in memory that does not grow with their pairs.
 Run: python benchmarks/duplicates.py [COUNT]     (default 100000; --quick is 4000, and 60 images)
 
 The images are made: soft random shapes with noise. Copies are resized to three fifths, recompressed at
