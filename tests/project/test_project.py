@@ -94,6 +94,10 @@ def test_one_mistake(tmp_path: Path, old: str, new: str, problem: str) -> None:
         ('keypoints = ["nose"]', "project.toml:4: keypoints: are not labeled where task is detection"),
         ('task = "keypoints"', "project.toml:1: keypoints: names no point, and task is keypoints"),
         (
+            'task = "keypoints"\nkeypoints = ["beak", "tail"]\nkeypoint_sigmas = [0.1]',
+            "project.toml:6: keypoint_sigmas: has 1 numbers for 2 keypoints; give one each, in their order",
+        ),
+        (
             'task = "keypoints"\nkeypoints = ["a"]',
             "project.toml:5: keypoints: 'a' is a class too",
         ),

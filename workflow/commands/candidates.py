@@ -20,6 +20,7 @@ from workflow.project.paths import Project
 from workflow.project.rows import Row, digest, file_digest, read_catalog, read_json, write_json
 from workflow.records import SPLITS, ImageRecord
 from workflow.stages import dataset
+from workflow.stages.evaluate import rules_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ def run(project: Project, names: Sequence[str], split: str = "test", device: str
     sizes = {r.id: (r.width, r.height) for r in records}
     groups = [r.group or r.id for r in records]
     guesses = {name: guesses_of(project, name, records, device) for name in names}
-    weighed = {name: weigh(schema, sizes, truth, labels) for name, labels in guesses.items()}
+    rules = rules_of(project.settings)
+    weighed = {name: weigh(schema, sizes, truth, labels, rules) for name, labels in guesses.items()}
     ranked = sorted(names, key=lambda name: -(weighed[name][0].score or 0.0))
     best = weighed[ranked[0]][1]
     candidates = [Candidate(ranked[0], weighed[ranked[0]][0], compare.confidence(best, groups), None)]

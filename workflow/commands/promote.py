@@ -148,7 +148,10 @@ def compared(project: Project, before: tuple[str, ...], run: str, device: str) -
     groups = [r.group or r.id for r in records]
     sides = (before, (RUN + run,))
     weighed = [
-        weigh(settings.schema, sizes, truth, _said(project, specs, records, device)) for specs in sides
+        weigh(
+            settings.schema, sizes, truth, _said(project, specs, records, device), evaluate.rules_of(settings)
+        )
+        for specs in sides
     ]
     comparison = compare.compare(weighed[0][1], weighed[1][1], groups, settings.classes)
     seconds = [_seconds(project, records, truth, _shown(project, specs, records, device)) for specs in sides]

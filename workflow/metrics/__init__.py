@@ -15,6 +15,7 @@ from workflow.metrics.common import NONE, Column, Headline, Labels, Metrics, Siz
 from workflow.metrics.detection import weigh_detection
 from workflow.metrics.detection_record import DetectionMetrics
 from workflow.metrics.evidence import Evidence
+from workflow.metrics.rules import RULES, Rules
 from workflow.metrics.semantic import weigh_semantic
 from workflow.metrics.semantic_record import SemanticMetrics
 from workflow.schema import Schema
@@ -27,6 +28,7 @@ __all__ = [
     "Headline",
     "Labels",
     "Metrics",
+    "Rules",
     "Sizes",
     "from_json",
     "measure",
@@ -35,10 +37,10 @@ __all__ = [
 
 
 # What labels are of -> who measures them, and what holds the numbers.
-MEASURES: Mapping[Kind, Callable[[Schema, Sizes, Labels, Labels], tuple[Metrics, Evidence]]] = {
-    "labels": weigh_classification,
+MEASURES: Mapping[Kind, Callable[[Schema, Sizes, Labels, Labels, Rules], tuple[Metrics, Evidence]]] = {
+    "labels": lambda schema, images, truth, said, _: weigh_classification(schema, images, truth, said),
     "objects": weigh_detection,
-    "pixels": weigh_semantic,
+    "pixels": lambda schema, images, truth, said, _: weigh_semantic(schema, images, truth, said),
 }
 NUMBERS: Mapping[Kind, Callable[[Mapping[str, Any]], Metrics]] = {
     "labels": ClassificationMetrics.from_json,
@@ -47,22 +49,25 @@ NUMBERS: Mapping[Kind, Callable[[Mapping[str, Any]], Metrics]] = {
 }
 
 
-def measure(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -> Metrics:
+def measure(schema: Schema, images: Sizes, truth: Labels, predicted: Labels, rules: Rules = RULES) -> Metrics:
     """All numbers of one set of `images`, {id: (width, height) in pixels}, at the task of `schema`.
 
     `truth` and `predicted` are {image id: annotations}; an image absent from them has none there, and
-    counts. A prediction without a score counts as certain. Raises StageError for an image that is not in
-    `images`, FormatError for an annotation that is not of the task, or of an unknown label.
+    counts. A prediction without a score counts as certain. Objects are counted by the `rules`. Raises
+    StageError for an image that is not in `images`, FormatError for an annotation that is not of the task, or
+    of an unknown label.
     """
-    return weigh(schema, images, truth, predicted)[0]
+    return weigh(schema, images, truth, predicted, rules)[0]
 
 
-def weigh(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -> tuple[Metrics, Evidence]:
+def weigh(
+    schema: Schema, images: Sizes, truth: Labels, predicted: Labels, rules: Rules = RULES
+) -> tuple[Metrics, Evidence]:
     """The same numbers, and what the score is made of, image by image in the order of their ids.
 
     From that `workflow.metrics.compare` says how sure the score is, and whether another's is better.
     """
-    return MEASURES[schema.task.kind](schema, images, truth, predicted)
+    return MEASURES[schema.task.kind](schema, images, truth, predicted, rules)
 
 
 def from_json(record: Mapping[str, Any]) -> Metrics:

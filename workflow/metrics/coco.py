@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from workflow.metrics.box_sweep import are_plain, box_sweep
 from workflow.metrics.common import Labels, Sizes
+from workflow.metrics.rules import MAX_GUESSES
 from workflow.records import Annotation
 from workflow.shapes import masks
 from workflow.shapes.matching import score_of
@@ -26,7 +27,6 @@ from workflow.shapes.overlap import as_box, coverage, iou
 # linspace, as cocoeval.py: the last digit of .29 or .6 decides a tie, and i / 100 gives another mAP.
 IOUS = tuple(np.linspace(0.5, 0.95, 10).tolist())
 RECALLS = tuple(np.linspace(0.0, 1.0, 101).tolist())
-MAX_PREDICTIONS = 100
 # Average recall is also told where an image has but one guess of a class, or ten.
 FEW = (1, 10)
 # COCO's sizes of objects, by their area in pixels.
@@ -71,7 +71,7 @@ class Sweep:
 
     A class without a truth has -1 everywhere. `sizes` holds the precision and the recall of small, medium
     and large objects alone, `few` the recall at one and at ten guesses an image and class; `matches` is
-    what the library matched, of which `ranks` are made.
+    what the library matched, of which `ranks` are made; `most` guesses of an image and class count.
     """
 
     precision: Floats
@@ -81,6 +81,7 @@ class Sweep:
     few: Mapping[int, Floats]
     images: int
     matches: Sequence[Any]
+    most: int = MAX_GUESSES
 
     def ranks(self, size: str = "all") -> list[Ranks]:
         """The predictions of each class, as matched among the objects of a size of AREAS."""
@@ -109,7 +110,7 @@ class Sweep:
         }
         figures |= {f"AP {size}": _known_mean(precision) for size, (precision, _) in self.sizes.items()}
         figures |= {f"AR{count}": _known_mean(recall) for count, recall in self.few.items()}
-        figures |= {f"AR{MAX_PREDICTIONS}": _known_mean(self.recall)}
+        figures |= {f"AR{self.most}": _known_mean(self.recall)}
         return figures | {f"AR {size}": _known_mean(recall) for size, (_, recall) in self.sizes.items()}
 
 
@@ -120,6 +121,7 @@ def coco_sweep(
     classes: Sequence[str],
     similarity: Similarity | None = None,
     ignored: Callable[[Annotation], bool] = lambda truth: truth.ignored,
+    most: int = MAX_GUESSES,
 ) -> Sweep:
     """COCO's own arrays, classes in the order given.
 
@@ -145,15 +147,17 @@ def coco_sweep(
         record["iscrowd"] = int(ignored(a))
     sized = [{"id": n, "width": images[i][0], "height": images[i][1]} for i, n in numbers.items()]
     by_id = None if similarity is None else _by_id(similarity, *sides)
-    return sweep_records(sized, true, guesses, len(classes), kind, by_id)
+    return sweep_records(sized, true, guesses, len(classes), kind, by_id, most)
 
 
-def quick_sweep(images: Sizes, truth: Labels, predicted: Labels, classes: Sequence[str]) -> Sweep:
+def quick_sweep(
+    images: Sizes, truth: Labels, predicted: Labels, classes: Sequence[str], most: int = MAX_GUESSES
+) -> Sweep:
     """The arrays of all objects alone: of plain boxes without `sizes`, `few` and ranks, but much sooner."""
     if not (images and classes and are_plain(truth, predicted)):
-        return coco_sweep(images, truth, predicted, classes)
-    arrays = box_sweep(images, truth, predicted, classes, IOUS, RECALLS, MAX_PREDICTIONS)
-    return Sweep(*arrays, {}, {}, len(images), ())
+        return coco_sweep(images, truth, predicted, classes, most=most)
+    arrays = box_sweep(images, truth, predicted, classes, IOUS, RECALLS, most)
+    return Sweep(*arrays, {}, {}, len(images), (), most)
 
 
 def sweep_records(
@@ -163,10 +167,11 @@ def sweep_records(
     classes: int,
     kind: str = "bbox",
     similarity: Callable[[list[int], list[int]], Floats] | None = None,
+    most: int = MAX_GUESSES,
 ) -> Sweep:
     """The arrays of COCO records: ids and `category_id` from 1, `score`, `bbox` xywh or `segmentation`."""
     if not images or not classes:
-        return _nothing(classes)
+        return _nothing(classes, most)
     from faster_coco_eval import COCO
     from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
@@ -177,7 +182,7 @@ def sweep_records(
             guesses, true = (side.get(imgId, catId) for side in (self.dt_dataset, self.gt_dataset))
             if not guesses or not true:
                 return []
-            order = np.argsort([-d["score"] for d in guesses], kind="stable")[:MAX_PREDICTIONS]
+            order = np.argsort([-d["score"] for d in guesses], kind="stable")[:most]
             return similarity([guesses[n]["id"] for n in order], [t["id"] for t in true])
 
     def coco(records: list[dict[str, Any]]) -> COCO:
@@ -186,7 +191,7 @@ def sweep_records(
 
     run = Run(coco(truth), coco(predicted), iouType=kind, separate_eval=True)
     run.params.iouThrs, run.params.recThrs = np.array(IOUS), np.array(RECALLS)
-    run.params.maxDets = [*FEW, MAX_PREDICTIONS]
+    run.params.maxDets = [*FEW, most]
     run.params.areaRng, run.params.areaRngLbl = [list(area) for area in AREAS.values()], list(AREAS)
     run.evaluate()
     run.accumulate()
@@ -201,6 +206,7 @@ def sweep_records(
         {count: recall[:, :, 0, n] for n, count in enumerate(FEW)},
         len(images),
         run._evalImgs_cpp,
+        most,
     )
 
 
@@ -227,12 +233,12 @@ def _ranks(matches: Sequence[Any], images: int) -> Ranks:
     return Ranks(image[order], scores[order], hits & ~ignored, ~ignored, truths)
 
 
-def _nothing(classes: int) -> Sweep:
+def _nothing(classes: int, most: int) -> Sweep:
     """The arrays of no images."""
     none = -np.ones((len(IOUS), classes, len(RECALLS)))
     recall = none[:, :, 0]
     sizes = {name: (none, recall) for name in AREAS if name != "all"}
-    return Sweep(none, none, recall, sizes, dict.fromkeys(FEW, recall), 0, ())
+    return Sweep(none, none, recall, sizes, dict.fromkeys(FEW, recall), 0, (), most)
 
 
 def within_ignored(similarity: Similarity) -> Similarity:

@@ -22,6 +22,8 @@ from workflow.metrics.detection_record import DetectionMetrics
 from workflow.metrics.error_split import split_errors
 from workflow.metrics.evidence import Objects
 from workflow.metrics.keypoints import near_points, oks_sweep
+from workflow.metrics.rules import RULES, Rules
+from workflow.metrics.voc import voc_precision
 from workflow.records import Annotation
 from workflow.schema import Schema
 from workflow.shapes.matching import Errors, Match, Matching, errors_of, objects, score_of
@@ -48,38 +50,49 @@ class DetectionEvaluation:
     errors: dict[str, Errors]
 
 
-def detection_metrics(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -> DetectionMetrics:
+def detection_metrics(
+    schema: Schema, images: Sizes, truth: Labels, predicted: Labels, rules: Rules = RULES
+) -> DetectionMetrics:
     """All numbers of one set of `images`; see `workflow.metrics.measure`."""
-    return weigh_detection(schema, images, truth, predicted)[0]
+    return weigh_detection(schema, images, truth, predicted, rules)[0]
 
 
 def weigh_detection(
-    schema: Schema, images: Sizes, truth: Labels, predicted: Labels
+    schema: Schema, images: Sizes, truth: Labels, predicted: Labels, rules: Rules = RULES
 ) -> tuple[DetectionMetrics, Objects]:
     """The numbers, and what the score is made of; see `workflow.metrics.weigh`."""
-    evaluation, sweep = _evaluate(schema, images, truth, predicted, coco_sweep)
-    split = split_errors(list(images), evaluation.truth, evaluation.predicted, schema.classes)
-    numbers = replace(evaluation.numbers, error_split=split.to_json())
+    evaluation, sweep = _evaluate(schema, images, truth, predicted, coco_sweep, rules)
+    compared = (list(images), evaluation.truth, evaluation.predicted, schema.classes)
+    numbers = replace(
+        evaluation.numbers,
+        error_split=split_errors(*compared, rules.max_guesses).to_json(),
+        voc=voc_precision(*compared, rules.voc_iou),
+    )
     return numbers, Objects(sweep.ranks(), sweep.ranks)
 
 
 def evaluate_detections(
-    schema: Schema, images: Sizes, truth: Labels, predicted: Labels
+    schema: Schema, images: Sizes, truth: Labels, predicted: Labels, rules: Rules = RULES
 ) -> DetectionEvaluation:
-    """The same numbers with the matches they are made of, but without `error_split`, and without `figures` of
-    sizes and few guesses.
+    """The same numbers with the matches they are made of, but without `error_split` and `voc`, and without
+    `figures` of sizes and few guesses.
     """
-    return _evaluate(schema, images, truth, predicted, quick_sweep)[0]
+    return _evaluate(schema, images, truth, predicted, quick_sweep, rules)[0]
 
 
 def _evaluate(
-    schema: Schema, images: Sizes, truth: Labels, predicted: Labels, sweep_of: Callable[..., Sweep]
+    schema: Schema,
+    images: Sizes,
+    truth: Labels,
+    predicted: Labels,
+    sweep_of: Callable[..., Sweep],
+    rules: Rules,
 ) -> tuple[DetectionEvaluation, Sweep]:
     """The numbers and their matches, and the sweep that the score is of."""
     check(schema, images, truth, predicted)
     classes = schema.classes
     true, guesses = (_comparable(schema.task, images, labels) for labels in (truth, predicted))
-    sweep = scored = sweep_of(images, true, guesses, classes)
+    sweep = scored = sweep_of(images, true, guesses, classes, most=rules.max_guesses)
     matching = Matching(images, true, guesses)
     matches = {i: matching.match(i) for i in images}
     judged = _judged(true, guesses, matches, classes)
@@ -107,12 +120,23 @@ def _evaluate(
         figures=sweep.figures,
         f1_curves={label: f1_curve(*judged.of(n), int(judged.truths[n])) for n, label in enumerate(classes)},
         calibration=calibration(judged.scores, judged.hits),
+        uncounted=_uncounted(true, guesses, rules.max_guesses),
     )
     if schema.task.points:
-        scored = oks_sweep(schema, images, truth, predicted)
+        scored = oks_sweep(schema, images, truth, predicted, rules)
         numbers = _with_points(numbers, schema, scored, truth, predicted)
     errors = {i: errors_of(across[i], true.get(i, ()), guesses.get(i, ())) for i in images}
     return DetectionEvaluation(numbers, sweep, true, guesses, matching, across, errors), scored
+
+
+def _uncounted(truth: Labels, predicted: Labels, most: int) -> dict[str, int]:
+    """What is beyond the `max_guesses` of an image and class: of how many of these, guesses and truths."""
+    guesses, truths = (
+        [n for n in Counter((i, a.label) for i, some in side.items() for a in some).values() if n > most]
+        for side in (predicted, truth)
+    )
+    beyond = {"places": len(guesses), "guesses": sum(guesses) - most * len(guesses)}
+    return {"max_guesses": most, **beyond, "truths": sum(truths) - most * len(truths)}
 
 
 def _comparable(task: Task, images: Sizes, labels: Labels) -> dict[str, list[Annotation]]:

@@ -37,7 +37,9 @@ class DetectionMetrics:
     `threshold` is the score at which `f1`, over all classes at IoU .5, is highest; of equals the
     higher score. It is 0.0, so that everything counts, where no prediction is right.
     `f1_curves` hold F1 of each class by score (calibration.py), `calibration` whether scores mean what they
-    say, `error_split` what each kind of error costs (error_split.py, TIDE).
+    say, `error_split` what each kind of error costs (error_split.py, TIDE), `voc` Pascal VOC's average
+    precision at IoUs that were asked for (voc.py). `uncounted` tells how many images and classes have more
+    than `max_guesses` (`places`), and how many `guesses`, and `truths`, are beyond that.
     `curve` holds the precision at `RECALLS` and IoU .5, mean over the classes; `curves` one a class.
     `confusion` is square, len(classes) + 1: rows true, columns predicted, "(none)" last, objects
     matched across classes at IoU .5 among the predictions that reach `threshold`.
@@ -61,6 +63,8 @@ class DetectionMetrics:
     f1_curves: dict[str, tuple[float, ...] | None] = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)
     error_split: dict[str, dict[str, float]] = field(default_factory=dict)
+    voc: dict[str, dict[str, Any]] = field(default_factory=dict)
+    uncounted: dict[str, int] = field(default_factory=dict)
 
     @property
     def score(self) -> float | None:

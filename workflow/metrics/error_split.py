@@ -12,9 +12,9 @@ equal to the authors' `tidecv` 1.0.1, with which tests compare. At IoU .5 each w
 A truth that no guess found, nor would find if its class or place were right, is missed. What a kind costs
 is by how much AP at IoU .5 rises if just these errors were mended: of the guesses of a wrong class or place
 the best of each truth becomes right and the rest vanish, other wrong guesses vanish, missed truths are not
-asked for. Of an image the best 100 guesses count. As there, a class of guesses without a truth has an AP
-of 0, and what an ignored truth hides costs nothing, but may be mended; here it is not counted. Of equal
-scores the earlier counts first.
+asked for. Of an image the best 100 guesses count, or as many as are asked for. As there, a class of guesses
+without a truth has an AP of 0, and what an ignored truth hides costs nothing, but may be mended; here it is
+not counted. Of equal scores the earlier counts first.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from workflow.metrics.box_sweep import are_plain
 from workflow.metrics.common import Labels
-from workflow.shapes.matching import Pairs, near_pairs, score_of
-from workflow.shapes.overlap import coverage, iou
+from workflow.metrics.pairing import best_pairs, by_score, overlapping
+from workflow.metrics.rules import MAX_GUESSES
+from workflow.shapes.matching import Pairs, score_of
+from workflow.shapes.overlap import coverage
 
 RIGHT_FROM, BACKGROUND_TO = 0.5, 0.1
-MOST = 100
 # How a guess is wrong, by number, where it is not right.
 KINDS = ("class", "place", "both", "duplicate", "background")
 RIGHT = -1
@@ -75,9 +75,13 @@ class _Guesses:
 
 
 def split_errors(
-    images: Sequence[str], truth: Labels, predicted: Labels, classes: Sequence[str]
+    images: Sequence[str],
+    truth: Labels,
+    predicted: Labels,
+    classes: Sequence[str],
+    most: int = MAX_GUESSES,
 ) -> ErrorSplit:
-    """The split of objects of one geometry each, on `images` in any order."""
+    """The split of objects of one geometry each; of an image the `most` best guesses count."""
     order = sorted(images)
     true = {i: [a for a in truth.get(i, ()) if not a.ignored] for i in order}
     index = {label: n for n, label in enumerate(classes)}
@@ -88,7 +92,7 @@ def split_errors(
     where = np.repeat(np.arange(len(order)), [len(predicted.get(i, ())) for i in order])
     ranked = np.lexsort((-scores, where))
     first = np.searchsorted(where[ranked], where[ranked])
-    ranked = ranked[np.arange(len(ranked)) - first < MOST]
+    ranked = ranked[np.arange(len(ranked)) - first < most]
     guesses = _Guesses(ranked, of_guess[ranked], scores[ranked])
     place = np.full(len(flat), -1)
     place[ranked] = np.arange(len(ranked))
@@ -110,29 +114,9 @@ def split_errors(
 
 def _pairs(order: Sequence[str], true: Labels, predicted: Labels, place: Ints) -> Pairs:
     """All that overlap by as much as matters; guesses by their `place`, those without one left out."""
-    if are_plain(true, predicted):
-        pairs = near_pairs(order, true, predicted, BACKGROUND_TO)
-    else:
-        pairs = _pairs_of_shapes(order, true, predicted)
+    pairs = overlapping(order, true, predicted, BACKGROUND_TO)
     p = place[pairs.predicted]
     return Pairs(p[p >= 0], pairs.truth[p >= 0], pairs.share[p >= 0])
-
-
-def _pairs_of_shapes(order: Sequence[str], true: Labels, predicted: Labels) -> Pairs:
-    parts: list[tuple[Ints, Ints, Floats]] = []
-    guess = of_truth = 0
-    for image in order:
-        theirs, ours = predicted.get(image, ()), true.get(image, ())
-        if theirs and ours:
-            shares = iou(theirs, ours)
-            p, t = np.nonzero(shares >= BACKGROUND_TO)
-            parts.append((p + guess, t + of_truth, shares[p, t]))
-        guess, of_truth = guess + len(theirs), of_truth + len(ours)
-    none = np.zeros(0, dtype=np.int64)
-    p, t, shares = (
-        np.concatenate(some) for some in zip((none, none, none.astype(float)), *parts, strict=True)
-    )
-    return Pairs(p, t, shares)
 
 
 def _hidden(order: Sequence[str], truth: Labels, predicted: Labels) -> Bools:
@@ -162,10 +146,10 @@ def _sorted_out(
     taken = _matched(p[near], t[near], share[near], count)
     found = np.zeros(len(of_truth), dtype=bool)
     found[taken[taken >= 0]] = True
-    in_class, class_truth = _best(p[same], t[same], share[same], count)
-    beside, other_truth = _best(p[~same], t[~same], share[~same], count)
+    in_class, class_truth = best_pairs(p[same], t[same], share[same], count)
+    beside, other_truth = best_pairs(p[~same], t[~same], share[~same], count)
     again = same & found[t]
-    twice, _ = _best(p[again], t[again], share[again], count)
+    twice, _ = best_pairs(p[again], t[again], share[again], count)
     kinds = np.full(count, _BOTH)
     kinds[np.maximum(in_class, beside) <= BACKGROUND_TO] = _BACKGROUND
     kinds[twice >= RIGHT_FROM] = _DUPLICATE
@@ -177,27 +161,13 @@ def _sorted_out(
     could = np.flatnonzero(wants >= 0)
     could = could[~found[wants[could]]]
     # The best scored guess of each truth is mended; others that want it vanish.
-    _, firsts = np.unique(wants[could[_by_score(guesses.scores[could])]], return_index=True)
-    mended = could[_by_score(guesses.scores[could])][firsts]
+    _, firsts = np.unique(wants[could[by_score(guesses.scores[could])]], return_index=True)
+    mended = could[by_score(guesses.scores[could])][firsts]
     mends = np.full(count, -1)
     mends[mended] = wants[mended]
     missed = ~found
     missed[wants[could]] = False
     return kinds, mends, missed, found
-
-
-def _by_score(scores: Floats) -> Ints:
-    return np.argsort(-scores, kind="stable")
-
-
-def _best(p: Ints, t: Ints, share: Floats, count: int) -> tuple[Floats, Ints]:
-    """Of each guess its largest overlap and with which truth, of equals the first; 0 and -1 for none."""
-    most, which = np.zeros(count), np.full(count, -1)
-    order = np.lexsort((t, -share, p))
-    _, firsts = np.unique(p[order], return_index=True)
-    chosen = order[firsts]
-    most[p[chosen]], which[p[chosen]] = share[chosen], t[chosen]
-    return most, which
 
 
 def _matched(p: Ints, t: Ints, share: Floats, count: int) -> Ints:
@@ -251,7 +221,7 @@ def _costs(
 
 def _mean_precision(classes: Ints, scores: Floats, hits: Bools, truths: Ints) -> float | None:
     """AP by 101 points, mean over the classes with a guess or a truth; None where there is none."""
-    order = _by_score(scores)
+    order = by_score(scores)
     order = order[np.argsort(classes[order], kind="stable")]
     ends = np.searchsorted(classes[order], np.arange(len(truths) + 1))
     values = []

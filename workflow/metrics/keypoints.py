@@ -3,8 +3,8 @@
 OKS is COCO's (https://cocodataset.org/#keypoints-eval): a point is right to the degree exp(-d² / (2 s² k²)),
 d its distance, s² the object's area, k twice a tolerance; an object's similarity is the mean over its
 labelled points. COCO measured tolerances of a person's joints only; as ultralytics does for other points,
-each of n points has the tolerance 1/n, and the area is 0.53 of the box. A point that the model does not
-give is not right at all.
+each of n points has the tolerance 1/n, unless a project gives its own, and the area is 0.53 of the box. A
+point that the model does not give is not right at all.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from workflow.errors import FormatError
 from workflow.metrics.coco import Floats, Sweep, coco_sweep, within_ignored
 from workflow.metrics.common import Labels, Sizes, share
+from workflow.metrics.rules import RULES, Rules
 from workflow.records import Annotation, Point
 from workflow.schema import Schema
 from workflow.shapes.geometry import box_area
@@ -31,13 +32,15 @@ NEAR = 0.1
 Parts = dict[str, dict[str, Point]]
 
 
-def oks_sweep(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -> Sweep:
+def oks_sweep(schema: Schema, images: Sizes, truth: Labels, predicted: Labels, rules: Rules = RULES) -> Sweep:
     """COCO's arrays by OKS. An object of which no point is labelled is no miss, as in COCO.
 
     FormatError for a true point of no object.
     """
     boxes: list[dict[str, list[Annotation]]] = []
     where: dict[int, Floats] = {}
+    names = len(schema.keypoints)
+    tolerances = np.array(rules.sigmas or [1 / names] * names, dtype=float)
     for labels in (truth, predicted):
         # A copy of each box, since one annotation may stand on both sides.
         boxes.append({i: [_copy(a) for a in objects(some)] for i, some in labels.items()})
@@ -48,12 +51,14 @@ def oks_sweep(schema: Schema, images: Sizes, truth: Labels, predicted: Labels) -
             where |= {id(a): _row(parts.get(a.id, {}), schema.keypoints) for a in boxes[-1][image]}
 
     def similarity(guesses: Sequence[Annotation], true: Sequence[Annotation]) -> Floats:
-        return _oks([where[id(a)] for a in guesses], [where[id(a)] for a in true], guesses, true)
+        return _oks([where[id(a)] for a in guesses], [where[id(a)] for a in true], guesses, true, tolerances)
 
     def ignored(a: Annotation) -> bool:
         return a.ignored or bool(np.isnan(where[id(a)]).all())
 
-    return coco_sweep(images, boxes[0], boxes[1], schema.classes, within_ignored(similarity), ignored)
+    return coco_sweep(
+        images, boxes[0], boxes[1], schema.classes, within_ignored(similarity), ignored, rules.max_guesses
+    )
 
 
 def near_points(truth: Labels, shown: Labels, names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -106,13 +111,14 @@ def _oks(
     true: Sequence[Floats],
     boxes: Sequence[Annotation],
     truths: Sequence[Annotation],
+    tolerances: Floats,
 ) -> Floats:
     """(predictions, truths); with a truth without points, the IoU of the boxes."""
     theirs, ours = np.stack(guesses)[:, None], np.stack(true)[None]
-    names = ours.shape[2]
-    # Twice the tolerance, squared, times twice the area.
-    spread = 2 * (2 / names) ** 2 * AREA * box_area(np.array([t.box for t in truths]))
-    right = np.exp(-((theirs - ours) ** 2).sum(axis=-1) / spread[None, :, None])
+    # Twice the tolerance, squared, times twice the area: (truths, points).
+    area = AREA * box_area(np.array([t.box for t in truths]))
+    spread = 2 * area[:, None] * (2 * tolerances[None, :]) ** 2
+    right = np.exp(-((theirs - ours) ** 2).sum(axis=-1) / spread[None])
     labelled = ~np.isnan(ours[..., 0])
     count = labelled.sum(axis=-1)
     # A distance to nowhere is nan, which is no likeness.

@@ -243,7 +243,13 @@ class Train(Section):
 
 
 class Evaluate(Section):
+    """`max_guesses` is how many guesses of an image and class count, the best. At each IoU of `voc_iou`
+    Pascal VOC's average precision is told beside COCO's.
+    """
+
     split: Split = "test"
+    max_guesses: Annotated[int, Field(ge=100)] = 100
+    voc_iou: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
 
 
 class Promote(Section):
@@ -270,6 +276,7 @@ class Settings(Section):
     task: TaskName = "detection"
     classes: tuple[str, ...]
     keypoints: tuple[str, ...] = ()
+    keypoint_sigmas: tuple[Annotated[float, Field(gt=0)], ...] = ()
     renamed_from: dict[str, str] = {}
     images: Images = Images()
     split: SplitRule = SplitRule()
@@ -351,6 +358,9 @@ class Settings(Section):
             raise ValueError(f"preannotate.slices: are for what draws, and task is {self.task}")
         if self.push.probes and not self.schema.task.of_objects:
             raise ValueError(f"push.probes: are planted among objects, and {self.task} has none")
+        if self.keypoint_sigmas and len(self.keypoint_sigmas) != len(self.keypoints):
+            counts = f"has {len(self.keypoint_sigmas)} numbers for {len(self.keypoints)} keypoints"
+            raise ValueError(f"keypoint_sigmas: {counts}; give one each, in their order")
         if shared := set(self.keypoints) & set(self.classes):
             raise ValueError(f"keypoints: {sorted(shared)[0]!r} is a class too")
         if self.schema.task.kind == "pixels" and BACKGROUND in self.classes:

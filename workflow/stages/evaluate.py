@@ -24,7 +24,7 @@ from workflow.metrics.slices import slices_of
 from workflow.project.paths import Project
 from workflow.project.remote import Remote
 from workflow.project.rows import Row, digest, read_catalog, read_json, read_rows, write_json, write_rows
-from workflow.project.settings import MAX_DET
+from workflow.project.settings import MAX_DET, Settings
 from workflow.records import SPLITS, Annotation, ImageRecord
 from workflow.running.environment import environment
 from workflow.running.runner import Outcome, Plan, Runner
@@ -58,6 +58,7 @@ def plan(project: Project) -> Plan:
     name = train.latest(project)
     folder = project.runs / name
     settings: dict[str, Any] = project.settings.evaluate.model_dump() | {"run": name}
+    settings |= {"sigmas": project.settings.keypoint_sigmas}
     settings["threshold"] = project.settings.schema.task.floor
     settings |= project.settings.images.limits
     settings |= {"exact_decode": True} if project.settings.images.exact_decode else {}
@@ -78,6 +79,11 @@ def plan(project: Project) -> Plan:
         inputs[f"model {number}"] = _checkpoint(project, spec)
     # What leaks follows from the dataset's images, whose measures follow from their bytes.
     return Plan("evaluate", 6, settings, inputs, (folder / "metrics.json", folder / "report.html"))
+
+
+def rules_of(settings: Settings) -> metrics.Rules:
+    """How objects are counted, as the project has it."""
+    return metrics.Rules(settings.evaluate.max_guesses, settings.evaluate.voc_iou, settings.keypoint_sigmas)
 
 
 def run(project: Project, device: str = "auto", force: bool = False) -> Outcome:
@@ -184,7 +190,7 @@ def _evaluate(project: Project, scratch: Path, device: str) -> str:
     }
     sizes = {r.id: (r.width, r.height) for r in records}
     weighed = {
-        model: metrics.weigh(settings.schema, sizes, truth, answer.labels)
+        model: metrics.weigh(settings.schema, sizes, truth, answer.labels, rules_of(settings))
         for model, answer in answers.items()
         if answer.labels is not None
     }

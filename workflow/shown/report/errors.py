@@ -38,18 +38,41 @@ def section(base: Metrics | None, tuned: Metrics) -> dict[str, Any] | None:
     sides = [("before", base), ("after", tuned)]
     curves = {name: side.calibration for name, side in sides if side is not None and side.calibration}
     kinds = _kinds(base, tuned)
-    if not kinds and not curves:
+    limit, voc = _limit(tuned), _voc(base, tuned)
+    if not kinds and not curves and not limit and not voc:
         return None
     drawn = isinstance(tuned, DetectionMetrics) and any(tuned.f1_curves.values())
     return {
         "kinds": kinds,
-        "most": max((kind.after["cost"] for kind in kinds), default=0.0) or 1.0,
+        "limit": limit,
+        "voc": voc,
+        "most_guesses": tuned.uncounted.get("max_guesses") if isinstance(tuned, DetectionMetrics) else None,
         "reliability": plots.reliability(curves) if curves else None,
         "bins": next((curve["bins"] for curve in curves.values()), 0),
         "off": {name: curve["ece"] for name, curve in curves.items()},
         "f1": plots.f1_by_score(tuned) if isinstance(tuned, DetectionMetrics) and drawn else None,
         "cuts": _cuts(base, tuned),
     }
+
+
+def _limit(tuned: Metrics) -> str:
+    """That guesses were left out, and what it costs; empty where none were."""
+    beyond = tuned.uncounted if isinstance(tuned, DetectionMetrics) else {}
+    if not beyond.get("guesses") and not beyond.get("truths"):
+        return ""
+    most = beyond["max_guesses"]
+    told = f"Of an image and class the best {most} guesses count. {beyond['guesses']} were not counted, in"
+    told += f" {beyond['places']} images and classes."
+    if beyond["truths"]:
+        told += f" {beyond['truths']} labels are beyond {most} of their class on one image: so many are taken"
+        told += " for missed whatever the model says."
+    return f"{told} evaluate.max_guesses raises the limit."
+
+
+def _voc(base: Metrics | None, tuned: Metrics) -> list[tuple[str, float | None, float | None]]:
+    """IoU, mean before and after."""
+    before, after = (side.voc if isinstance(side, DetectionMetrics) else {} for side in (base, tuned))
+    return [(iou, before.get(iou, {}).get("map"), row["map"]) for iou, row in after.items()]
 
 
 def _kinds(base: Metrics | None, tuned: Metrics) -> list[Kind]:
