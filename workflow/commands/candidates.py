@@ -15,12 +15,11 @@ from workflow.guesses.ask import Labels, ask, read_labels
 from workflow.metrics import Metrics, compare, weigh
 from workflow.metrics.compare import Change, Comparison
 from workflow.metrics.resampling import Interval
-from workflow.metrics.slices import slices_of
 from workflow.project.paths import Project
 from workflow.project.rows import Row, digest, file_digest, read_catalog, read_json, write_json
 from workflow.records import SPLITS, ImageRecord
 from workflow.stages import dataset
-from workflow.stages.evaluate import rules_of
+from workflow.stages.evaluate import rules_of, slices
 
 
 @dataclass(frozen=True)
@@ -52,10 +51,10 @@ def run(project: Project, names: Sequence[str], split: str = "test", device: str
     ranked = sorted(names, key=lambda name: -(weighed[name][0].score or 0.0))
     best = weighed[ranked[0]][1]
     candidates = [Candidate(ranked[0], weighed[ranked[0]][0], compare.confidence(best, groups), None)]
-    slices = slices_of(records)
+    sliced = slices(project, records)
     comparisons = {}
     for name in ranked[1:]:
-        comparisons[name] = compare.compare(best, weighed[name][1], groups, schema.classes, slices)
+        comparisons[name] = compare.compare(best, weighed[name][1], groups, schema.classes, sliced)
     verdicts = compare.corrected({name: one.score for name, one in comparisons.items()})
     candidates += [Candidate(n, weighed[n][0], verdicts[n].after, verdicts[n]) for n in comparisons]
     _write_down(project, split, candidates, comparisons)

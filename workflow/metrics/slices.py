@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from workflow.records import ImageRecord
@@ -11,18 +11,53 @@ from workflow.records import ImageRecord
 # Of fewer images little can be told, and of many slices nothing.
 LEAST = 5
 MOST = 12
+# What the lowest, the middle and the highest third of a measure are called.
+THIRDS = {
+    "brightness": ("darkest third", "middle third by brightness", "brightest third"),
+    # The variance of the Laplacian: the lower, the more blurred.
+    "blur": ("most blurred third", "middle third by blur", "sharpest third"),
+}
+Slices = dict[str, list[int]]
 
 
-def slices_of(records: Sequence[ImageRecord]) -> dict[str, list[int]]:
-    """The numbers of the images of each source folder, by what to call it, where there are several.
+def slices_of(
+    records: Sequence[ImageRecord],
+    measures: Mapping[str, Mapping[str, float]] | None = None,
+    tags: Mapping[str, Collection[str]] | None = None,
+) -> Slices:
+    """The numbers of the images of each slice, by what to call it; `records` stand in the order of their ids.
 
-    `records` stand in the order of their ids. Folders of fewer than `LEAST` images are left out, and of
-    more than `MOST` the smallest.
+    Slices are the source folders, where there are several; the thirds of all measured images by brightness
+    and by blur, of `measures` {id: {name: value}}; and `tags`, {tag: ids}. Slices of fewer than `LEAST`
+    images and such as hold all are left out, and of more than `MOST` folders or tags the smallest.
     """
-    folders: dict[str, list[int]] = defaultdict(list)
+    folders: Slices = defaultdict(list)
     for number, record in enumerate(records):
-        folders[str(PurePosixPath(record.path).parent)].append(number)
-    if len(folders) < 2:
+        folders[f"folder {PurePosixPath(record.path).parent}"].append(number)
+    tagged = {
+        f"tag {tag}": [n for n, record in enumerate(records) if record.id in ids]
+        for tag, ids in (tags or {}).items()
+    }
+    slices = _largest(folders, len(records))
+    for name in THIRDS:
+        known = {
+            n: row[name] for n, r in enumerate(records) if name in (row := (measures or {}).get(r.id, {}))
+        }
+        slices |= {third: some for third, some in _thirds(name, known).items() if len(some) >= LEAST}
+    return slices | _largest(tagged, len(records))
+
+
+def _largest(groups: Slices, images: int) -> Slices:
+    some = {name: numbers for name, numbers in groups.items() if LEAST <= len(numbers) < images}
+    return {
+        name: some[name] for name in sorted(sorted(some, key=lambda name: (-len(some[name]), name))[:MOST])
+    }
+
+
+def _thirds(name: str, values: Mapping[int, float]) -> Slices:
+    """Images by rising value in three parts of one size; of equal values the earlier image comes first."""
+    ranked = sorted(values, key=lambda number: (values[number], number))
+    if not ranked or values[ranked[0]] == values[ranked[-1]]:
         return {}
-    large = sorted(folders, key=lambda name: (-len(folders[name]), name))[:MOST]
-    return {f"folder {name}": folders[name] for name in sorted(large) if len(folders[name]) >= LEAST}
+    ends = [len(ranked) * part // 3 for part in range(4)]
+    return {third: sorted(ranked[ends[part] : ends[part + 1]]) for part, third in enumerate(THIRDS[name])}

@@ -82,7 +82,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             "evaluate",
             "Compare base and tuned model on the test split: numbers, report.html, FiftyOne.",
-            ("dataset/", "runs/", "ledger.jsonl", "simulated.jsonl"),
+            ("dataset/", "runs/", "ledger.jsonl", "simulated.jsonl", "measures.jsonl", "tags.jsonl"),
             ("runs/", "FiftyOne"),
             ("train",),
         ),

@@ -28,7 +28,6 @@ from workflow.project.settings import MAX_DET, Settings
 from workflow.records import SPLITS, Annotation, ImageRecord
 from workflow.running.environment import environment
 from workflow.running.runner import Outcome, Plan, Runner
-from workflow.schema import Schema
 from workflow.services import state_folder
 from workflow.shown import report
 from workflow.shown.app import TRUTH, dataset_url
@@ -74,7 +73,12 @@ def plan(project: Project) -> Plan:
     if project.settings.preannotate.slices:
         settings["slices"] = project.settings.preannotate.slices.model_dump()
     inputs: dict[str, Path | str] = {"dataset": dataset.version(project), "run": folder / "run.json"}
-    inputs |= {"ledger": project.ledger, "simulated": project.simulated, "base": train.base_digest(project)}
+    inputs |= {
+        "tags": project.tags,
+        "ledger": project.ledger,
+        "simulated": project.simulated,
+        "base": train.base_digest(project),
+    }
     for number, spec in enumerate(project.settings.preannotate.models):
         inputs[f"model {number}"] = _checkpoint(project, spec)
     # What leaks follows from the dataset's images, whose measures follow from their bytes.
@@ -195,7 +199,7 @@ def _evaluate(project: Project, scratch: Path, device: str) -> str:
         if answer.labels is not None
     }
     numbers = {model: figures for model, (figures, _) in weighed.items()}
-    sureness = _sureness(settings.schema, records, {model: pair[1] for model, pair in weighed.items()})
+    sureness = _sureness(project, records, {model: pair[1] for model, pair in weighed.items()})
     trained = parquet.images(project.dataset, "train")
     leak = leakage(project, settings.evaluate.split, [r.id for r in records], trained)
     _write_down(
@@ -210,14 +214,25 @@ def _evaluate(project: Project, scratch: Path, device: str) -> str:
     return f"{folder.name} on {len(records)} {settings.evaluate.split} images: {figures}{alone}"
 
 
+def slices(project: Project, records: Sequence[ImageRecord]) -> dict[str, list[int]]:
+    """The numbers of the images looked at by themselves; `records` stand in the order of their ids."""
+    ids = {record.id for record in records}
+    measures = {row["id"]: row for row in read_rows(project.measures) if row["id"] in ids}
+    tags: dict[str, set[str]] = {}
+    for row in read_rows(project.tags):
+        if "field" not in row:
+            tags.setdefault(row["tag"], set()).add(row["image"])
+    return slices_of(records, measures, tags)
+
+
 def _sureness(
-    schema: Schema, records: Sequence[ImageRecord], evidence: Mapping[str, metrics.Evidence]
+    project: Project, records: Sequence[ImageRecord], evidence: Mapping[str, metrics.Evidence]
 ) -> Sureness:
     """How sure the score is, and whether it is better than before; images of one group count as one."""
     ordered = sorted(records, key=lambda record: record.id)
     groups = [record.group or record.id for record in ordered]
     sides = evidence.get("base"), evidence["tuned"]
-    return compare.sureness(*sides, groups, schema.classes, slices_of(ordered))
+    return compare.sureness(*sides, groups, project.settings.classes, slices(project, ordered))
 
 
 def _write_down(
