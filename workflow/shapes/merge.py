@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
@@ -53,13 +54,17 @@ def same_objects(views: Sequence[Sequence[Seen]], across_classes: bool = False) 
 def _alike(views: Sequence[Sequence[Seen]], across_classes: bool) -> list[dict[int, float]]:
     """For each guess those of other windows that are of its object, by number, and how like they are."""
     near: list[dict[int, float]] = [{} for view in views for _ in view]
-    firsts = np.cumsum([0, *map(len, views)]).tolist()
-    for i, a in enumerate(views):
-        for j, b in enumerate(views[:i]):
-            like = likeness(a, b)
-            for k, m in np.argwhere(like >= SAME).tolist():
-                if across_classes or a[k].guess.label == b[m].guess.label:
-                    near[firsts[i] + k][firsts[j] + m] = near[firsts[j] + m][firsts[i] + k] = like[k, m]
+    # What may be of one object, with its number among all: a list a window, and of these one a label.
+    alike: dict[str, list[list[tuple[int, Seen]]]] = {}
+    for k, (place, one) in enumerate((place, one) for place, view in enumerate(views) for one in view):
+        label = "" if across_classes else one.guess.label
+        alike.setdefault(label, [[] for _ in views])[place].append((k, one))
+    for sides in alike.values():
+        for some, others in combinations(sides, 2):
+            like = likeness([one for _, one in some], [one for _, one in others])
+            for i, j in np.argwhere(like >= SAME).tolist():
+                k, m = some[i][0], others[j][0]
+                near[k][m] = near[m][k] = like[i, j]
     return near
 
 

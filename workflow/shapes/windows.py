@@ -97,22 +97,12 @@ def likeness(a: Sequence[Seen], b: Sequence[Seen]) -> Floats:
     common = _common(a[0].window, b[0].window) if a and b else None
     if common is None:
         return like
-    edges = np.array([common.x1, common.y1] * 2), np.array([common.x2, common.y2] * 2)
-    one, other = (np.clip([s.box for s in side], *edges) for side in (a, b))
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=2)
-    areas = np.broadcast_arrays(shared, box_area(one)[:, None], box_area(other)[None])
-    plain = all(s.guess.box is not None for s in (*a, *b))
-    for i, j in np.argwhere(shared > 0).tolist():
-        if plain:
-            both, first, second = (float(values[i, j]) for values in areas)
-        else:
-            both, first, second = _areas(a[i].guess, b[j].guess, common)
-        pieces = [area for area, s in ((first, a[i]), (second, b[j])) if s.cut]
-        whole = min(pieces, default=first + second - both)
-        like[i, j] = both / whole if whole > 0 else 0.0
-    return like
+    shared, first, second = _areas(a, b, common)
+    one, other = (np.array([s.cut for s in side]) for side in (a, b))
+    first, second = np.broadcast_arrays(first[:, None], second[None])
+    whole = np.where(one[:, None], np.where(other, np.minimum(first, second), first), second)
+    whole = np.where(one[:, None] | other, whole, first + second - shared)
+    return np.divide(shared, whole, out=like, where=(shared > 0) & (whole > 0))
 
 
 def _common(a: Window, b: Window) -> Window | None:
@@ -120,17 +110,46 @@ def _common(a: Window, b: Window) -> Window | None:
     return Window(x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
 
 
-def _areas(a: Annotation, b: Annotation, common: Window) -> tuple[float, float, float]:
-    """What two guesses share within a window, and how much of each lies there: pixels where one is a mask."""
-    mask = a.mask or b.mask
-    if mask is not None:
-        edges = (common.x1, common.y1, common.x2, common.y2)
-        one, other = (masks.cut(as_mask(x, mask.height, mask.width), *edges) for x in (a, b))
-        first = float(masks.area(one))
-        return first * float(masks.coverage([one], [other])[0, 0]), first, masks.area(other)
+def _areas(a: Sequence[Seen], b: Sequence[Seen], common: Window) -> tuple[Floats, Floats, Floats]:
+    """Within a window: what each two guesses share (n, m), and what there is of those (n,) and of these (m,).
+
+    Boxes and outlines exactly; pixels where any is a mask.
+    """
+    edges = np.array([common.x1, common.y1] * 2), np.array([common.x2, common.y2] * 2)
+    one, other = (np.clip([s.box for s in side], *edges) for side in (a, b))
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=2)
+    if all(s.guess.box is not None for s in (*a, *b)):
+        return shared, box_area(one), box_area(other)
+    # Only what may touch another is looked at closely.
+    rows, columns = np.flatnonzero(shared.any(axis=1)), np.flatnonzero(shared.any(axis=0))
+    near, others = [a[k].guess for k in rows], [b[k].guess for k in columns]
+    exactly = _pixels_within if any(x.mask for x in (*near, *others)) else _outlines_within
+    areas = np.zeros_like(shared), np.zeros(len(a)), np.zeros(len(b))
+    if len(rows):
+        areas[0][np.ix_(rows, columns)], areas[1][rows], areas[2][columns] = exactly(near, others, common)
+    return areas
+
+
+def _pixels_within(
+    a: Sequence[Annotation], b: Sequence[Annotation], common: Window
+) -> tuple[Floats, Floats, Floats]:
+    size = next(x.mask for x in (*a, *b) if x.mask)
+    edges = (common.x1, common.y1, common.x2, common.y2)
+    one, other = ([masks.cut(as_mask(x, size.height, size.width), *edges) for x in side] for side in (a, b))
+    first, second = (np.array([masks.area(mask) for mask in some], dtype=float) for some in (one, other))
+    return masks.coverage(one, other) * first[:, None], first, second
+
+
+def _outlines_within(
+    a: Sequence[Annotation], b: Sequence[Annotation], common: Window
+) -> tuple[Floats, Floats, Floats]:
     import shapely
 
     ground = shapely.box(common.x1, common.y1, common.x2, common.y2)
-    areas = [shapely.intersection(as_area(x), ground) for x in (a, b)]
-    both, first, second = map(float, shapely.area([shapely.intersection(*areas), *areas]))
-    return both, first, second
+    one, other = (
+        shapely.intersection(np.array([as_area(x) for x in side], dtype=object), ground) for side in (a, b)
+    )
+    shared = shapely.area(shapely.intersection(one[:, None], other[None]))
+    return shared, shapely.area(one), shapely.area(other)
