@@ -25,6 +25,7 @@ from workflow.models.slices import sliced
 from workflow.project.settings import Slices
 from workflow.records import Annotation, Provenance
 from workflow.shapes import masks, overlap
+from workflow.shapes.matching import score_of
 from workflow.tasks import TASKS
 
 BOXER = Provenance("model", "boxer")
@@ -126,8 +127,9 @@ def test_guesses_are_of_its_task_within_the_image_best_first(
     assert sum(map(len, found)) > 3
     for picture, guesses in zip(pictures, found, strict=True):
         height, width = picture.shape[:2]
-        scores = [a.score for a in guesses]
-        assert all(s is not None and case.threshold <= s <= 1 for s in scores)
+        scores = [score_of(a) for a in guesses]
+        assert all((a.score is not None) == case.scored for a in guesses)
+        assert all(case.threshold <= s <= 1 for s in scores)
         assert scores == sorted(scores, reverse=True)
         assert all(a.within(width, height) and a.label in DIGITS for a in guesses)
         assert all(TASKS[case.task].takes(a) for a in guesses)
@@ -327,7 +329,7 @@ def test_in_slices_it_keeps_the_contract_and_in_one_slice_it_says_the_same(
 
     assert ask(size=width) == annotator.annotate([picture], [()], DIGITS)[0]
     found = ask(size=140, overlap=0.25)
-    scores = [a.score or 0.0 for a in found]
+    scores = [score_of(a) for a in found]
     assert found
     assert scores == sorted(scores, reverse=True)
     assert scores[-1] >= case.threshold

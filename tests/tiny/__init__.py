@@ -29,8 +29,9 @@ class Case:
     """One tiny checkpoint: `build` makes it in the folder that `spec` names.
 
     `names` is what the loaded model says it can tell; none where it finds what it is told. `prior` says
-    that it needs boxes from a model before it. `skip` names tests of the contract that have no meaning for
-    it, each with the reason. `slow` is for what starts a process at each test.
+    that it needs boxes from a model before it, `scored` whether its guesses have scores. `skip` names tests
+    of the contract that have no meaning for it, each with the reason. `slow` is for what starts a process at
+    each test.
     """
 
     spec: str
@@ -39,6 +40,7 @@ class Case:
     names: tuple[str, ...] = tuple(NAMES.values())
     threshold: float = 0.1
     prior: bool = False
+    scored: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
     skip: Mapping[str, str] = field(default_factory=dict)
     slow: bool = False

@@ -145,7 +145,7 @@ def as_json(answers: Found) -> str:
 
 
 def _row(a: Annotation) -> dict[str, Any]:
-    row: dict[str, Any] = {"label": a.label, "score": round(a.score or 0.0, 4)}
+    row: dict[str, Any] = {"label": a.label, "score": None if a.score is None else round(a.score, 4)}
     if a.rotated_box is not None:
         r = a.rotated_box
         row["rotated_box"] = [round(v, 2) for v in (r.cx, r.cy, r.width, r.height, r.angle)]
@@ -167,7 +167,8 @@ def as_table(answers: Found) -> str:
             place = a.keypoints[0] if a.keypoints else as_box(a) or ()
             numbers = "  ".join(f"{value:7.1f}" for value in place)
             pixels = f"  {masks.area(a.mask)} pixels" if a.mask else ""
-            lines.append(f"  {a.score:.2f}  {a.label:{width}}  {numbers}{pixels}".rstrip())
+            score = "   -" if a.score is None else f"{a.score:.2f}"
+            lines.append(f"  {score}  {a.label:{width}}  {numbers}{pixels}".rstrip())
     return "\n".join(lines)
 
 
@@ -225,7 +226,7 @@ def _draw(path: Path, guesses: Guesses, colours: dict[str, str], levels: Levels 
             continue
         x, y = (as_box(a) or (0.0, 0.0))[:2]
         y = whole.index(a) * size * 1.4 if a in whole else max(0.0, y - size * 1.3)
-        text = f"{a.label} {a.score:.2f}"
+        text = a.label if a.score is None else f"{a.label} {a.score:.2f}"
         corner = (x + pen.textlength(text, font) + size / 2, y + size * 1.3)
         pen.rectangle((x, y, *corner), fill=colours[a.label])
         pen.text((x + size / 4, y), text, "white", font)

@@ -87,10 +87,13 @@ def described(guesses: Iterable[Annotation]) -> list[str]:
     tenths = [0] * 10
     for a in guesses:
         counts[a.label] += 1
-        tenths[min(9, int(10 * (a.score or 0.0)))] += 1
+        if a.score is not None:
+            tenths[min(9, int(10 * a.score))] += 1
     if not counts:
         return []
+    classes = ", ".join(f"{label} {count}" for label, count in counts.most_common())
+    if not any(tenths):
+        return [f"by class: {classes}", "scores: none, the model gives no scores"]
     # Few may be as good as none beside many, but are not drawn as none.
     bars = "".join(BARS[-(-8 * some // max(tenths))] for some in tenths)
-    classes = ", ".join(f"{label} {count}" for label, count in counts.most_common())
     return [f"by class: {classes}", f"scores: 0 |{bars}| 1"]

@@ -150,6 +150,15 @@ MODELS = {
         ("IDEA-Research/grounding-dino-tiny", "google/owlv2-base-patch16-ensemble"),
         "620 to 690 MB",
     ),
+    "florence": Family(
+        "workflow.models.florence:Florence",
+        ("detection",),
+        "Florence-2: writes the boxes of what the class names say, untrained, without scores",
+        "Apache-2.0, the library; the weights MIT (Microsoft's)",
+        "florence:models/NAME",
+        ("florence-community/Florence-2-base-ft", "florence-community/Florence-2-large-ft"),
+        "0.5 to 1.6 GB",
+    ),
     "zero-shot": Family(
         "workflow.models.zero_shot:ZeroShot",
         ("classification",),

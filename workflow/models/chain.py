@@ -22,6 +22,7 @@ from workflow.models.slices import sliced
 from workflow.project.rows import digest
 from workflow.records import Annotation, Provenance
 from workflow.shapes import masks
+from workflow.shapes.matching import score_of
 from workflow.shapes.overlap import as_box
 from workflow.shapes.paint import layers, paint
 from workflow.tasks import TASKS, TaskName
@@ -153,7 +154,7 @@ class Chain:
 
     def _finish(self, guesses: Guesses, height: int, width: int) -> Guesses:
         """What the project wants of one image's guesses, in the chain's name."""
-        kept = [a for a in guesses if (a.score or 0.0) >= self._thresholds.get(a.label, self._floor)]
+        kept = [a for a in guesses if score_of(a) >= self._thresholds.get(a.label, self._floor)]
         provenance = Provenance("model", self.name, self.revision)
         adapted = self._adapt(without_orphans(kept), height, width)
         return tuple(replace(a, provenance=provenance) for a in adapted)
@@ -185,7 +186,7 @@ def _name_drawn(
             for (a, _), names in zip(places, answers, strict=True)
             if names
         ]
-        named.append(tuple(sorted(best, key=lambda a: -(a.score or 0.0))))
+        named.append(tuple(sorted(best, key=lambda a: -score_of(a))))
     return named
 
 
