@@ -216,6 +216,18 @@ def test_images_are_numbered_through_all_splits(tmp_path: Path) -> None:
     assert {row["hash"]: row["file"] for row in rows} == {r.id: r.path for r in read_catalog(project.catalog)}
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_labels_are_named_one_by_one_as_all_at_once(count: int) -> None:
+    box = Annotation("bar", ME, box=(1, 1, 9, 9), score=0.5, ignored=True)
+    samples = [Sample(f"image-{n}", "reviewed", (box,) * n) for n in range(count)]
+    said = dataset._LabelsDigest()
+    for sample in samples:
+        said.add(sample)
+    assert said.hexdigits() == digest(
+        [[s.image, s.state, [_row_of(a) for a in s.annotations]] for s in samples]
+    )
+
+
 def _as_010_wrote_it(project: Project) -> None:
     """The same dataset by the names and columns of version 0.1.0."""
     import pyarrow.parquet as pq

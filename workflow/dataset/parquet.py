@@ -91,9 +91,9 @@ def to_row(
     return head | columns
 
 
-def has_row(annotations: Sequence[Annotation], schema: Schema) -> bool:
-    """Whether an image with these annotations has a row, as `to_row` has it."""
-    return not schema.task.exclusive or len(annotations) == 1
+def has_row(annotations: int, schema: Schema) -> bool:
+    """Whether an image with so many annotations has a row, as `to_row` has it."""
+    return not schema.task.exclusive or annotations == 1
 
 
 def _refuse_strange(annotation: Annotation, task: Task) -> None:

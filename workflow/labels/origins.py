@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable
 
 from workflow.labels.ledger import had_guesses
 from workflow.project.paths import Project
@@ -14,51 +14,55 @@ from workflow.records import Sample
 MOST = 5
 
 
-def origins(project: Project, samples: Mapping[str, Sample]) -> list[str]:
+def origins(project: Project, samples: Iterable[Sample]) -> list[str]:
     """A sentence a source, with how many of the reviewed images among `samples` have their labels from it.
 
-    An import, the simulated reviewer, or people in Label Studio, and whose guesses these were shown.
+    An import, the simulated reviewer, or people in Label Studio, and whose guesses these were shown. The
+    samples are gone through once, and none is held.
     """
-    imports: dict[str, list[Sample]] = {}
-    reviewed: list[Sample] = []
+    simulated = {row["image"] for row in read_rows(project.simulated)}
+    imports: dict[str, int] = Counter()
+    files: dict[str, set[str]] = {}
+    by_program, by_people = set(), set()
+    persons: set[str] = set()
     unknown = 0
-    for sample in samples.values():
+    for sample in samples:
         if sample.state != "reviewed":
             continue
         if "imported" in sample.meta:
-            imports.setdefault(sample.meta["imported"], []).append(sample)
-        elif "task" in sample.meta:
-            reviewed.append(sample)
-        else:
+            name = sample.meta["imported"]
+            imports[name] += 1
+            files.setdefault(name, set()).update(a.provenance.revision for a in sample.annotations)
+        elif "task" not in sample.meta:
             unknown += 1
-    simulated = {row["image"] for row in read_rows(project.simulated)}
-    by_people = [s for s in reviewed if s.image not in simulated]
-    by_program = [s for s in reviewed if s.image in simulated]
-    lines = [_imported(name, some) for name, some in sorted(imports.items())]
+        elif sample.image in simulated:
+            by_program.add(sample.image)
+        else:
+            by_people.add(sample.image)
+            # Of several who agree, the names stand together.
+            persons.update(str(sample.meta.get("person", "")).split(", "))
+    lines = [_imported(name, count, files[name] - {""}) for name, count in sorted(imports.items())]
     if by_program:
-        who = "by the simulated reviewer, a program that knows the truth"
-        lines.append(f"{_images(by_program)} labeled in Label Studio {who}{_guesses(project, by_program)}.")
+        who = f"by the simulated reviewer, a program that knows the truth{_guesses(project, by_program)}"
+        lines.append(f"{_images(len(by_program))} labeled in Label Studio {who}.")
     if by_people:
-        # Of several who agree, the names stand together.
-        persons = {name for s in by_people for name in str(s.meta.get("person", "")).split(", ")} - {""}
-        who = f" by {len(persons)} {'person' if len(persons) == 1 else 'persons'}" if persons else ""
-        lines.append(f"{_images(by_people)} labeled in Label Studio{who}{_guesses(project, by_people)}.")
+        count = len(persons - {""})
+        who = f" by {count} {'person' if count == 1 else 'persons'}" if count else ""
+        lines.append(f"{_images(len(by_people))} labeled in Label Studio{who}{_guesses(project, by_people)}.")
     return lines + ([f"{unknown} images whose labels name no source."] if unknown else [])
 
 
-def _images(samples: Sequence[Sample]) -> str:
-    return f"{len(samples)} {'image' if len(samples) == 1 else 'images'}"
+def _images(count: int) -> str:
+    return f"{count} {'image' if count == 1 else 'images'}"
 
 
-def _imported(name: str, samples: Sequence[Sample]) -> str:
-    files = {a.provenance.revision for s in samples for a in s.annotations} - {""}
+def _imported(name: str, count: int, files: Collection[str]) -> str:
     names = ", ".join(sorted(files)) if len(files) <= MOST else f"{len(files)} sources"
-    return f"{_images(samples)} imported as {name}{f' from {names}' if names else ''}."
+    return f"{_images(count)} imported as {name}{f' from {names}' if names else ''}."
 
 
-def _guesses(project: Project, samples: Sequence[Sample]) -> str:
+def _guesses(project: Project, images: Collection[str]) -> str:
     """Which models' guesses were shown on how many of the images; where it guessed nothing, none."""
-    images = {s.image for s in samples}
     shown = {
         (row["image"], row["model"])
         for row in read_rows(project.ledger)

@@ -367,8 +367,15 @@ def read_samples(path: Path, records: Iterable[ImageRecord] | None = None) -> di
 
 def stream_samples(path: Path, records: Iterable[ImageRecord] | None = None) -> Iterator[Sample]:
     """The samples of a file one by one, checked as `read_samples` says; none where there is no file."""
+    return (sample for _, _, sample in located_samples(path, records))
+
+
+def located_samples(
+    path: Path, records: Iterable[ImageRecord] | None = None
+) -> Iterator[tuple[int, int, Sample]]:
+    """The same, with where the line of each begins, and its length in bytes."""
     sizes = None if records is None else sizes_of(records)
     if path.exists():
         with path.open("rb") as file:
-            for _, _, row, made in _made_lines(path, file, sizes=sizes):
-                yield made if isinstance(made, Sample) else sample_from_row(row)
+            for begin, line, row, made in _made_lines(path, file, sizes=sizes):
+                yield begin, len(line), made if isinstance(made, Sample) else sample_from_row(row)

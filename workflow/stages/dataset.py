@@ -6,9 +6,10 @@ their own, `unreviewed`, so that neither is ever taken for a true negative.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -16,12 +17,15 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import orjson
+
 from workflow.dataset import parquet
 from workflow.dataset.card import dataset_card
 from workflow.dataset.tally import Tally
 from workflow.errors import StageError
 from workflow.labels.origins import origins
 from workflow.labels.renames import lock_schema
+from workflow.labels.stored import Stored
 from workflow.project.aside import move_aside
 from workflow.project.known import remembered
 from workflow.project.paths import Project
@@ -32,10 +36,10 @@ from workflow.project.rows import (
     file_digest,
     read_catalog,
     read_json,
-    read_samples,
+    stream_samples,
     write_json,
 )
-from workflow.records import SPLITS, Annotation, ImageRecord, Sample, Split
+from workflow.records import SPLITS, Annotation, ImageRecord, Sample, Split, State
 from workflow.running.ahead import each_ahead
 from workflow.running.progress import progress
 from workflow.running.runner import Outcome, Plan, Runner
@@ -57,9 +61,18 @@ def plan(project: Project) -> Plan:
 
 def _digests(project: Project) -> dict[str, str]:
     """What the labels say, and what the card tells besides."""
-    samples = read_samples(project.labels)
-    relations = sum(len(_relations(s)) for s in samples.values())
-    return {"labels": _labels_digest(samples), "told": digest([origins(project, samples), relations])}
+    named = _LabelsDigest()
+    relations = 0
+
+    def noted() -> Iterator[Sample]:
+        nonlocal relations
+        for sample in stream_samples(project.labels):
+            named.add(sample)
+            relations += len(_relations(sample))
+            yield sample
+
+    told = origins(project, noted())
+    return {"labels": named.hexdigits(), "told": digest([told, relations])}
 
 
 def run(project: Project, force: bool = False) -> Outcome:
@@ -92,9 +105,44 @@ def labels(project: Project) -> list[str]:
     return read_json(project.dataset / "dataset.json", {}).get("labels", [])
 
 
-def _labels_digest(samples: Mapping[str, Sample]) -> str:
-    """Names what the labels say, not when or in which task they were given."""
-    return digest([[s.image, s.state, [_content(a) for a in s.annotations]] for s in samples.values()])
+class _LabelsDigest:
+    """Names what labels say, not when or in which task they were given: sample by sample, holding none.
+
+    As `digest` of the list of them.
+    """
+
+    def __init__(self) -> None:
+        self._hash, self._ahead = hashlib.sha256(), b"["
+
+    def add(self, sample: Sample) -> None:
+        said = [sample.image, sample.state, [_content(a) for a in sample.annotations]]
+        self._hash.update(self._ahead + orjson.dumps(said, option=orjson.OPT_SORT_KEYS))
+        self._ahead = b","
+
+    def hexdigits(self) -> str:
+        ended = self._hash.copy()
+        ended.update(b"[]" if self._ahead == b"[" else b"]")
+        return ended.hexdigest()[:16]
+
+
+class _Facts:
+    """What must be known of all labels before the first of them is written: little of each."""
+
+    def __init__(self) -> None:
+        self.said = _LabelsDigest()
+        self.states: dict[str, State] = {}
+        self.counts: dict[str, int] = {}
+        self.ignored = False
+
+    def noted(self, samples: Iterable[Sample], catalogued: Collection[str]) -> Iterator[Sample]:
+        """The samples of catalogued images, and the facts of all."""
+        for sample in samples:
+            self.said.add(sample)
+            self.states[sample.image] = sample.state
+            if sample.image in catalogued:
+                self.counts[sample.image] = len(sample.annotations)
+                self.ignored |= sample.state == "reviewed" and any(a.ignored for a in sample.annotations)
+                yield sample
 
 
 def _content(annotation: Annotation) -> Row:
@@ -105,13 +153,13 @@ def _relations(sample: Sample) -> Sequence[Any]:
     return sample.meta.get("relations", ())
 
 
-def _version(project: Project, samples: Mapping[str, Sample], reviewed: Sequence[ImageRecord]) -> str:
-    """The version of a dataset of these labels: what they say, of which images, in which splits.
+def _version(project: Project, said: str, reviewed: Sequence[ImageRecord]) -> str:
+    """The version of a dataset of these labels: what is `said`, of which images, in which splits.
 
     0.1.0 left the splits out. A dataset it built, whose images are where they were, keeps its version, so
     that nothing is trained anew.
     """
-    content = [project.settings.schema.to_json(), _labels_digest(samples)]
+    content = [project.settings.schema.to_json(), said]
     without_splits = digest([*content, [r.id for r in reviewed]])
     before = read_json(project.dataset / "dataset.json", {})
     sides = {split: {r.id for r in reviewed if r.split == split} for split in SPLITS}
@@ -126,28 +174,34 @@ def _version(project: Project, samples: Mapping[str, Sample], reviewed: Sequence
 
 
 def _build(project: Project, scratch: Path) -> str:
+    with closing(Stored(project.labels, read_catalog(project.catalog))) as stored:
+        return _build_of(project, scratch, stored)
+
+
+def _build_of(project: Project, scratch: Path, stored: Stored) -> str:
     records = read_catalog(project.catalog)
-    samples = read_samples(project.labels, records)
-    reviewed = [r for r in records if r.id in samples and samples[r.id].state == "reviewed"]
+    facts = _Facts()
+    told = origins(project, facts.noted(stored.samples(), {r.id for r in records}))
+    reviewed = [r for r in records if facts.states.get(r.id) == "reviewed"]
     if not reviewed:
         raise StageError("no image is reviewed yet", "label some in Label Studio, then workflow pull")
     fresh = scratch / "dataset"
     shutil.rmtree(fresh, ignore_errors=True)
     done = {r.id for r in reviewed}
-    others = [_unreviewed(r, samples) for r in records if r.id not in done]
+    others = [_unreviewed(r, facts.states) for r in records if r.id not in done]
     card: dict[str, Any] = project.settings.schema.to_json()
-    card["version"] = _version(project, samples, reviewed)
+    card["version"] = _version(project, facts.said.hexdigits(), reviewed)
     # `datasets` takes what it has loaded before wherever files have the same names: these change with all
     # that is in them, and so with where images lie and with what is not reviewed.
     places = digest([[r.id, r.path, r.split] for r in reviewed] + others)[:8]
     name = f"{card['version']}-{places}"
-    card |= _write_splits(project, fresh, name, reviewed, samples)
-    card["states"] = Counter(samples[r.id].state if r.id in samples else "unlabeled" for r in records)
+    card |= _write_splits(project, fresh, name, reviewed, stored, facts)
+    card["states"] = Counter(facts.states.get(r.id, "unlabeled") for r in records)
     card["files"] = {split: f"data/{split}-{name}.parquet" for split in card["splits"]}
     if others:
         card["files"]["unreviewed"] = f"unreviewed/unreviewed-{name}.parquet"
         parquet.write(fresh / card["files"]["unreviewed"], others, parquet.unreviewed_features())
-    card["labels"] = origins(project, {r.id: samples[r.id] for r in reviewed})
+    card["labels"] = told
     text = dataset_card(project.settings.title, project.settings.schema, card)
     (fresh / "README.md").write_text(text, encoding="utf-8")
     card["readme"] = file_digest(fresh / "README.md")
@@ -156,7 +210,12 @@ def _build(project: Project, scratch: Path) -> str:
 
 
 def _write_splits(
-    project: Project, folder: Path, name: str, reviewed: Sequence[ImageRecord], samples: Mapping[str, Sample]
+    project: Project,
+    folder: Path,
+    name: str,
+    reviewed: Sequence[ImageRecord],
+    stored: Stored,
+    facts: _Facts,
 ) -> dict[str, Any]:
     """Write data/SPLIT-`name`.parquet, numbering the rows of all splits; what they hold, and what is lost.
 
@@ -164,14 +223,14 @@ def _write_splits(
     StageError where no image has a row.
     """
     schema = project.settings.schema
-    ignored = any(a.ignored for r in reviewed for a in samples[r.id].annotations)
+    ignored = facts.ignored
     columns = parquet.features(schema, ignored)
     tallies = {split: Tally() for split in SPLITS}
     with progress("writing the dataset", len(reviewed)) as advance, ThreadPoolExecutor(len(SPLITS)) as pool:
         lock, first, futures = Lock(), 1, []
 
         def write(split: Split, records: Sequence[ImageRecord], first: int) -> None:
-            rows = _rows(project, records, samples, tallies[split], partial(_locked, lock, advance), ignored)
+            rows = _rows(project, records, stored, tallies[split], partial(_locked, lock, advance), ignored)
             path = folder / "data" / f"{split}-{name}.parquet"
             parquet.write(path, ({"image_id": n} | row for n, row in enumerate(rows, first)), columns)
             if not tallies[split].images:
@@ -180,7 +239,7 @@ def _write_splits(
         for split in SPLITS:
             records = [r for r in reviewed if r.split == split]
             futures.append(pool.submit(write, split, records, first))
-            first += sum(parquet.has_row(samples[r.id].annotations, schema) for r in records)
+            first += sum(parquet.has_row(facts.counts[r.id], schema) for r in records)
         for future in futures:
             future.result()
     lost = sum((t.lost for t in tallies.values()), Counter[str]())
@@ -194,7 +253,7 @@ def _write_splits(
 def _rows(
     project: Project,
     records: Sequence[ImageRecord],
-    samples: Mapping[str, Sample],
+    stored: Stored,
     tally: Tally,
     advance: Callable[[], None],
     ignored: bool,
@@ -208,7 +267,7 @@ def _rows(
 
     with closing(each_ahead(read, records, AHEAD)) as contents:
         for record, content in zip(records, contents, strict=True):
-            sample = samples[record.id]
+            sample = stored[record.id]
             tally.lost["relations, for which a dataset has no column"] += len(_relations(sample))
             row = parquet.to_row(record, content, sample.annotations, project.settings.schema, tally, ignored)
             advance()
@@ -221,9 +280,8 @@ def _locked(lock: Lock, advance: Callable[[], None]) -> None:
         advance()
 
 
-def _unreviewed(record: ImageRecord, samples: Mapping[str, Sample]) -> dict[str, str]:
-    skipped = record.id in samples and samples[record.id].state == "skipped"
-    state = "skipped" if skipped else "unlabeled"
+def _unreviewed(record: ImageRecord, states: Mapping[str, State]) -> dict[str, str]:
+    state = "skipped" if states.get(record.id) == "skipped" else "unlabeled"
     return {"hash": record.id, "file": record.path, "split": record.split, "state": state}
 
 
