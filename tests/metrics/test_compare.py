@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from workflow.metrics import measure, weigh
-from workflow.metrics.compare import Change, Comparison, compare, confidence, in_words
+from workflow.metrics.compare import Change, Comparison, compare, confidence, headline_intervals, in_words
 from workflow.metrics.evidence import Evidence
 from workflow.metrics.resampling import Interval, draw, interval
 from workflow.records import Annotation, Provenance
 from workflow.schema import Schema
 from workflow.shapes import masks
+from workflow.shapes.matching import above, match
 from workflow.tasks import TaskName
 
 MODEL = Provenance("model", "m")
@@ -94,6 +95,61 @@ def test_a_draw_scores_what_its_images_would_score_anew(task: TaskName) -> None:
         for label, value in zip(CLASSES, classes, strict=True):
             expected = again.per_class[label][column]
             assert value == pytest.approx(np.nan if expected is None else expected, abs=1e-7, nan_ok=True)
+
+
+OTHERS = {
+    "classification": {"macro_f1"},
+    "multilabel-classification": {"f1", "macro_f1"},
+    "detection": {"map50", "f1"},
+    "instance-segmentation": {"map50", "f1"},
+    "semantic-segmentation": {"dice"},
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_headlines_have_the_intervals_of_their_images_drawn_again(task: TaskName) -> None:
+    schema, sides = Schema.of(task, CLASSES), scene(task)
+    numbers, evidence = weigh(schema, *sides)
+    groups = sorted(sides[0])
+    found = headline_intervals(evidence, numbers, groups, confidence(evidence, groups))
+    score = next(line.key for line in numbers.headlines if line.name == numbers.metric)
+    assert set(found) == {score} | OTHERS[task]
+    assert found[score] == confidence(evidence, groups)
+    weights, threshold = draw(groups), getattr(numbers, "threshold", 0.0)
+    draws = evidence.others(weights, threshold)
+    for key in OTHERS[task]:
+        assert found[key] == interval(getattr(numbers, key), draws[key])
+        assert found[key].low < found[key].value < found[key].high
+        for row, value in zip(weights[:20], draws[key][:20], strict=True):
+            assert value == pytest.approx(anew(schema, key, drawn_again(sides, row), threshold), abs=1e-7)
+
+
+def anew(schema: Schema, key: str, sides: Sides, threshold: float) -> float:
+    """A number of images drawn again; F1 at the threshold that the model had before."""
+    images, truth, guesses = sides
+    if key in ("f1", "macro_f1") and schema.task.name != "classification":
+        shown = {image: above(some, threshold) for image, some in guesses.items()}
+        hits, of_truths, of_guesses = (
+            [count(schema, label, images, truth, shown)[n] for label in CLASSES] for n in range(3)
+        )
+        if key == "f1":
+            return 2 * sum(hits) / (sum(of_truths) + sum(of_guesses))
+        every = zip(hits, of_truths, of_guesses, strict=True)
+        return float(np.mean([2 * h / (t + g) for h, t, g in every if t + g]))
+    return getattr(measure(schema, *sides), key)
+
+
+def count(schema, label, images, truth, shown):
+    """Hits, truths and guesses of one class."""
+    sides = [
+        [[a for a in labels.get(i, ()) if a.label == label] for i in images] for labels in (truth, shown)
+    ]
+    if schema.task.kind == "labels":
+        hits = sum(bool(true and said) for true, said in zip(*sides, strict=True))
+    else:
+        matches = (m for true, said in zip(*sides, strict=True) for m in match(true, said))
+        hits = sum(t is not None and p is not None for t, p, _ in matches)
+    return hits, sum(map(len, sides[0])), sum(map(len, sides[1]))
 
 
 @pytest.mark.parametrize("task", TASKS)

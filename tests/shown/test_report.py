@@ -295,6 +295,17 @@ def test_how_sure_the_result_is(data):
     row = f"<td>6</td><td>{sure.comparison.slices['folder <a>'].before.value:.3f}</td>"
     assert f'<tr><th scope="row" title="folder &lt;a&gt;">folder &lt;a&gt;</th>{row}' in html
     assert "<td>no label to tell by</td>" in html.replace(' class="words"', "")
+    cards = re.findall(r'<div class="sure">(.*?)</div>.*?<div class="note">(.*?);', html, flags=re.DOTALL)
+    assert cards == []
+    known = {"base": {"map50_95": change.before}, "tuned": {"map50_95": sure.score, "f1": sure.score}}
+    html = render(replace(data, score=sure.score, intervals=known, load=None))
+    cards = re.findall(r'<div class="sure">(.*?)</div>.*?<div class="note">(.*?);', html, flags=re.DOTALL)
+    between = f"95 %: {sure.score.low:.3f} to {sure.score.high:.3f}"
+    low, high = change.before.low, change.before.high
+    assert cards == [
+        (between, f"before {data.base.map50_95:.3f} ({low:.3f} to {high:.3f})"),
+        (between, f"before {data.base.f1:.3f}"),
+    ]
     alone = render(replace(data, base=None, score=sure.score, comparison=None, load=None))
     assert f"It lies between {sure.score.low:.3f} and {sure.score.high:.3f}, 95 times in 100." in alone
     assert "Is it better?" not in alone

@@ -106,6 +106,11 @@ def test_before_and_after_of_every_task(tmp_path, task):
     assert (card["task"], card["before"], card["no_before"]) == (task, "own:base.py", "")
     assert from_json(card["tuned"]) == after
     report = found.report.read_text()
+    intervals = card["intervals"]["tuned"]
+    key = next(line.key for line in after.headlines if line.name == after.metric)
+    assert intervals[key] == card["score"]
+    for known in intervals.values():
+        assert f"95 %: {known['low']:.3f} to {known['high']:.3f}</div>" in report
     assert f"{after.score:.3f}" in report
     assert report.count("data:image/jpeg") >= 2
     said = read_samples(found.report.parent / "predictions" / "tuned.jsonl")

@@ -16,10 +16,13 @@ from typing import Any, Literal
 import numpy as np
 
 from workflow.metrics.coco import Floats
+from workflow.metrics.common import Metrics
 from workflow.metrics.evidence import Evidence
 from workflow.metrics.resampling import DRAWS, LEVEL, Interval, Weights, draw, interval
 
 Verdict = Literal["better", "worse", "cannot be told"]
+# Two ways to reckon one number agree to this; another number hardly does.
+SAME = 1e-6
 # Two-sided at 95 %, found in 80 of 100 such tests: the normal quantiles by which images are reckoned.
 _SURE, _FOUND = 1.96, 0.84
 
@@ -98,6 +101,41 @@ def confidence(evidence: Evidence, groups: Sequence[str], draws: int = DRAWS) ->
     """The score with its interval. `groups` names what each image belongs to, in the order of the ids."""
     value = _known(evidence.scores(_as_they_are(groups))[0][0])
     return interval(value, evidence.scores(draw(groups, draws))[0])
+
+
+def intervals_of(
+    weighed: Mapping[str, tuple[Metrics, Evidence]], groups: Sequence[str], sure: Sureness
+) -> dict[str, dict[str, Interval]]:
+    """Those of the headlines of "base", where it is compared with, and of "tuned"."""
+    scores = {"tuned": sure.score}
+    if sure.comparison is not None:
+        scores["base"] = sure.comparison.score.before
+    return {
+        side: headline_intervals(weighed[side][1], weighed[side][0], groups, score)
+        for side, score in scores.items()
+    }
+
+
+def headline_intervals(
+    evidence: Evidence, numbers: Metrics, groups: Sequence[str], score: Interval
+) -> dict[str, Interval]:
+    """The interval of each headline that the evidence can make again, by its key; the `score` has its own.
+
+    The threshold of what is shown is a part of the model, and stays what it is in each draw.
+    """
+    threshold = getattr(numbers, "threshold", 0.0)
+    every, drawn = _as_they_are(groups), draw(groups)
+    values, many = (dict(evidence.others(weights, threshold)) for weights in (every, drawn))
+    found = {}
+    for line in numbers.headlines:
+        if line.value is None:
+            continue
+        if line.name == numbers.metric:
+            found[line.key] = score
+        # Only what is the very number that is shown: that of points, say, is not made of boxes.
+        elif line.key in values and abs(values[line.key][0] - line.value) < SAME:
+            found[line.key] = interval(line.value, many[line.key])
+    return found
 
 
 def compare(

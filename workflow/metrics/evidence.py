@@ -7,7 +7,7 @@ From it the score of other images than those that happened to be there can be ma
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +26,13 @@ class Evidence(Protocol):
         """The score of each draw, (draws,), and that of each class, (draws, classes).
 
         `weights` (draws, images) says how often each image was drawn. nan is a number that does not exist.
+        """
+        ...
+
+    def others(self, weights: Weights, threshold: float) -> Mapping[str, Floats]:
+        """Draws of other numbers, (draws,), by the field of the metrics; of guesses that reach `threshold`.
+
+        A number that these cannot make is left out, or is another one than the metrics hold.
         """
         ...
 
@@ -52,6 +59,12 @@ class Objects:
         columns = [average_precision(ranks, weights) for ranks in self.ranks]
         per_class = np.stack(columns, axis=1) if columns else np.zeros((len(weights), 0))
         return mean_of_classes(per_class), per_class
+
+    def others(self, weights: Weights, threshold: float) -> Mapping[str, Floats]:
+        halves = [replace(r, hits=r.hits[:1], counted=r.counted[:1]) for r in self.ranks]
+        columns = [average_precision(ranks, weights) for ranks in halves]
+        half = mean_of_classes(np.stack(columns, axis=1)) if columns else np.full(len(weights), np.nan)
+        return {"map50": half, "oks50": half, "f1": _f1(*_counted(self.ranks, weights, threshold), axis=1)}
 
     def within(self, chosen: Chosen) -> Objects:
         return Objects([ranks.within(chosen) for ranks in self.ranks])
@@ -83,6 +96,11 @@ class Counts:
             return mean_of_classes(per_class), per_class
         return _shares(hits.sum(axis=1), truths.sum(axis=1)), _shares(2 * hits, truths + guesses)
 
+    def others(self, weights: Weights, threshold: float) -> Mapping[str, Floats]:
+        drawn = weights.astype(float)
+        per_class = _f1(drawn @ self.truths, drawn @ self.guesses, drawn @ self.hits)
+        return {"dice" if self.pixels else "macro_f1": mean_of_classes(per_class)}
+
     def within(self, chosen: Chosen) -> Counts:
         return Counts(self.truths[chosen], self.guesses[chosen], self.hits[chosen], self.pixels)
 
@@ -104,6 +122,10 @@ class RankedLabels:
         per_class = np.stack(columns, axis=1) if columns else np.zeros((len(weights), 0))
         return mean_of_classes(per_class), per_class
 
+    def others(self, weights: Weights, threshold: float) -> Mapping[str, Floats]:
+        counts = _counted(self.ranks, weights, threshold)
+        return {"f1": _f1(*counts, axis=1), "macro_f1": mean_of_classes(_f1(*counts))}
+
     def within(self, chosen: Chosen) -> RankedLabels:
         return RankedLabels([ranks.within(chosen) for ranks in self.ranks])
 
@@ -115,6 +137,24 @@ def mean_of_classes(scores: Floats) -> Floats:
     """The mean over the classes that a draw has the number of, (draws,); nan where it has none."""
     known = ~np.isnan(scores)
     return _shares(np.where(known, scores, 0).sum(axis=1), known.sum(axis=1))
+
+
+def _counted(ranks: Sequence[Ranks], weights: Weights, threshold: float) -> tuple[Floats, Floats, Floats]:
+    """Truths, guesses that reach a score, and hits among these at the first IoU, (draws, classes) each."""
+    drawn, sides = weights.astype(float), []
+    for r in ranks:
+        kept = (r.scores >= threshold) & r.counted[0]
+        per_image = [np.bincount(r.images[k], minlength=len(r.truths)) for k in (kept, kept & r.hits[0])]
+        sides.append([drawn @ counts for counts in (r.truths, *per_image)])
+    truths, guesses, hits = (np.stack(side, axis=1) for side in zip(*sides, strict=True))
+    return truths, guesses, hits
+
+
+def _f1(truths: Floats, guesses: Floats, hits: Floats, axis: int | None = None) -> Floats:
+    """F1 of each class, or of all together along an axis; nan where there is neither truth nor guess."""
+    if axis is not None:
+        truths, guesses, hits = (side.sum(axis=axis) for side in (truths, guesses, hits))
+    return _shares(2 * hits, truths + guesses)
 
 
 def _shares(parts: NDArray[Any], wholes: NDArray[Any]) -> Floats:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from workflow.metrics.coco import IOUS, RECALLS, Floats, Ranks
+from workflow.metrics.coco import RECALLS, Floats, Ranks
 
 DRAWS = 1000
 SEED = 20
@@ -64,12 +64,11 @@ def interval(value: float | None, draws: Floats, least: float = 0.0, most: float
     return Interval(value, min(low, value), max(high, value))
 
 
-def average_precision(
-    ranks: Ranks, weights: Weights, ious: Sequence[int] = tuple(range(len(IOUS)))
-) -> Floats:
+def average_precision(ranks: Ranks, weights: Weights) -> Floats:
     """One class's average precision in each draw, as cocoeval.py accumulates it, (draws,).
 
-    `weights` (draws, images) says how often each image was drawn. A draw without a truth has nan.
+    It is the mean over the IoUs that `ranks` holds. `weights` (draws, images) says how often each image was
+    drawn. A draw without a truth has nan.
     """
     truths = weights.astype(np.float64) @ ranks.truths
     scores = np.full(len(weights), np.nan)
@@ -86,7 +85,7 @@ def average_precision(
             if not counted.all():
                 guessed = np.cumsum(weight * counted, axis=1, dtype=weight.dtype)
             total += _precision(weight, guessed, hits, wanted[start : start + step])
-        return total / len(IOUS)
+        return total / len(ranks.hits)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         parts = list(pool.map(part, range(0, len(known), step)))

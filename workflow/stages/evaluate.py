@@ -200,13 +200,16 @@ def _evaluate(project: Project, scratch: Path, device: str) -> str:
     }
     numbers = {model: figures for model, (figures, _) in weighed.items()}
     sureness = _sureness(project, records, {model: pair[1] for model, pair in weighed.items()})
+    intervals = compare.intervals_of(weighed, _groups(records), sureness)
     trained = parquet.images(project.dataset, "train")
     leak = leakage(project, settings.evaluate.split, [r.id for r in records], trained)
-    _write_down(
-        project, folder, answers, numbers, sureness, {"tested": digest(sorted(sizes)), "leakage": leak}
-    )
+    known = {model: {key: asdict(i) for key, i in found.items()} for model, found in intervals.items()}
+    more = {"tested": digest(sorted(sizes)), "leakage": leak, "intervals": known}
+    _write_down(project, folder, answers, numbers, sureness, more)
     data = _report_data(project, folder, records, truth, answers, numbers)
-    data = replace(data, score=sureness.score, comparison=sureness.comparison, leakage=leak)
+    data = replace(
+        data, score=sureness.score, comparison=sureness.comparison, leakage=leak, intervals=intervals
+    )
     report.write_report(folder / "report.html", data)
     figures = _change(numbers.get("base"), numbers["tuned"])
     figures += f": {compare.in_words(sureness.comparison.score)}" if sureness.comparison else ""
@@ -225,14 +228,18 @@ def slices(project: Project, records: Sequence[ImageRecord]) -> dict[str, list[i
     return slices_of(records, measures, tags)
 
 
+def _groups(records: Sequence[ImageRecord]) -> list[str]:
+    """What each image belongs to, in the order of the ids."""
+    return [record.group or record.id for record in sorted(records, key=lambda record: record.id)]
+
+
 def _sureness(
     project: Project, records: Sequence[ImageRecord], evidence: Mapping[str, metrics.Evidence]
 ) -> Sureness:
     """How sure the score is, and whether it is better than before; images of one group count as one."""
     ordered = sorted(records, key=lambda record: record.id)
-    groups = [record.group or record.id for record in ordered]
     sides = evidence.get("base"), evidence["tuned"]
-    return compare.sureness(*sides, groups, project.settings.classes, slices(project, ordered))
+    return compare.sureness(*sides, _groups(records), project.settings.classes, slices(project, ordered))
 
 
 def _write_down(

@@ -52,6 +52,7 @@ class ReportData:
     `figures` are the ledger's, and `suggestions` the thresholds by the guesses of the model `judged`.
     `load` gives an upright RGB image by id, or the path of its file.
     `score` is that of `tuned` with its interval, `comparison` what changed from `base`, and how sure that is.
+    `intervals` are those of the headlines of "base" and of "tuned", by their keys.
     `environments` are versions at training and at evaluation, by name. `rounds` are the project's runs, this
     one the last. `leakage` counts the images that have a copy among the training images (alike/leakage.py).
     `names` maps an image id to what a caption calls it. `reproduce` is commands, one a line.
@@ -85,6 +86,7 @@ class ReportData:
     reproduce: Sequence[str] = ()
     score: Interval | None = None
     comparison: Comparison | None = None
+    intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     environments: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     rounds: Sequence[Round] = ()
     leakage: Mapping[str, Any] = field(default_factory=dict)
@@ -167,12 +169,26 @@ def _labelled(data: ReportData) -> str:
     return f", {count} labelled {'boxes' if task.points else data.noun}"
 
 
-def _headlines(data: ReportData) -> list[tuple[str, str, float | None, float | None, Interval | None]]:
-    """Name, hint, before and after of every card, and the interval of the last where it is known."""
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A headline: before and after, and their intervals where they are known."""
+
+    name: str
+    hint: str
+    before: float | None
+    after: float | None
+    was: Interval | None
+    now: Interval | None
+
+
+def _headlines(data: ReportData) -> list[Card]:
     before = {line.key: line.value for line in data.base.headlines} if data.base else {}
-    sure = {data.tuned.metric: data.score} if data.score and data.score.low is not None else {}
+    was, now = (
+        {key: found for key, found in data.intervals.get(side, {}).items() if found.low is not None}
+        for side in ("base", "tuned")
+    )
     return [
-        (line.name, line.hint, before.get(line.key), line.value, sure.get(line.name))
+        Card(line.name, line.hint, before.get(line.key), line.value, was.get(line.key), now.get(line.key))
         for line in data.tuned.headlines
     ]
 
