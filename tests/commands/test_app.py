@@ -13,7 +13,7 @@ import pytest
 from tests.labelstudio.test_exchange import answer, guess
 from tests.samples import draw_project, pushed_tasks
 from workflow import services
-from workflow.commands import app
+from workflow.commands import app, status
 from workflow.labels import history
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.connection import serve
@@ -23,7 +23,7 @@ from workflow.labelstudio.tool import LabelStudio
 from workflow.project.paths import Project
 from workflow.project.rows import read_catalog, read_rows
 from workflow.records import Annotation, Provenance
-from workflow.shown.app import TRUTH, publish, reading
+from workflow.shown.app import TRUTH, dataset_url, publish, reading
 from workflow.shown.app.back import Returns
 from workflow.stages import catalog, dataset, evaluate, pull, push
 
@@ -55,8 +55,9 @@ class Street:
         records = read_catalog(self.project.catalog)
         truth = evaluate._truth(self.project, ("train",))
         model = Provenance("model", "tiny", "r1")
-        guesses = {i: [Annotation("tile", model, box=FIRST, score=0.9)] for i in self.images}
-        fields = {TRUTH: truth, "tuned": guesses}
+        tile = {i: [Annotation("tile", model, box=FIRST, score=0.9)] for i in self.images}
+        bar = {i: [Annotation("bar", model, box=SECOND, score=0.9)] for i in self.images[:4]}
+        fields = {TRUTH: truth, "base": bar, "tuned": tile}
         digest = digest or dataset.version(self.project)
         schema, root = self.project.settings.schema, self.project.images
         publish(
@@ -93,6 +94,15 @@ class Street:
         url = f"{self.app}/dataset/{number}/sample/{sample['_id']}"
         answer = httpx.patch(url, json=list(patches), headers=headers, timeout=60)
         assert answer.status_code == 200, answer.text
+
+    def press(self, operator: str, *images: int, **params: str) -> str:
+        """What the App's page sends when somebody presses a button of ours, and what it is answered."""
+        selected = [str(self.document(n)[1]["_id"]) for n in images]
+        body = {"operator_uri": f"@workflow/back/{operator}", "dataset_name": self.project.name}
+        body |= {"params": params, "selected": selected, "view": [], "filters": {}}
+        answer = httpx.post(f"{self.app}/operators/execute", json=body, timeout=120).json()
+        assert not answer["error"], answer["error_message"]
+        return answer["result"]["message"]
 
     def tag(self, n: int, tag: str, field: str = "", on: bool = True) -> None:
         """What the App's page sends when somebody tags an image, or its labels."""
@@ -232,3 +242,36 @@ def test_a_new_dataset_in_the_app_keeps_tags_and_edits_that_nobody_has_taken(str
     assert "1 task needs no second look any more" in street.pull()
     assert street.reason(0) == ""
     assert street.images[0] not in {row["image"] for row in read_rows(street.project.tags)}
+
+
+def test_the_buttons_in_the_app(page: Any, street: Street, state: Path) -> None:
+    """In the browser: an image is ticked, the button pressed, a reason typed; it arrives in Label Studio."""
+    page.goto(dataset_url(street.app, street.project.name, workspace=None))
+    page.locator("canvas[canvas-loaded=true]").first.wait_for()
+    page.locator("[data-cy=looker] input[type=checkbox]").first.dispatch_event("click")
+    page.locator("[data-item-id=selected]").wait_for()
+    page.locator("[data-item-id='@workflow/back/send_to_label_studio']").click()
+    page.get_by_text("Send 1 image to Label Studio").wait_for()
+    page.locator("input[value=relabel]").fill("two on one")
+    page.get_by_role("button", name="Execute").click()
+    # The page's requests go on only while it is asked for something.
+    page.get_by_text("1 image tagged 'two on one'").first.wait_for(timeout=90_000)
+    sent = [street.reason(n) for n in range(6)].index("two on one")
+    assert "two on one" in street.document(sent)[1]["tags"]
+    # It is known already, so a pull takes nothing, and the image comes back with its tag.
+    assert street.pull() == []
+    assert [(row["image"], row["tag"]) for row in read_rows(street.project.tags)] == [
+        (street.images[sent], "two on one")
+    ]
+    # The other buttons, as the page sends them.
+    said = street.press("compare_with", first="tuned", second="base")
+    assert said == "tuned is better on 0 images, base on 4"
+    assert "image left out, 1 in all" in street.press("exclude", 5, reason="blurred")
+    row = next(read_rows(street.project.excluded))
+    assert (row["image"], row["reason"], row["by"]) == (street.images[5], "blurred", "fiftyone")
+    assert "excluded" in street.document(5)[1]["tags"]
+    assert street.pull() == []
+    assert dataset.run(street.project).did.endswith("1 excluded")
+    assert "excluded     " in status.describe(street.project)
+    assert "1 image taken back in, 0 in all" in street.press("take_back_in", 5)
+    assert "excluded" not in street.document(5)[1]["tags"]

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 
 from workflow import services
+from workflow.commands.exclude import find
 from workflow.dataset import parquet
 from workflow.errors import LabelStudioError, ServiceError
 from workflow.labels import edits, history, tags
@@ -165,6 +167,27 @@ def pull(project: Project, connect: Callable[[], ReviewTool], take: bool = False
     did = f"{many(len(found.touched), 'image')} touched in the App"
     did = f"took what was done: {did}" if take else f"{did}; nothing is taken without --yes"
     return Outcome("app", seconds, did, lines=tuple(lines))
+
+
+def send(project: Project, connect: Callable[[], ReviewTool], images: Sequence[str], tag: str) -> Outcome:
+    """Tag images, each named by path or id, and tell those who review, whatever the tag is.
+
+    StageError where the project has no such image.
+    """
+    start = time.perf_counter()
+    ids = find(project, images)
+    returns = Returns(project)
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    tags.set_tag(returns.tags, ids, tag, FIFTYONE, at)
+    changed = returns.tags.changed()
+    if changed:
+        returns.tags.write()
+    lines = tell(project, connect, RowFile(project.labels), RowFile(project.tags), True)
+    did = (
+        f"{many(len(changed), 'image')} tagged {tag!r}" if changed else f"these have the tag {tag!r} already"
+    )
+    seconds = time.perf_counter() - start
+    return Outcome("app", seconds, did, skipped=not (changed or lines), lines=tuple(lines))
 
 
 def tell(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workflow import services
 from workflow.errors import WorkflowError
+from workflow.labels.excluded import excluded
 from workflow.project.paths import Project
 from workflow.running.runner import Runner
 from workflow.services import state_folder
@@ -16,6 +17,8 @@ def describe(project: Project) -> str:
     for name, (state, detail) in _states(project).items():
         lines.append(f"  {name:<12} {state:<8} {detail}")
     lines += [f"  {'guesses':<12} {line}" for line in _who(project)]
+    if left_out := len(excluded(project)):
+        lines.append(f"  {'excluded':<12} {'':<8} {left_out} images are left out ({project.excluded.name})")
     lines.append("")
     for service in services.status(state_folder(project.workspace)):
         lines.append(f"  {service.name:<12} {service.state:<8} {service.url or ''}".rstrip())

@@ -2,7 +2,8 @@
 
 A line is {image, tag, from, at}; a tag of one label has its `field`, `label` and a name, `on`, besides. A tag
 that people who review were told of says when: `sent`. One that was taken away since is `removed` until they
-know, and one that they have answered by labeling the image anew is `answered`.
+know, and one that they have answered by labeling the image anew is `answered`. Of a tag with `tell` they are
+told whatever it says.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def reasons(tags: RowFile, labels: RowFile, wanted: Collection[str]) -> Iterator
         rows = [_answered(row, at) for row in tags.rows(image)]
         tags.put(image, *rows)
         told = [row for row in rows if "sent" in row]
-        active = [row for row in rows if row["tag"] in {CONFLICT, *wanted} and _is_active(row)]
+        active = [row for row in rows if _is_told(row, wanted) and _is_active(row)]
         if told or active:
             yield Reason(image, in_words(active), all("sent" in row for row in active))
 
@@ -43,8 +44,9 @@ def note_told(tags: RowFile, images: Collection[str], wanted: Collection[str], a
     """Mark that people were told of the images' tags, at a time of their own clock."""
     for image in images:
         rows = [row for row in tags.rows(image) if "removed" not in row]
-        tell = {CONFLICT, *wanted}
-        tags.put(image, *(row | {"sent": row.get("sent", at)} if row["tag"] in tell else row for row in rows))
+        tags.put(
+            image, *(row | {"sent": row.get("sent", at)} if _is_told(row, wanted) else row for row in rows)
+        )
 
 
 def in_words(rows: Sequence[Row]) -> str:
@@ -55,6 +57,25 @@ def in_words(rows: Sequence[Row]) -> str:
         on += [f"{row['field']}: {row['label']}"] if "field" in row else []
     texts = (f"{tag} ({', '.join(sorted(on))})" if on else tag for tag, on in sorted(words.items()))
     return "; ".join(texts)
+
+
+def set_tag(tags: RowFile, images: Collection[str], tag: str, by: str, at: str) -> None:
+    """Tag images, and have people told; one that has the tag, and was answered, is asked about again."""
+    for image in images:
+        known = [row for row in tags.rows(image) if row["tag"] == tag and "field" not in row]
+        if not any(_is_active(row) and "tell" in row for row in known):
+            others = [row for row in tags.rows(image) if row not in known]
+            fresh = {"image": image, "tag": tag, "from": by, "at": at, "tell": True}
+            tags.put(image, *sorted([*others, fresh], key=key))
+
+
+def key(row: Row) -> tuple[str, str, str]:
+    """What makes two rows the same tag; the rows of an image are sorted by it."""
+    return row["tag"], row.get("field", ""), row.get("on", "")
+
+
+def _is_told(row: Row, wanted: Collection[str]) -> bool:
+    return row["tag"] in {CONFLICT, *wanted} or "tell" in row
 
 
 def _is_active(row: Row) -> bool:

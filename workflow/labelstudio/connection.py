@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 
 from workflow import services
@@ -11,6 +10,7 @@ from workflow.labelstudio.client import Client
 from workflow.labelstudio.push.addresses import copies_of
 from workflow.project.paths import Project
 from workflow.project.remote import Remote
+from workflow.services.files import link
 
 
 def sign_in(state: Path) -> Client:
@@ -44,15 +44,5 @@ def serve(project: Project) -> Path:
     """Link a project's image folder into the served folder, and its copies of images; nothing else of it."""
     root = services.served_root(services.state_folder(project.workspace))
     if project.copies.exists():
-        _link(root / copies_of(project.name), project.copies)
-    return _link(root / project.name, project.images)
-
-
-def _link(link: Path, folder: Path) -> Path:
-    link.parent.mkdir(parents=True, exist_ok=True)
-    if link.is_symlink() and link.resolve() == folder:
-        return link
-    partial = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
-    partial.symlink_to(folder)
-    partial.replace(link)
-    return link
+        link(root / copies_of(project.name), project.copies)
+    return link(root / project.name, project.images)

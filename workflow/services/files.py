@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,17 @@ def make_private(folder: Path) -> Path:
     if folder.stat().st_mode & 0o077:
         folder.chmod(0o700)
     return folder
+
+
+def link(place: Path, folder: Path) -> Path:
+    """Let `place` be a link to a folder, in one step where it was another."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.is_symlink() and place.resolve() == folder:
+        return place
+    partial = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+    partial.symlink_to(folder)
+    partial.replace(place)
+    return place
 
 
 def make_state(state: Path) -> Path:

@@ -23,6 +23,7 @@ from workflow.dataset import parquet
 from workflow.dataset.card import dataset_card
 from workflow.dataset.tally import Tally
 from workflow.errors import StageError
+from workflow.labels.excluded import excluded
 from workflow.labels.origins import origins
 from workflow.labels.renames import lock_schema
 from workflow.labels.stored import Stored
@@ -56,6 +57,8 @@ def plan(project: Project) -> Plan:
     files = {"labels": project.labels, "ledger": project.ledger, "simulated": project.simulated}
     digests = remembered(project.marks, "labels", files, DIGESTS, lambda: _digests(project))
     inputs: dict[str, Path | str] = {"catalog": project.catalog, **digests}
+    if left_out := excluded(project):
+        inputs["excluded"] = digest(sorted(left_out))
     return Plan("dataset", 3, settings, inputs, (project.dataset / "dataset.json",))
 
 
@@ -179,7 +182,8 @@ def _build(project: Project, scratch: Path) -> str:
 
 
 def _build_of(project: Project, scratch: Path, stored: Stored) -> str:
-    records = read_catalog(project.catalog)
+    everything, left_out = read_catalog(project.catalog), excluded(project)
+    records = [r for r in everything if r.id not in left_out]
     facts = _Facts()
     told = origins(project, facts.noted(stored.samples(), {r.id for r in records}))
     reviewed = [r for r in records if facts.states.get(r.id) == "reviewed"]
@@ -206,7 +210,8 @@ def _build_of(project: Project, scratch: Path, stored: Stored) -> str:
     (fresh / "README.md").write_text(text, encoding="utf-8")
     card["readme"] = file_digest(fresh / "README.md")
     write_json(fresh / "dataset.json", card)
-    return _summary(card) + _swap(fresh, project.dataset)
+    excluded_too = f", {len(everything) - len(records)} excluded" if len(everything) > len(records) else ""
+    return _summary(card) + excluded_too + _swap(fresh, project.dataset)
 
 
 def _write_splits(

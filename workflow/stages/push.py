@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from workflow.errors import StageError
+from workflow.labels.excluded import excluded
 from workflow.labels.renames import lock_schema
 from workflow.project.known import remembered
 from workflow.project.paths import Project
@@ -40,16 +41,17 @@ def run(project: Project, tool: ReviewTool, dry_run: bool = False, whose: Whose 
 
 def state(project: Project) -> tuple[str, str]:
     """done, stale or missing, and how many images are on the server, by the files of the last push."""
-    files = {"catalog": project.catalog, "pushed": project.pushed}
+    files = {"catalog": project.catalog, "pushed": project.pushed, "excluded": project.excluded}
     images, pushed, both = remembered(project.marks, "pushed", files, 1, lambda: _counts(project))
     word = "missing" if not pushed else "done" if both == images else "stale"
     return word, f"{both} of {images} images in Label Studio"
 
 
 def _counts(project: Project) -> list[int]:
-    """How many images there are, how many were pushed, and how many of those there are."""
-    images = {row["id"] for row in read_rows(project.catalog)}
+    """How many images there are to push, how many were pushed, and how many of those there are."""
     pushed = {row["image"] for row in read_rows(project.pushed)}
+    images = {row["id"] for row in read_rows(project.catalog)}
+    images -= excluded(project).keys() - pushed
     return [len(images), len(pushed), len(images & pushed)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from workflow.labelstudio.client import Client
@@ -84,6 +84,7 @@ class Difference:
     unchanged: int = 0
     outdated: list[ImageRecord] = field(default_factory=list)
     gone: int = 0
+    excluded: int = 0
     to_predict: list[str] = field(default_factory=list)
     repredicted: int = 0
     doubled_tasks: list[int] = field(default_factory=list)
@@ -101,6 +102,8 @@ class Difference:
         parts.append(f"{len(self.to_predict) - self.repredicted} new predictions")
         if self.repredicted:
             parts.append(f"{self.repredicted} re-predicted by another model")
+        if self.excluded:
+            parts.append(f"{self.excluded} excluded")
         if self.gone:
             parts.append(f"{self.gone} no longer in the catalog (kept)")
         doubled = len(self.doubled_tasks) + len(self.doubled_predictions)
@@ -114,13 +117,19 @@ def compare(
     tasks: Tasks,
     guess: Callable[[ImageRecord], str],
     data: Callable[[ImageRecord], tuple[str, ...]],
+    excluded: Collection[str] = (),
 ) -> Difference:
-    """Our images against the server's tasks; `guess` names the version to push of an image, or is empty."""
+    """Our images against the server's tasks; `guess` names the version to push of an image, or is empty.
+
+    Of what is `excluded` nothing new is sent.
+    """
     difference = Difference(gone=len(tasks.keys() - records.keys()))
     for image, record in records.items():
         ranked = sorted(tasks.get(image, []), key=lambda task: task.worth)
-        wanted = guess(record)
-        if not ranked:
+        wanted = "" if image in excluded else guess(record)
+        if not ranked and image in excluded:
+            difference.excluded += 1
+        elif not ranked:
             difference.new.append(record)
         elif ranked[0].data != data(record):
             difference.outdated.append(record)

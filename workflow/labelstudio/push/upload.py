@@ -13,6 +13,7 @@ import orjson
 from workflow.errors import LostAnswer
 from workflow.labels import order
 from workflow.labels.blind import blindness
+from workflow.labels.excluded import excluded
 from workflow.labelstudio.client import Client, chunks
 from workflow.labelstudio.project import RequestMark, remote, remote_path
 from workflow.labelstudio.project_interface import interface_of
@@ -43,6 +44,7 @@ class Upload:
         self.guesses = RowFile(guesses, records=self.records.values())
         self.pushed_guesses = PushedGuesses(project)
         self.interface = interface_of(project)
+        self.excluded = excluded(project)
         # By image, as an image whose answer got lost is converted again.
         self.losses: dict[str, Counter[str]] = {}
         self.scores: order.Scores = {}
@@ -92,6 +94,7 @@ class Upload:
             tasks,
             lambda record: self.versions.get(record.id, ""),
             lambda record: data_of(self._data(record), self.interface.data_key),
+            self.excluded,
         )
         return self.difference
 

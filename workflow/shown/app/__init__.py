@@ -47,7 +47,7 @@ BATCH = 1000
 # What the numbers' own matches are of; else a mask without pixels, or a box among rotated ones, differs.
 BOXES = {"box", "keypoints"}
 # What `publish` makes of the same labels; another number rebuilds what an older workflow built.
-LAYOUT = 4
+LAYOUT = 5
 KINDS: dict[str, type[Kind]] = {"labels": WholeImages, "objects": Objects, "pixels": Pixels}
 
 
@@ -91,8 +91,9 @@ def publish(
             dataset = fo.Dataset(scratch, persistent=True)
             shown = _shown(rows, fields, schema, counted, files)
             settings = _build(fo, dataset, rows, shown, (root or Path()).absolute(), returns)
-            dataset.info = {"digest": digest, "files": str(files) if files else "", BROWSER: settings}
-            dataset.info |= {"project": str(returns.project.folder)} if returns else {}
+            info = {"digest": digest, "files": str(files) if files else "", BROWSER: settings}
+            # For the buttons, which are pressed where nobody knows a project.
+            dataset.info = info | ({"project": str(returns.project.folder)} if returns else {})
             dataset.save()
             _swap(fo, dataset, name, returns)
         except BaseException:

@@ -18,6 +18,7 @@ from typing import Any
 from workflow.errors import FormatError
 from workflow.formats.fiftyone import IGNORED, PARENT, REGION, from_fiftyone
 from workflow.labels.edits import Edit, given_name
+from workflow.labels.tags import key
 from workflow.metrics import Labels
 from workflow.project.paths import Project
 from workflow.project.rowfile import RowFile
@@ -34,7 +35,8 @@ from workflow.shown.app.names import EVALUATED, TRUTH
 
 # Who edits in the App: it has no accounts.
 FIFTYONE = "fiftyone"
-OURS = {*SPLITS, EVALUATED}
+# Tags that are of the product, and nobody's word. The plugin sets the last.
+OURS = {*SPLITS, EVALUATED, "excluded"}
 # Coordinates come back as they went, but for rounding: no label was moved by so small a part of the image.
 DIGITS = 7
 # What the App edits on images -> what its label schemas call that.
@@ -60,7 +62,7 @@ class Touched:
 
     @property
     def retagged(self) -> bool:
-        return self.tags != tuple(sorted(self.before, key=_key))
+        return self.tags != tuple(sorted(self.before, key=key))
 
 
 class Returns:
@@ -175,16 +177,16 @@ class Returns:
     def _touched(self, sample: Document, base: Row) -> Touched:
         image, at = sample["image_id"], _utc(sample["last_modified_at"])
         before = tuple(self.tags.rows(image))
-        rows = {_key(row): row for row in before}
+        rows = {key(row): row for row in before}
         added, removed = _difference(_tags_of(sample), base)
         for row in removed:
-            old = rows.pop(_key(row), None)
+            old = rows.pop(key(row), None)
             # What was sent to people is remembered until they know that it is taken back.
             if old and "sent" in old:
-                rows[_key(row)] = old | {"removed": at}
+                rows[key(row)] = old | {"removed": at}
         for row in added:
-            if "removed" in rows.get(_key(row), {"removed": at}):
-                rows[_key(row)] = {"image": image} | row | {"from": FIFTYONE, "at": at}
+            if "removed" in rows.get(key(row), {"removed": at}):
+                rows[key(row)] = {"image": image} | row | {"from": FIFTYONE, "at": at}
         given = base.get("given")
         edit = self._edit(sample, base, at) if given is not None else None
         there = {str(d["_id"]): _content(d) for d in _truth(sample)}
@@ -314,18 +316,13 @@ def _difference(now: Sequence[Row], base: Row) -> tuple[list[Row], list[Row]]:
     was: list[Row] = [{"tag": tag} for tag in base["tags"]]
     for field, labels in base["label_tags"].items():
         was += [{"tag": tag, "field": field, "on": on} for on, tags in labels.items() for tag in tags]
-    before, after = {_key(row) for row in was}, {_key(row) for row in now}
-    added = [row for row in now if _key(row) not in before and not _is_ours(row)]
-    return added, [row for row in was if _key(row) not in after and not _is_ours(row)]
+    before, after = {key(row) for row in was}, {key(row) for row in now}
+    added = [row for row in now if key(row) not in before and not _is_ours(row)]
+    return added, [row for row in was if key(row) not in after and not _is_ours(row)]
 
 
 def _is_ours(row: Row) -> bool:
     return "field" not in row and row["tag"] in OURS
-
-
-def _key(row: Row) -> tuple[str, str, str]:
-    """What makes two rows the same tag."""
-    return row["tag"], row.get("field", ""), row.get("on", "")
 
 
 def _utc(at: datetime) -> str:
