@@ -28,9 +28,9 @@ def test_three_hundred_perfect_guesses():
     assert all_.error_split["missed"]["count"] == 0
     html = render(ReportData(title="t", tuned=few))
     assert (
-        "Of an image and class the best 100 guesses count. 200 were not counted, in 1 images and classes. 200"
-        " labels are beyond 100 of their class on one image: so many are taken for missed whatever the model"
-        " says. evaluate.max_guesses raises the limit."
+        "Of an image and class the best 100 guesses count. 200 were not counted, in 1 pair of image and"
+        " class. 200 labels are beyond 100 of their class on one image: so many are taken for missed whatever"
+        " the model says. evaluate.max_guesses raises the limit."
     ) in html
     assert "were not counted" not in render(ReportData(title="t", tuned=all_))
 

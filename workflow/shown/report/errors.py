@@ -62,7 +62,7 @@ def _limit(tuned: Metrics) -> str:
         return ""
     most = beyond["max_guesses"]
     told = f"Of an image and class the best {most} guesses count. {beyond['guesses']} were not counted, in"
-    told += f" {beyond['places']} images and classes."
+    told += f" {beyond['places']} {'pair' if beyond['places'] == 1 else 'pairs'} of image and class."
     if beyond["truths"]:
         told += f" {beyond['truths']} labels are beyond {most} of their class on one image: so many are taken"
         told += " for missed whatever the model says."
