@@ -158,6 +158,21 @@ class ReviewTool(Protocol):
         """What decides how the people's work is read: it must be read anew where this has changed."""
         ...
 
+    def mark_truth(self, project: Project, task: int, person: str = "") -> str:
+        """Mark a task's annotation as ground truth: the last one, or that of a person, by number.
+
+        Who made it. LabelStudioError where there is none.
+        """
+        ...
+
+    def people(self) -> Mapping[str, tuple[str, str]]:
+        """Everybody's name (or address) and initials, by the number that `Opinion.person` has."""
+        ...
+
+    def point_out(self, project: Project, title: str, tasks: Sequence[int]) -> None:
+        """Show people these tasks under a title of their own, as long as there are any."""
+        ...
+
     def review(self, project: Project, truth: Mapping[str, Row], limit: int | None) -> tuple[int, int]:
         """Let the simulated reviewer correct what waits; how many tasks, and how many of them it skipped."""
         ...

@@ -19,6 +19,7 @@ from workflow.labelstudio.client import Client
 from workflow.labelstudio.connection import serve
 from workflow.labelstudio.project import find_project
 from workflow.labelstudio.suspects import FIELD, TAB
+from workflow.labelstudio.tabs import TABS
 from workflow.labelstudio.tool import LabelStudio
 from workflow.project.paths import Project
 from workflow.project.rows import read_catalog, read_rows
@@ -174,7 +175,7 @@ def test_what_is_done_in_the_app_comes_back_once_and_is_undone_by_nobody(street:
     assert [street.reason(n) for n in range(4)] == ["wrong", "wrong (tuned: tile)", "", ""]
     number = find_project(street.project, street.client)
     tabs = street.client.get("api/dm/views/", project=number)
-    assert [tab["data"]["title"] for tab in tabs] == ["Default", TAB]
+    assert [tab["data"]["title"] for tab in tabs] == [*TABS, TAB]
     listed = street.client.get("api/tasks/", project=number, view=tabs[1]["id"])
     assert {task["id"] for task in listed["tasks"]} == {street.tasks[street.images[n]] for n in (0, 1)}
     rows = [(r["image"], r["tag"], r.get("field"), "sent" in r) for r in read_rows(street.project.tags)]
@@ -194,7 +195,7 @@ def test_what_is_done_in_the_app_comes_back_once_and_is_undone_by_nobody(street:
     assert street.project.ledger.read_bytes() == ledger
     # Twice takes and sends nothing twice. A pull from Label Studio, which says what it said, undoes nothing.
     assert street.pull() == []
-    assert len(street.client.get("api/dm/views/", project=number)) == 2
+    assert len(street.client.get("api/dm/views/", project=number)) == len(TABS) + 1
     labels = street.project.labels.read_bytes()
     assert pull.run(street.project, street.tool, full=True).skipped
     assert street.project.labels.read_bytes() == labels

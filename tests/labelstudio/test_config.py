@@ -62,6 +62,16 @@ def test_each_class_is_there_once_with_a_key_of_its_own(task: Any, masks: Any) -
         assert len({label.get("background") for label in names}) == len(names)
 
 
+@pytest.mark.parametrize(
+    ("names", "hidden"),
+    [(("1", "2"), True), (("q", "7"), True), (("1", "two"), False), (("one", "two"), False)],
+)
+def test_a_key_that_is_the_name_is_not_shown_beside_it(names: tuple[str, ...], hidden: bool) -> None:
+    root = ET.fromstring(label_config(Schema.of("detection", names)))
+    assert [style.text for style in root.iter("Style")] == [".lsf-label__hotkey { display: none }"] * hidden
+    assert all(label.get("hotkey") for label in root.iter("Label"))
+
+
 def test_choices_stand_above_the_image_where_they_are_always_seen() -> None:
     assert [element.tag for element in _config("classification", "brush")] == ["Choices", "Image"]
     assert [element.tag for element in _config("detection", "brush")] == ["Image", "RectangleLabels"]
@@ -77,7 +87,8 @@ def test_a_model_is_asked_by_labels_that_say_how(masks: Any) -> None:
     config = ET.fromstring(
         label_config(Schema.of("instance-segmentation", ("a", "b")), masks, smart=True, stored={"b": "old"})
     )
-    image, mask, *prompts = config
+    image, mask, *prompts, unseen = config
+    assert unseen.tag == "Style"
     assert mask.get("smart") == "false"
     assert {p.tag.lower(): p.get("name") for p in prompts} == PROMPTS
     assert all((p.get("smart"), p.get("smartOnly")) == ("true", "true") for p in prompts)

@@ -11,10 +11,11 @@ from tests.labelstudio.test_exchange import answer, box, make, on_server
 from workflow.errors import LabelStudioError
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.connection import serve
-from workflow.labelstudio.project import find_project, remote
+from workflow.labelstudio.project import find_project
 from workflow.labelstudio.push.difference import ServerTask
 from workflow.labelstudio.push.moves import Change, changes
 from workflow.labelstudio.tool import LabelStudio
+from workflow.labelstudio.where import remote
 from workflow.project.paths import Project, load_project
 from workflow.project.rows import read_rows
 from workflow.review import Whose

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from workflow.errors import StageError
+from workflow.labels.people import called
 from workflow.project.checks import truth_shape
 from workflow.project.paths import Project
 from workflow.project.rows import annotation_from_row, read_rows
@@ -23,6 +24,17 @@ def run(project: Project, tool: ReviewTool, limit: int | None = None) -> Outcome
     return Outcome(
         "review", time.perf_counter() - start, did if done else "nothing waits for review", not done
     )
+
+
+def mark_truth(project: Project, tool: ReviewTool, which: str) -> str:
+    """Mark an annotation as the ground truth, "TASK" or "TASK:PERSON"; what was done, in words."""
+    task, _, person = which.partition(":")
+    if not task.isdecimal() or (person and not person.isdecimal()):
+        raise StageError(
+            f"--ground-truth {which}: no task, or task:person, by number", "workflow disagreements"
+        )
+    who = called(project)(tool.mark_truth(project, int(task), person))
+    return f"task {task}: what {who or 'somebody'} submitted is the ground truth; workflow pull takes it"
 
 
 def truth_file(project: Project) -> Path:

@@ -88,6 +88,18 @@ def changes(project: Project) -> list[Change]:
     return [_read(path) for path in _paths(project.data / "history")]
 
 
+def of_image(project: Project, image: str) -> Iterator[tuple[Change, Row]]:
+    """The changes of one image's line, oldest first, each with the line as it was from then on."""
+    wanted = image.encode()
+    for change in changes(project):
+        with change.path.open("rb") as file:
+            next(file, b"")
+            for line in file:
+                # Most lines are other images': they are not worth parsing.
+                if wanted in line and (row := readable_row(project.labels, line)) and row["image"] == image:
+                    yield change, row
+
+
 def restore(project: Project, number: int, partial: bool = False) -> Restored:
     """Bring labels.jsonl back to what it was after change `number`.
 

@@ -169,6 +169,14 @@ class Client:
             return False
         return True
 
+    def people(self) -> dict[str, tuple[str, str]]:
+        """By number, everybody's name, or e-mail address where they gave none, and initials."""
+        people = {}
+        for user in self.get("api/users/") or []:
+            name = f"{user.get('first_name', '')} {user.get('last_name', '')}".strip()
+            people[str(user["id"])] = (name or user.get("email", ""), user.get("initials", ""))
+        return people
+
     def server_time(self) -> datetime:
         """The server's clock, to the second: ours may differ."""
         answer = self._read("api/version/", {})

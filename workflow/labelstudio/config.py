@@ -22,6 +22,8 @@ POINTS = "keypoint"
 VARIABLE, JOINER = re.compile(r"\$[\w[\].{}]"), "\u2060"
 HOTKEYS = "1234567890qwertyuopasdfghjklzxcvbnm"
 
+KEYS_UNSEEN = "<Style>.lsf-label__hotkey { display: none }</Style>"
+
 TAGS = {
     "choices": '<Choices name="{name}" toName="{image}" choice="{choice}" showInline="true">',
     "rectanglelabels": '<RectangleLabels name="{name}" toName="{image}" canRotate="{turns}" strokeWidth="2"'
@@ -92,6 +94,9 @@ def label_config(
         ]
     # Under a tall image nobody would see the choices; tools come with the image, wherever their labels are.
     lines = [*lines, image] if "choices" in controls(task, masks) else [image, *lines]
+    # Beside a label its key is shown: for a class 7 with the key 7, that would be "7 7".
+    if keys and all(name == key for name, key in keys.items()):
+        lines.append(f"  {KEYS_UNSEEN}")
     return "\n".join(["<View>", *lines, "</View>", ""])
 
 

@@ -9,24 +9,20 @@ from workflow.labelstudio.client import Client
 from workflow.labelstudio.project_interface import interface_of
 from workflow.labelstudio.push import conflict
 from workflow.labelstudio.push.addresses import copies_of
+from workflow.labelstudio.tabs import make_tabs
+from workflow.labelstudio.where import remote, remote_path
 from workflow.project.paths import Project
 from workflow.project.rows import digest, read_json, write_json
+from workflow.project.text import read_text
 from workflow.records import Json
 from workflow.review import Whose
 
 # Label Studio's words for the order in which its label stream serves tasks.
 SAMPLING = {"catalog": "Sequential sampling", "uncertain": "Uncertainty sampling"}
+# Classes named in a project's description.
+MOST_NAMED = 12
 # Seconds a request may go on after who sent it is gone, and tasks or predictions a busy server takes in one.
 GRACE, RATE = 10, 100
-
-
-def remote_path(project: Project) -> Path:
-    return project.data / "label-studio.json"
-
-
-def remote(project: Project) -> Json:
-    """Where our project is: url, key and, once it exists, its number `project`."""
-    return read_json(remote_path(project), {})
 
 
 def find_project(project: Project, client: Client) -> int | None:
@@ -57,7 +53,7 @@ def ensure_project(
     settings = wanted_settings(project)
     lines: list[str] = []
     if number is None:
-        description = f"Made by workflow for the project {project.name}, key {known['key']}"
+        description = _description(project, known["key"])
         with RequestMark(project, 0):
             number = client.create_project(project.settings.title, description, settings)["id"]
         kept: dict[str, str] = {}
@@ -75,14 +71,43 @@ def ensure_project(
         client.serve_folder(number, served, project.name)
         if project.copies.exists():
             client.serve_folder(number, copies_of(served), copies_of(project.name))
+    make_tabs(project, client, number)
     return number, lines
 
 
-def wanted_settings(project: Project) -> dict[str, str]:
-    """What we set of a project on the server: its labeling interface, and the order of its tasks."""
+def wanted_settings(project: Project) -> Json:
+    """What we set of a project on the server: its labeling interface, the order of its tasks, how many
+    people see each, and the project's `instructions.md`, shown before labeling.
+    """
     # The server keeps no space around it.
     config = interface_of(project).config.strip()
-    return {"label_config": config, "sampling": SAMPLING[project.settings.push.order]}
+    push = project.settings.push
+    wanted: Json = {"label_config": config, "sampling": SAMPLING[push.order]}
+    if push.annotations_per_task is not None:
+        wanted["maximum_annotations"] = push.annotations_per_task
+    path = project.instructions
+    if path.exists():
+        wanted |= {"expert_instruction": to_html(read_text(path)), "show_instruction": True}
+    elif remote(project).get("sent", {}).get("expert_instruction"):
+        # The file was there, and is gone.
+        wanted |= {"expert_instruction": "", "show_instruction": False}
+    return wanted
+
+
+def to_html(text: str) -> str:
+    """Markdown as HTML, which the server keeps as it is; HTML within is shown as text."""
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark", {"html": False}).render(text).strip()
+
+
+def _description(project: Project, key: str) -> str:
+    """What people read on the project's card; its key is that by which we find it again."""
+    names = ", ".join(project.settings.classes[:MOST_NAMED])
+    more = len(project.settings.classes) - MOST_NAMED
+    classes = f"{names} and {more} more" if more > 0 else names
+    task = project.settings.task.replace("-", " ").capitalize()
+    return f"{task}: {classes}. Pushed by workflow from {project.name} ({key})."
 
 
 def forget_empty(project: Project, client: Client, number: int) -> None:

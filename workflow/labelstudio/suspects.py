@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
+from workflow.labelstudio import tabs
 from workflow.labelstudio.client import Client, chunks
 from workflow.labelstudio.push import moves
 from workflow.project.paths import Project
 from workflow.project.rows import read_rows
-from workflow.records import Json
 from workflow.review import Flagged
 
 FIELD, TAB = "look_again", "Look again"
@@ -50,17 +50,11 @@ def flag(project: Project, client: Client, number: int, reasons: Mapping[str, st
 
 def _make_tab(client: Client, number: int) -> None:
     """A tab of the data manager with all tasks that carry a reason; people may change it, or remove it."""
-    tabs = client.get("api/dm/views/", project=number) or []
-    if any((tab.get("data") or {}).get("title") == TAB for tab in tabs):
-        return
-    if not tabs:
-        # Else ours would be the only one: the page makes its own only where there is none.
-        client.post("api/dm/views/", {"project": number, "data": _tab("Default")})
-    reason = {"filter": f"filter:tasks:data.{FIELD}", "operator": "empty", "type": "String", "value": "false"}
-    filters = {"conjunction": "and", "items": [reason]}
-    client.post("api/dm/views/", {"project": number, "data": _tab(TAB) | {"filters": filters}})
-
-
-def _tab(title: str) -> Json:
-    hidden: Json = {"explore": [], "labeling": []}
-    return {"title": title, "type": "list", "target": "tasks", "hiddenColumns": hidden}
+    if TAB not in tabs.there(client, number):
+        reason = {
+            "filter": f"filter:tasks:data.{FIELD}",
+            "operator": "empty",
+            "type": "String",
+            "value": "false",
+        }
+        tabs.make(client, number, TAB, [reason])

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
-from workflow.errors import StageError
-from workflow.labelstudio import reviewer, suspects
+from workflow.errors import LabelStudioError, StageError
+from workflow.labelstudio import reviewer, suspects, tabs
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.live.serving import serving
 from workflow.labelstudio.project import find_project
 from workflow.labelstudio.project_interface import interface_of
 from workflow.labelstudio.push import delivery
-from workflow.labelstudio.work import TaskReader
+from workflow.labelstudio.work import FIELDS, TaskReader, person_of
 from workflow.project.paths import Project
 from workflow.project.rows import Row
 from workflow.records import ImageRecord
@@ -58,6 +58,29 @@ class LabelStudio:
         interface = interface_of(project)
         controls = {"controls": dict(interface.controls), "stored": dict(interface.stored)}
         return controls | {"image": interface.image}
+
+    def mark_truth(self, project: Project, task: int, person: str = "") -> str:
+        found = next(self.client.tasks(self._number(project), FIELDS, numbers=[task]), None)
+        if found is None:
+            raise LabelStudioError(
+                f"project {self._number(project)} has no task {task}", "workflow disagreements"
+            )
+        given = [a for a in found["annotations"] if not a["was_cancelled"]]
+        own = [a for a in given if person in ("", person_of(a))]
+        if not own:
+            people = ", ".join(sorted(map(person_of, given))) or "nobody"
+            raise LabelStudioError(
+                f"task {task} has no annotation of {person or 'anybody'}", f"there is one of {people}"
+            )
+        last = max(own, key=lambda a: (a["updated_at"], a["id"]))
+        self.client.patch(f"api/annotations/{last['id']}/", {"ground_truth": True})
+        return person_of(last)
+
+    def people(self) -> Mapping[str, tuple[str, str]]:
+        return self.client.people()
+
+    def point_out(self, project: Project, title: str, tasks: Sequence[int]) -> None:
+        tabs.point_out(project, self.client, self._number(project), title, tasks)
 
     def review(self, project: Project, truth: Mapping[str, Row], limit: int | None) -> tuple[int, int]:
         return reviewer.review(project, self.client, self._number(project), truth, limit)

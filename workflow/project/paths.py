@@ -53,6 +53,11 @@ class Project:
         return Remote(folder.rstrip("/")) if is_address(folder) else self.resolve(folder)
 
     @property
+    def instructions(self) -> Path:
+        """What annotators read before they label, in Markdown; there need not be one."""
+        return self.folder / "instructions.md"
+
+    @property
     def catalog(self) -> Path:
         return self.data / "catalog.jsonl"
 
@@ -93,6 +98,11 @@ class Project:
     @property
     def disagreements(self) -> Path:
         return self.data / "disagreements.jsonl"
+
+    @property
+    def people(self) -> Path:
+        """What those who label are called."""
+        return self.data / "people.json"
 
     @property
     def simulated(self) -> Path:

@@ -154,6 +154,8 @@ class Push(Section):
     `order` says what people get to see first: the images as catalogued, or those the model is unsure of.
     `label_config` is a labeling interface of one's own, an XML file, in place of the generated one.
     `masks` says whether people see and correct the masks of objects as brush strokes or as outlines.
+    `annotations_per_task` is how many people the stream of tasks shows each image to; unset, it stays as
+    it is on the server.
 
     An image that somebody tagged in the FiftyOne App with a word of `look_again` has it as a reason on its
     task.
@@ -173,6 +175,7 @@ class Push(Section):
     label_config: Annotated[str, Field(min_length=1)] | None = None
     smart: bool = False
     look_again: tuple[str, ...] = ("relabel", "wrong")
+    annotations_per_task: Annotated[int, Field(ge=1)] | None = None
 
     @field_validator("image_url")
     @classmethod
@@ -191,12 +194,14 @@ class Pull(Section):
 
     `latest` is the last submission; `ground-truth` what somebody marked as such in Label Studio;
     `agreement` what at least `minimum` people and the majority agree on, regions being the same from
-    an IoU of `agreement_iou`; `all` keeps everybody's.
+    an IoU of `agreement_iou`; `all` keeps everybody's. `people` is how they are called wherever somebody
+    is named: by name, by initials, or by the server's number alone.
     """
 
     annotators: Literal["latest", "ground-truth", "agreement", "all"] = "latest"
     agreement_iou: Annotated[float, Field(gt=0, le=1)] = 0.5
     minimum: Annotated[int, Field(ge=2)] = 2
+    people: Literal["names", "initials", "numbers"] = "names"
 
 
 class Review(Section):

@@ -62,7 +62,7 @@ STAGES: dict[str, Stage] = {
             "pull",
             "Pull the corrected labels back, and keep the ledger of what people did.",
             ("Label Studio", "catalog.jsonl", "pushed/"),
-            ("labels.jsonl", "ledger.jsonl", "disagreements.jsonl", "history/"),
+            ("labels.jsonl", "ledger.jsonl", "disagreements.jsonl", "people.json", "history/"),
             planned=False,
         ),
         Stage(

@@ -17,6 +17,7 @@ from itertools import chain
 from pathlib import Path
 
 from workflow.errors import StageError
+from workflow.labels import people
 from workflow.labels.files import LabelFiles
 from workflow.labels.judging import judge
 from workflow.labels.work import Work
@@ -52,9 +53,11 @@ def run(project: Project, tool: ReviewTool, full: bool = False, drop_deleted: bo
     files = LabelFiles(project, records)
     reader = tool.work(project, records, files.model_of)
     left: dict[str, Work] = {}
+    seen: set[str] = set()
     with progress("pulling", len(records), "tasks") as advance:
         for work in _all(reader, since, last, files):
             advance()
+            seen.update(opinion.person for opinion in work.opinions if opinion.person)
             if work.unknown:
                 left[work.image] = work
             elif not files.stands(work):
@@ -63,7 +66,14 @@ def run(project: Project, tool: ReviewTool, full: bool = False, drop_deleted: bo
         files.look_for_deleted(reader.seen, drop_deleted)
     files.settle()
     changed = files.write("pull")
-    kept = {"absent": reader.absent, "left": {image: work.task for image, work in left.items()}}
+    disputed = sorted(
+        {row["task"] for image in files.disagreements for row in files.disagreements.rows(image)}
+    )
+    if disputed != last.get("disputed", []):
+        tool.point_out(project, "Disputed", disputed)
+    people.keep(project, tool.people, seen if project.people.exists() else seen | _people(files))
+    kept: Row = {"absent": reader.absent, "left": {image: work.task for image, work in left.items()}}
+    kept |= {"disputed": disputed}
     write_json(state_path(project), place | {"until": now.isoformat()} | {k: v for k, v in kept.items() if v})
     losses = files.losses + reader.losses
     losses["images left as they were, for labels that are no class"] += len(left)
@@ -72,9 +82,19 @@ def run(project: Project, tool: ReviewTool, full: bool = False, drop_deleted: bo
     return Outcome("pull", time.perf_counter() - start, did, skipped=not changed, lines=lines)
 
 
+def _people(files: LabelFiles) -> set[str]:
+    """Everybody in the ledger, by number."""
+    rows = (row for image in files.ledger for row in files.ledger.rows(image))
+    return {row["person"] for row in rows if row["person"]}
+
+
 def judged_by(project: Project) -> Row:
     """What decides how people's work is judged: where it changes, all of it is judged anew."""
-    return {"pull": project.settings.pull.model_dump(), "schema": project.settings.schema.to_json()}
+    # How people are called changes nothing of what they said.
+    return {
+        "pull": project.settings.pull.model_dump(exclude={"people"}),
+        "schema": project.settings.schema.to_json(),
+    }
 
 
 def state(project: Project) -> tuple[str, str]:

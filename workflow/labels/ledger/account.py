@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from workflow.labels.ledger import CostModel
 from workflow.labels.ledger.figures import UNKNOWN, Figures, figures, version
 from workflow.labels.ledger.thresholds import Suggestion, suggest
+from workflow.labels.people import called
 from workflow.project.paths import Project
 from workflow.project.rows import Row, read_rows
 from workflow.project.settings import Review, Settings
@@ -22,10 +23,14 @@ class Account:
 
 
 def decisions(project: Project) -> list[Row]:
-    """The rows of ledger.jsonl; `simulated` marks those on tasks that the simulated reviewer did."""
+    """The rows of ledger.jsonl, people by what they are called; `simulated` marks those on tasks that the
+    simulated reviewer did.
+    """
     tasks = {(row["image"], row["task"]) for row in read_rows(project.simulated)}
+    name = called(project)
     return [
-        row | {"simulated": (row["image"], row.get("task")) in tasks} for row in read_rows(project.ledger)
+        row | {"person": name(row["person"]), "simulated": (row["image"], row.get("task")) in tasks}
+        for row in read_rows(project.ledger)
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 from xml.etree import ElementTree
 
 from workflow.errors import LabelStudioError
@@ -13,7 +14,13 @@ from workflow.records import Json
 from workflow.review import Whose
 
 # What Label Studio calls a setting -> what people call it.
-WORDS = {"label_config": "labeling interface", "sampling": "order of tasks"}
+WORDS = {
+    "label_config": "labeling interface",
+    "sampling": "order of tasks",
+    "maximum_annotations": "annotations per task",
+    "expert_instruction": "instructions",
+    "show_instruction": "showing instructions before labeling",
+}
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class Changes:
     `kept` names, for the next push, what was left as it is there.
     """
 
-    send: dict[str, str]
+    send: Json
     conflicts: dict[str, list[str]]
     kept: dict[str, str]
 
@@ -35,7 +42,7 @@ class Changes:
         ]
 
 
-def compare(wanted: Mapping[str, str], server: Json, known: Json, whose: Whose) -> Changes:
+def compare(wanted: Mapping[str, Any], server: Json, known: Json, whose: Whose) -> Changes:
     """Settings that differ from the `server`'s: ours to be sent, or changed there by somebody.
 
     `known` says what we last `sent`, and what of theirs was `kept` beside ours. Where it does not, as an
@@ -43,7 +50,7 @@ def compare(wanted: Mapping[str, str], server: Json, known: Json, whose: Whose) 
     """
     changes = Changes({}, {}, {})
     for key, ours in wanted.items():
-        theirs, sent = str(server.get(key) or ""), known.get("sent", {}).get(key)
+        theirs, sent = server.get(key) or type(ours)(), known.get("sent", {}).get(key)
         if theirs == ours:
             continue
         if whose != "ours" and known.get("kept", {}).get(key) == digest([theirs, ours]):
@@ -71,8 +78,11 @@ def refuse(changes: Changes, number: int) -> None:
     )
 
 
-def differences(key: str, theirs: str, ours: str) -> Iterator[str]:
+def differences(key: str, theirs: Any, ours: Any) -> Iterator[str]:
     """In words: the labels that only one of two interfaces has, or that it is something else."""
+    if key == "expert_instruction":
+        yield "other words there than in instructions.md"
+        return
     if key != "label_config":
         yield f"{theirs!r} there, {ours!r} here"
         return
@@ -100,8 +110,12 @@ def labels_of(config: str) -> set[tuple[str, str]] | None:
     return labels
 
 
-def _by_somebody(key: str, theirs: str, ours: str, sent: str | None) -> bool:
+def _by_somebody(key: str, theirs: Any, ours: Any, sent: Any) -> bool:
     if sent is not None:
         return theirs != sent
+    if key == "expert_instruction":
+        return bool(theirs)
+    if key != "label_config":
+        return False
     their_labels, our_labels = labels_of(theirs), labels_of(ours)
-    return key == "label_config" and (their_labels is None or bool(their_labels - (our_labels or set())))
+    return their_labels is None or bool(their_labels - (our_labels or set()))

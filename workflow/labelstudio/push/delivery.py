@@ -13,13 +13,13 @@ from workflow.labelstudio.project import (
     find_project,
     forget_empty,
     let_land,
-    remote,
     wanted_settings,
 )
 from workflow.labelstudio.push import conflict
 from workflow.labelstudio.push.addresses import NoStorage, check_storage
 from workflow.labelstudio.push.difference import Difference
 from workflow.labelstudio.push.upload import Upload
+from workflow.labelstudio.where import remote
 from workflow.project.paths import Project
 from workflow.review import Delivery, Whose
 

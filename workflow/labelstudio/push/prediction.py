@@ -8,7 +8,7 @@ from dataclasses import replace
 from workflow.labels import probes
 from workflow.labels.blind import blindness
 from workflow.labels.duplicates import collapse
-from workflow.labels.order import sureness
+from workflow.labels.order import as_read, sureness
 from workflow.labelstudio import regions
 from workflow.labelstudio.interface import Interface
 from workflow.labelstudio.pushed import version
@@ -42,7 +42,7 @@ def as_prediction(
     annotations = probes.plant(annotations, record, settings.schema, push.probes)
     taken = regions.acceptable(annotations, *size, lose)
     shown = interface.fit(taken, *size, lose, STAIRS)
-    result = interface.write(shown, *size)
+    result = interface.write(as_read(shown), *size)
     score = sureness(a.score for a in sample.annotations) or 0.0
     row = {"image": record.id, "version": version(sample), "score": score, "result": result}
     return row | ({"blind": blind} if blind else {})

@@ -15,7 +15,7 @@ from workflow.labels import order
 from workflow.labels.blind import blindness
 from workflow.labels.excluded import excluded
 from workflow.labelstudio.client import Client, chunks
-from workflow.labelstudio.project import RequestMark, remote, remote_path
+from workflow.labelstudio.project import RequestMark
 from workflow.labelstudio.project_interface import interface_of
 from workflow.labelstudio.push import difference as compared
 from workflow.labelstudio.push import moves
@@ -23,6 +23,7 @@ from workflow.labelstudio.push.addresses import address
 from workflow.labelstudio.push.difference import LASTING, Difference, ServerTask, Tasks, data_of
 from workflow.labelstudio.push.prediction import as_prediction
 from workflow.labelstudio.pushed import PushedGuesses, version_of_row
+from workflow.labelstudio.where import remote, remote_path
 from workflow.project.paths import Project
 from workflow.project.rowfile import RowFile
 from workflow.project.rows import Row, read_catalog, sample_from_row, write_json, write_rows_if_changed
