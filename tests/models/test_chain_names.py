@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from workflow.models import Guesses, Pixels
+from workflow.models import Guesses, Later, Pixels
 from workflow.models.chain import Chain
 from workflow.records import Annotation, Provenance
 from workflow.tasks import TaskName
@@ -20,6 +20,7 @@ class Boxes:
 
     name, revision, names = "boxes", "1", ("thing", "other")
     task: TaskName = "detection"
+    later: frozenset[Later] = frozenset()
 
     def annotate(
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
@@ -38,6 +39,7 @@ class Brightness:
 
     name, revision, names = "brightness", "1", ()
     task: TaskName = "classification"
+    later: frozenset[Later] = frozenset()
 
     def annotate(
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]

@@ -41,6 +41,7 @@ OTHER: dict[str, Any] = {
     "preannotate.model": "own:foreign.py",
     "preannotate.base": "own:foreign.py",
     "preannotate.threshold": 0.75,
+    "preannotate.floor": 0.05,
     "preannotate.thresholds": {"disc": 0.75},
     "preannotate.image_size": 64,
     "preannotate.max_det": 9,
@@ -101,6 +102,8 @@ APART = {
     "name": set(STAGES),
     # Where the images lie is not what they are: the catalog is made from their names, sizes and times.
     "images.folder": set(STAGES),
+    # Down to which score guesses are kept decides none of those that are chosen.
+    "preannotate.floor": {"preannotate"},
     # It heads the model's card and nothing else: who renames a project need not train again.
     "title": {"train"},
 }

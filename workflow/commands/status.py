@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workflow import services
 from workflow.errors import WorkflowError
+from workflow.guesses import kept
 from workflow.labels.excluded import excluded
 from workflow.project.paths import Project
 from workflow.running.runner import Runner
@@ -19,6 +20,9 @@ def describe(project: Project) -> str:
     lines += [f"  {'guesses':<12} {line}" for line in _who(project)]
     if left_out := len(excluded(project)):
         lines.append(f"  {'excluded':<12} {'':<8} {left_out} images are left out ({project.excluded.name})")
+    if size := kept.size_of(kept.folder_of(project)):
+        what = f"{size / 1e6:.1f} MB of what models said, in {kept.folder_of(project)}"
+        lines.append(f"  {'kept':<12} {'':<8} {what}")
     lines.append("")
     for service in services.status(state_folder(project.workspace)):
         lines.append(f"  {service.name:<12} {service.state:<8} {service.url or ''}".rstrip())

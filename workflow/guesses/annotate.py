@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
+from workflow.guesses.answers import Answering
 from workflow.guesses.crew import Crew, ask
-from workflow.guesses.engine import BATCH, Limits, Source
+from workflow.guesses.engine import BATCH, Asks, Limits, Said, Source
 from workflow.guesses.tally import Tally
 from workflow.models import Annotator, Guesses
+from workflow.models.choice import Answer, Choice
 from workflow.project.paths import Project
 from workflow.project.rows import digest
-from workflow.records import ImageRecord, Sample
+from workflow.records import Annotation, ImageRecord, Sample
 
 # A whole image's label that is less likely than this would only have to be taken back by somebody.
 FLOOR = 0.01
@@ -32,8 +34,12 @@ def to_push(project: Project, guesses: Guesses) -> Guesses:
     """
     task, asked = project.settings.schema.task, project.settings.preannotate
     if task.kind == "labels" and asked.threshold is None:
-        guesses = tuple(a for a in guesses if a.label in asked.thresholds or (a.score or 0.0) >= FLOOR)
+        guesses = tuple(a for a in guesses if a.label in asked.thresholds or _likely(a))
     return guesses[:1] if task.exclusive else guesses
+
+
+def _likely(a: Annotation) -> bool:
+    return a.score is None or a.score >= FLOOR
 
 
 def annotate_all(
@@ -51,14 +57,43 @@ def annotate_all(
     its own, and the caller on what came before. An image that broke since it was catalogued is left out, so
     one bad file stops nothing; `tally` names it, and keeps the time that each part of the work takes.
     """
+    for part in _asked(annotator, project, records, classes, batch, workers, tally):
+        yield [record for record, _ in part], [_in_place(project, guesses) for _, guesses in part]
+
+
+def answers_of(
+    asked: Answering | Crew,
+    project: Project,
+    records: Sequence[ImageRecord],
+    batch: int = BATCH,
+    workers: int | None = None,
+    tally: Tally | None = None,
+) -> Iterator[list[tuple[ImageRecord, Answer]]]:
+    """As `annotate_all`, what was said before anything is chosen; `chosen` chooses."""
+    return _asked(asked, project, records, project.settings.labels, batch, workers, tally)
+
+
+def chosen(project: Project, choice: Choice, image: str, answer: Answer) -> Sample:
+    """What people get to see of an answer, every region named, as `preannotate` writes it."""
+    guesses = _in_place(project, choice.choose(answer, project.settings.labels))
+    return with_ids(Sample(image, "predicted", to_push(project, guesses)), choice.revision)
+
+
+def _asked(
+    asked: Asks[Said] | Crew,
+    project: Project,
+    records: Sequence[ImageRecord],
+    classes: Sequence[str],
+    batch: int,
+    workers: int | None,
+    tally: Tally | None,
+) -> Iterator[list[tuple[ImageRecord, Said]]]:
     settings = project.settings.images
-    tally = tally or Tally()
     sources = [Source(r, project.shown_path(r), 3 * r.width * r.height) for r in records]
     limits = Limits(settings.max_megapixels, settings.memory)
-    answers = ask(annotator, sources, classes, limits, batch, workers, tally)
+    answers = ask(asked, sources, classes, limits, batch, workers, tally)
     with closing(answers):
-        for part in answers:
-            yield [record for record, _ in part], [_in_place(project, guesses) for _, guesses in part]
+        yield from answers
 
 
 def _in_place(project: Project, guesses: Guesses) -> Guesses:

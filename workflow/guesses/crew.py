@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from workflow.errors import ConfigError
-from workflow.guesses.engine import BATCH, Limits, Source, ask_all
+from workflow.guesses.engine import BATCH, Asks, Limits, Said, Source, ask_all
 from workflow.guesses.tally import Tally
-from workflow.models import Annotator, Guesses
-from workflow.models.chain import Chain
+from workflow.models.choice import Asked
 
 Key = TypeVar("Key")
 
@@ -30,7 +29,7 @@ class Job:
 
     specs: Sequence[str]
     folder: Path
-    load: Callable[[Path, str], Chain]
+    load: Callable[[Path, str], Any]
     logs: Path
 
 
@@ -56,6 +55,9 @@ class Crew(Protocol):
     def revision(self) -> str: ...
 
     @property
+    def asked(self) -> Asked: ...
+
+    @property
     def names(self) -> tuple[str, ...]: ...
 
     @property
@@ -72,14 +74,14 @@ class Crew(Protocol):
         batch: int,
         workers: int | None,
         tally: Tally,
-    ) -> Generator[list[tuple[Key, Guesses]], None, None]:
+    ) -> Generator[list[tuple[Key, Any]], None, None]:
         """As `engine.ask_all`."""
         ...
 
     def close(self) -> None: ...
 
 
-def crew_of(job: Job, device: str, cluster: Cluster | None = None) -> Chain | Crew:
+def crew_of(job: Job, device: str, cluster: Cluster | None = None) -> Any:
     """Who asks on `device`: the model in this process, a crew where several are named, by commas, or one of
     Ray's actors on a `cluster`.
 
@@ -100,14 +102,14 @@ def crew_of(job: Job, device: str, cluster: Cluster | None = None) -> Chain | Cr
 
 
 def ask(
-    asked: Annotator | Crew,
+    asked: Asks[Said] | Crew,
     sources: Sequence[Source[Key]],
     classes: Sequence[str],
     limits: Limits,
     batch: int = BATCH,
     workers: int | None = None,
     tally: Tally | None = None,
-) -> Generator[list[tuple[Key, Guesses]], None, None]:
+) -> Generator[list[tuple[Key, Said]], None, None]:
     """`engine.ask_all`, in this process or by a crew."""
     if isinstance(asked, Crew):
         return asked.ask(sources, classes, limits, batch, workers, tally or Tally())

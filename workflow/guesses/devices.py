@@ -18,8 +18,8 @@ from workflow.errors import ModelError, ProcessDied
 from workflow.guesses.crew import Job
 from workflow.guesses.engine import RUN, Limits, Source, ask_all, timed
 from workflow.guesses.tally import Tally
-from workflow.models import Counted, Guesses, lines_of
-from workflow.models.chain import Chain
+from workflow.models import Counted, lines_of
+from workflow.models.choice import Asked
 from workflow.running.ahead import ahead
 from workflow.running.cores import cores
 from workflow.running.worker import Worker
@@ -40,6 +40,7 @@ class Told(NamedTuple):
 
     name: str
     revision: str
+    asked: Asked
     names: tuple[str, ...]
     engines: tuple[str, ...]
 
@@ -113,6 +114,10 @@ class Devices:
         return self._told[0].revision
 
     @property
+    def asked(self) -> Asked:
+        return self._told[0].asked
+
+    @property
     def names(self) -> tuple[str, ...]:
         return self._told[0].names
 
@@ -132,7 +137,7 @@ class Devices:
         batch: int,
         workers: int | None,
         tally: Tally,
-    ) -> Generator[list[tuple[Key, Guesses]], None, None]:
+    ) -> Generator[list[tuple[Key, Any]], None, None]:
         """As `engine.ask_all`; a device's process has its share of the threads that decode.
 
         ModelError names the image that ended every process it was shown to.
@@ -155,7 +160,7 @@ class Devices:
 
     def _answers(
         self, board: Board, question: Question, tally: Tally, keys: Sequence[Key]
-    ) -> Generator[list[tuple[Key, Guesses]], None, None]:
+    ) -> Generator[list[tuple[Key, Any]], None, None]:
         while not board.finished:
             for seat in self._seats:
                 if seat.part is None and not seat.starting and (part := board.next()):
@@ -250,7 +255,7 @@ class Board:
         self._window = AHEAD * seats * size
         self._total = len(sources)
         self._parts = deque(Part(sources[start : start + size]) for start in range(0, len(sources), size))
-        self._answers: dict[int, Guesses | None] = {}
+        self._answers: dict[int, Any | None] = {}
         self._given = 0
 
     @property
@@ -272,11 +277,11 @@ class Board:
             start = rest[0].key - rest[0].key % self._run
             self._parts.appendleft(Part([source for source in part.sources if source.key >= start], 1))
 
-    def answer(self, answers: Sequence[tuple[int, Guesses | None]]) -> None:
+    def answer(self, answers: Sequence[tuple[int, Any | None]]) -> None:
         """Take answers, of which some may have been given before; None is that of a broken image."""
         self._answers |= {number: guesses for number, guesses in answers if number >= self._given}
 
-    def ready(self) -> list[tuple[int, Guesses]]:
+    def ready(self) -> list[tuple[int, Any]]:
         """The answers whose turn it is; they are not given again."""
         some = []
         while self._given in self._answers:
@@ -287,13 +292,13 @@ class Board:
 
 
 # In the process of a device: its model.
-_loaded: list[Chain] = []
+_loaded: list[Any] = []
 
 
 def _load(job: Job, device: str) -> Told:
     model = job.load(job.folder, device)
     _loaded.append(model)
-    return Told(model.name, model.revision, model.names, model.engines)
+    return Told(model.name, model.revision, model.asked, model.names, model.engines)
 
 
 def _ask(sources: Sequence[Source[int]], question: Question) -> Iterator[Any]:

@@ -12,19 +12,22 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from workflow.errors import ImageError, OutOfMemory, is_out_of_memory
 from workflow.guesses.tally import Tally
 from workflow.images import decode, memory
 from workflow.images.depth import Levels
 from workflow.images.file import File
-from workflow.models import Annotator, Guesses, Reducing, Whole
+from workflow.models import Guesses, Pixels, Reducing, Whole
 from workflow.running.ahead import ahead, each_ahead
 from workflow.running.cores import cores
 
 # What an image is called by who asks.
 Key = TypeVar("Key")
+# What is said of an image: guesses, or what they are chosen from.
+Said = TypeVar("Said")
+Said_co = TypeVar("Said_co", covariant=True)
 BATCH = 8
 # No batch holds images of two runs, of so many batches each, whoever asks about which of them: a network's
 # sums over a batch of another size may differ in their last bits.
@@ -33,6 +36,14 @@ RUN = 32
 SORTED = 4
 # Of the memory for pixels, what is decoded ahead may take one part, what waits to be shown the others.
 PARTS = 3
+
+
+class Asks(Protocol[Said_co]):
+    """Whoever is shown images and says something of each: an `Annotator`, say. It may be `Reducing`."""
+
+    def annotate(
+        self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
+    ) -> Sequence[Said_co]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +81,14 @@ class _Picture(Generic[Key]):
 
 
 def ask_all(
-    annotator: Annotator,
+    annotator: Asks[Said],
     sources: Sequence[Source[Key]],
     classes: Sequence[str],
     limits: Limits,
     batch: int = BATCH,
     workers: int | None = None,
     tally: Tally | None = None,
-) -> Generator[list[tuple[Key, Guesses]], None, None]:
+) -> Generator[list[tuple[Key, Said]], None, None]:
     """What the annotator says of images, some at a time, in their order; broken ones go to the `tally`.
 
     `batch` is how many it is shown at most; after it ran out of memory, half as many. ModelError as the
@@ -89,10 +100,10 @@ def ask_all(
 
 
 def timed(
-    answers: Generator[list[tuple[Key, Guesses]], None, None],
-    drawn: Generator[list[tuple[Key, Guesses]], None, None],
+    answers: Generator[list[tuple[Key, Said]], None, None],
+    drawn: Generator[list[tuple[Key, Said]], None, None],
     tally: Tally,
-) -> Generator[list[tuple[Key, Guesses]], None, None]:
+) -> Generator[list[tuple[Key, Said]], None, None]:
     """The answers as they are drawn; what the caller does in between counts as writing."""
     with closing(answers), closing(drawn):
         for part in drawn:
@@ -102,14 +113,14 @@ def timed(
 
 
 def _answers(
-    annotator: Annotator,
+    annotator: Asks[Said],
     sources: Sequence[Source[Key]],
     classes: Sequence[str],
     limits: Limits,
     batch: int,
     workers: int,
     tally: Tally,
-) -> Generator[list[tuple[Key, Guesses]], None, None]:
+) -> Generator[list[tuple[Key, Said]], None, None]:
     most = memory.budget(limits.memory) // PARTS
 
     def look(numbered: tuple[int, Source[Key]]) -> _Picture[Key]:
@@ -126,7 +137,7 @@ def _answers(
     waiting = 2 * batch + workers
     pictures = each_ahead(look, enumerate(sources), waiting, workers, lambda one: one[1].size, most)
     with closing(pictures):
-        results: dict[int, tuple[Key, Guesses] | None] = {}
+        results: dict[int, tuple[Key, Said] | None] = {}
         upcoming = 0
         for some in in_runs(pictures, asked, most):
             results |= asked.about(some)
@@ -139,7 +150,7 @@ def _answers(
                 yield part
 
 
-def _view(source: Source[Key], annotator: Annotator, limits: Limits) -> decode.View:
+def _view(source: Source[Key], annotator: Asks[Said], limits: Limits) -> decode.View:
     most = (limits.max_megapixels, limits.memory)
     if source.levels is None and isinstance(annotator, Reducing):
         return decode.view(source.path, annotator.least, *most)
@@ -147,16 +158,16 @@ def _view(source: Source[Key], annotator: Annotator, limits: Limits) -> decode.V
     return decode.View(pixels, *pixels.shape[:2])
 
 
-class _Asking:
+class _Asking(Generic[Said]):
     """Shows an annotator some images at a time: `batch` at most, of fewer after it ran out of memory."""
 
-    def __init__(self, annotator: Annotator, classes: Sequence[str], batch: int, tally: Tally) -> None:
+    def __init__(self, annotator: Asks[Said], classes: Sequence[str], batch: int, tally: Tally) -> None:
         self._annotator, self._classes, self._tally = annotator, classes, tally
         self.batch = batch
 
-    def about(self, pictures: Sequence[_Picture[Key]]) -> dict[int, tuple[Key, Guesses] | None]:
+    def about(self, pictures: Sequence[_Picture[Key]]) -> dict[int, tuple[Key, Said] | None]:
         """What it says of the pictures, by their numbers; None of what is broken."""
-        answers: dict[int, tuple[Key, Guesses] | None] = {p.number: None for p in pictures if p.view is None}
+        answers: dict[int, tuple[Key, Said] | None] = {p.number: None for p in pictures if p.view is None}
         rest = [picture for picture in pictures if picture.view]
         while rest:
             some, rest = rest[: self.batch], rest[self.batch :]
@@ -170,7 +181,7 @@ class _Asking:
             answers |= {p.number: (p.source.key, own) for p, own in zip(some, guesses, strict=True)}
         return answers
 
-    def _guesses(self, pictures: Sequence[_Picture[Key]]) -> list[Guesses] | None:
+    def _guesses(self, pictures: Sequence[_Picture[Key]]) -> list[Said] | None:
         """None where memory was too short. What the error held is free again by then."""
         views = [picture.view for picture in pictures if picture.view]
         pixels = [view.pixels for view in views]
@@ -178,8 +189,9 @@ class _Asking:
         reduced = any(whole.scale > 1 for whole in wholes)
         try:
             if reduced and isinstance(self._annotator, Reducing):
-                return self._annotator.annotate_reduced(pixels, wholes, self._classes)
-            return self._annotator.annotate(pixels, [()] * len(pixels), self._classes)
+                reducing = cast(Any, self._annotator)
+                return list(reducing.annotate_reduced(pixels, wholes, self._classes))
+            return list(self._annotator.annotate(pixels, [()] * len(pixels), self._classes))
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -194,14 +206,18 @@ class _Asking:
         self._tally.shrank(self.batch)
 
 
-def in_runs(pictures: Iterable[_Picture[Key]], asked: _Asking, most: int) -> Iterator[list[_Picture[Key]]]:
+def in_runs(
+    pictures: Iterable[_Picture[Key]], asked: _Asking[Any], most: int
+) -> Iterator[list[_Picture[Key]]]:
     """As `batches`, of each run by itself."""
     length = RUN * asked.batch
     for _, run in groupby(pictures, lambda picture: picture.number // length):
         yield from batches(run, asked, most)
 
 
-def batches(pictures: Iterable[_Picture[Key]], asked: _Asking, most: int) -> Iterator[list[_Picture[Key]]]:
+def batches(
+    pictures: Iterable[_Picture[Key]], asked: _Asking[Any], most: int
+) -> Iterator[list[_Picture[Key]]]:
     """The pictures in batches of one shape, each of which is what the annotator is shown at a time.
 
     A picture waits while others come before it that make a batch, `SORTED` batches of them or `most` bytes at

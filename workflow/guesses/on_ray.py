@@ -102,6 +102,7 @@ class OnRay:
         # What it says of itself does not depend on where it runs.
         with closing(job.load(job.folder, "cpu")) as model:
             self.name, self.revision, self.names = model.name, model.revision, model.names
+            self.asked = model.asked
         self._counts: Counter[tuple[str, str]] = Counter()
         self._engines: dict[str, None] = {}
         self._actors: set[str] = set()

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,9 @@ Guesses = tuple[Annotation, ...]
 Counted = dict[tuple[str, str], int]
 # (height, width) in pixels.
 Size = tuple[int, int]
+# What may be decided of an annotator's guesses afterwards, and comes to the same as if it had been asked so:
+# the threshold (with it one label a place, and how many an image has), and which names it is asked for.
+Later = Literal["threshold", "names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,14 @@ class Whole:
     scale: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Full:
+    """Where a model gave as many guesses of an image as it can, `limit`: the least of them has this score."""
+
+    limit: int
+    score: float
+
+
 @dataclass(frozen=True)
 class Options:
     """How a model is asked. What decides its guesses is `identity`; the rest is where and how it runs.
@@ -60,10 +71,12 @@ class Options:
     `image_size` None is the model's own. `class_map` turns the model's names into the project's.
     `prompts` are what a model that reads is asked for, a class; `templates` are sentences with `{}` where
     a prompt goes. `max_det` is how many objects an image may have at most. `slices` say how the first of a
-    chain is shown images (`models.slices`, whose identity is its own). `task` is what the card of a run says
-    that it was trained for. `trust` lets code run that comes with a model, from within the folder `project`.
-    Without `exact_decode` images may be shown at a reduced scale that is still larger than what
-    the network sees. `compiled` has torch compile the network, on CUDA only.
+    chain is shown images (`models.slices`, whose identity is its own). With `undecided`, whatever of this
+    can be decided of an annotator's guesses afterwards is left open (see `Annotator.later`): they come down
+    to the score `floor`, by default 0.01, for masks 0.1, under the model's own names. `task` is what the card
+    of a run says that it was trained for. `trust` lets code run that comes with a model, from within the
+    folder `project`. Without `exact_decode` images may be shown at a reduced scale that is still larger than
+    what the network sees. `compiled` has torch compile the network, on CUDA only.
     """
 
     threshold: float | None = None
@@ -75,6 +88,8 @@ class Options:
     max_det: int = MAX_DET
     slices: Slices | None = None
     exact_decode: bool = True
+    undecided: bool = False
+    floor: float | None = None
     compiled: bool = False
     task: TaskName | None = None
     device: str = "auto"
@@ -305,12 +320,14 @@ class Annotator(Protocol):
     """One model, loaded once. `name` and `revision` go into the provenance of its guesses.
 
     `task` is what its guesses are of. `names` are the classes it can tell, after the class map; none for
-    a model that finds what it is told.
+    a model that finds what it is told. `later` is what is left to be decided of its guesses (see
+    `models.choice`): nothing, unless its options are `undecided`.
     """
 
     name: str
     revision: str
     task: TaskName
+    later: frozenset[Later]
 
     @property
     def names(self) -> tuple[str, ...]: ...

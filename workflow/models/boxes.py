@@ -55,6 +55,19 @@ def unclear_lines(by_case: CaseMatch) -> list[str]:
     ]
 
 
+def told(
+    model: str, full: Mapping[int, int], by_case: CaseMatch, shown: str = "images"
+) -> dict[tuple[str, str], int]:
+    """What people are told of a model's guesses: on how many images it gave as many as it can, by that
+    number, and which of its names are taken for a class."""
+    counts = {
+        (f"{model} gave {limit} guesses, the most it can, on ", f" {shown}: there may be more objects"): count
+        for limit, count in full.items()
+    }
+    taken = [f"its class {n!r} is taken for {label!r}" for n, label in by_case.taken.items()]
+    return counts | {(f"{model}: {line}", ""): 0 for line in (*taken, *unclear_lines(by_case))}
+
+
 def clip_rows(rows: NDArray, height: int, width: int) -> NDArray:
     """Rows of x1, y1, x2, y2, score, class cut to the image, those left under a pixel dropped, best first."""
     rows = rows.astype(np.float64)

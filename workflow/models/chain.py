@@ -7,24 +7,32 @@ where the model draws a mask), and a threshold a class.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from workflow import models
 from workflow.errors import ModelError
-from workflow.models import Annotator, Counted, Guesses, Options, Pixels, Reducing, Size, Whole
-from workflow.models.boxes import usual_threshold, without_orphans
+from workflow.models import (
+    Annotator,
+    Counted,
+    Guesses,
+    Later,
+    Options,
+    Pixels,
+    Reducing,
+    Size,
+    Whole,
+    lines_of,
+)
+from workflow.models.choice import Answer, Asked, Choice, asked_down_to, box_within
+from workflow.models.frame import Frame
 from workflow.models.slices import sliced
-from workflow.project.rows import digest
-from workflow.records import Annotation, Provenance
-from workflow.shapes import masks
 from workflow.shapes.matching import score_of
-from workflow.shapes.overlap import as_box
-from workflow.shapes.paint import layers, paint
 from workflow.tasks import TASKS, TaskName
 
 
@@ -40,20 +48,18 @@ def load_chain(
     ModelError where they do not fit.
     """
     floor = options.threshold
-    if thresholds:
-        # The classes of their own threshold must get through the models to be judged by it.
-        usual = options.threshold
-        if usual is None:
-            usual = usual_threshold(task)
-        options = replace(options, threshold=min(usual, *thresholds.values()))
+    options = asked_down_to(options, task, thresholds or {})
+    # What a model says decides what the next is asked, and how slices are merged: nothing can be left open.
+    alone = len(specs) == 1 and not options.slices
+    asked = options if alone else replace(options, undecided=False)
     loaded: list[Annotator] = []
     try:
         for spec in specs:
             _check_place(spec, project, loaded)
-            loaded.append(models.load(spec, project, options))
+            loaded.append(models.load(spec, project, asked))
             # What goes on with what was drawn is shown the whole image.
             loaded[:1] = [sliced(loaded[0], options)] if len(loaded) == 1 else loaded[:1]
-        return Chain(loaded, task, thresholds or {}, floor)
+        return Chain(loaded, task, thresholds, floor, options)
     except BaseException:
         for annotator in loaded:
             annotator.close()
@@ -69,7 +75,13 @@ def _check_place(spec: str, project: Path, before: Sequence[Annotator]) -> None:
 
 
 class Chain:
-    """Annotators in a row as one Annotator of a project's task, under the names of all of them."""
+    """Annotators in a row as one Annotator of a project's task, under the names of all of them.
+
+    `options` are those that they were loaded with. What a single one left open is chosen here: `answers` is
+    what was said before.
+    """
+
+    later: frozenset[Later] = frozenset()
 
     def __init__(
         self,
@@ -77,42 +89,47 @@ class Chain:
         task: str | None = None,
         thresholds: Mapping[str, float] | None = None,
         floor: float | None = None,
+        options: Options | None = None,
     ) -> None:
         self._annotators = annotators
-        self._thresholds = thresholds or {}
         drawer = next((a for a in reversed(annotators) if TASKS[a.task].geometry), annotators[-1])
-        drawn = self._drawn = drawer.task
-        self._task = TASKS[task or drawn]
-        if drawn != self._task.name and drawn not in self._task.from_tasks:
-            fitting = ", ".join((self._task.name, *self._task.from_tasks))
-            what = f"model {drawer.name!r} is one of {drawn}, the project's task is {self._task.name}"
+        drawn, ours = drawer.task, TASKS[task or drawer.task]
+        if drawn != ours.name and drawn not in ours.from_tasks:
+            fitting = ", ".join((ours.name, *ours.from_tasks))
+            what = f"model {drawer.name!r} is one of {drawn}, the project's task is {ours.name}"
             raise ModelError(what, f"take a model of {fitting}: workflow models")
         if len(annotators) > 1 and not any(TASKS[a.task].geometry for a in annotators[:-1]):
             what = f"model {annotators[-1].name!r} goes on with what was drawn, and no model before it draws"
             raise ModelError(what, "take it alone, or put a model that draws before it")
-        self._floor = usual_threshold(annotators[-1].task) if floor is None else floor
-        self.task: TaskName = self._task.name
-        self.name = " > ".join(a.name for a in annotators)
-        revisions = [a.revision for a in annotators]
-        plain = len(annotators) == 1 and drawn == self._task.name and not thresholds
-        self.revision = revisions[0] if plain else digest([revisions, self.task, dict(self._thresholds)])
+        self.choice = Choice(_asked(annotators, drawn), options or Options(), ours.name, thresholds, floor)
+        self.task: TaskName = ours.name
+        self.name, self.revision = self.choice.name, self.choice.revision
 
     @property
     def names(self) -> tuple[str, ...]:
         """What the model that has the last word on names can tell; none where it finds what it is told."""
+        if "names" in self.choice.asked.later:
+            return self.choice.names
         namers = [a for a in self._annotators if not TASKS[a.task].geometry]
         if namers:
             return namers[-1].names
         return next((a.names for a in reversed(self._annotators) if a.names), ())
 
     @property
+    def asked(self) -> Asked:
+        """What a choice among its answers must know."""
+        return self.choice.asked
+
+    @property
     def counted(self) -> Counted:
         """What `shortfalls` says, so that it can be added up."""
+        if self.choice.asked.later:
+            return self.choice.counted
         return {line: count for a in self._annotators for line, count in a.counted.items()}
 
     @property
     def shortfalls(self) -> tuple[str, ...]:
-        return tuple(line for annotator in self._annotators for line in annotator.shortfalls)
+        return lines_of(self.counted)
 
     def least(self, height: int, width: int) -> Size | None:
         # What was drawn is cut out of the whole image, or drawn in once more.
@@ -127,14 +144,27 @@ class Chain:
     def annotate_reduced(
         self, images: Sequence[Pixels], wholes: Sequence[Whole], classes: Sequence[str]
     ) -> list[Guesses]:
-        (annotator,) = self._annotators
-        assert isinstance(annotator, Reducing)
-        guesses = annotator.annotate_reduced(images, wholes, classes)
-        return [self._finish(some, w.height, w.width) for some, w in zip(guesses, wholes, strict=True)]
+        return [self.choice.choose(a, classes) for a in self.answers_reduced(images, wholes, classes)]
 
     def annotate(
         self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
     ) -> list[Guesses]:
+        return [self.choice.choose(a, classes) for a in self.answers(images, prior, classes)]
+
+    def answers_reduced(
+        self, images: Sequence[Pixels], wholes: Sequence[Whole], classes: Sequence[str]
+    ) -> list[Answer]:
+        """As `annotate_reduced`, before anything is chosen."""
+        (annotator,) = self._annotators
+        assert isinstance(annotator, Reducing)
+        guesses = annotator.annotate_reduced(images, wholes, self._asked_for(classes))
+        return self._answers(guesses, [(whole.height, whole.width) for whole in wholes])
+
+    def answers(
+        self, images: Sequence[Pixels], prior: Sequence[Guesses], classes: Sequence[str]
+    ) -> list[Answer]:
+        """As `annotate`, before anything is chosen."""
+        classes = self._asked_for(classes)
         guesses = list(prior)
         for number, annotator in enumerate(self._annotators):
             named_later = any(not TASKS[a.task].geometry for a in self._annotators[number + 1 :])
@@ -144,7 +174,7 @@ class Chain:
                 guesses = _name_drawn(annotator, images, guesses, asked)
             else:
                 guesses = annotator.annotate(images, guesses, asked)
-        return [self._finish(some, *i.shape[:2]) for some, i in zip(guesses, images, strict=True)]
+        return self._answers(guesses, [image.shape[:2] for image in images])
 
     def close(self) -> None:
         # All of them, whatever the closing of one raises.
@@ -152,21 +182,29 @@ class Chain:
             for annotator in self._annotators:
                 stack.callback(annotator.close)
 
-    def _finish(self, guesses: Guesses, height: int, width: int) -> Guesses:
-        """What the project wants of one image's guesses, in the chain's name."""
-        kept = [a for a in guesses if score_of(a) >= self._thresholds.get(a.label, self._floor)]
-        provenance = Provenance("model", self.name, self.revision)
-        adapted = self._adapt(without_orphans(kept), height, width)
-        return tuple(replace(a, provenance=provenance) for a in adapted)
+    def _asked_for(self, classes: Sequence[str]) -> Sequence[str]:
+        """What the first model is asked for, once it is known to tell some of the classes."""
+        self.choice.check(classes)
+        return self._annotators[0].names if "names" in self.choice.asked.later else classes
 
-    def _adapt(self, guesses: Guesses, height: int, width: int) -> Iterable[Annotation]:
-        if self._drawn == self._task.name:
-            return guesses
-        if self._task.name == "semantic-segmentation":
-            return _one_a_class(guesses, height, width)
-        if self._task.name in ("detection", "keypoints"):
-            return _boxes(guesses, height, width)
-        return guesses
+    def _answers(self, guesses: Sequence[Guesses], sizes: Sequence[tuple[int, ...]]) -> list[Answer]:
+        (first, *_) = self._annotators
+        full = first.full if first.later and isinstance(first, Frame) else [()] * len(sizes)
+        return [
+            Answer(some, size[0], size[1], limits)
+            for some, size, limits in zip(guesses, sizes, full, strict=True)
+        ]
+
+
+def _asked(annotators: Sequence[Annotator], drawn: TaskName) -> Asked:
+    """What a choice must know of the annotators. What one leaves open is a frame's, which can tell it."""
+    first, last = annotators[0], annotators[-1]
+    open_: dict[str, Any] = {}
+    if first.later:
+        assert isinstance(first, Frame) and len(annotators) == 1
+        open_ = first.left_open()
+    name = " > ".join(a.name for a in annotators)
+    return Asked(name, drawn, last.task, tuple(a.revision for a in annotators), **open_)
 
 
 def _name_drawn(
@@ -178,7 +216,7 @@ def _name_drawn(
     """
     named: list[Guesses] = []
     for image, regions in zip(images, drawn, strict=True):
-        places = [(a, box) for a in regions if (box := _box_within(a, *image.shape[:2])) is not None]
+        places = [(a, box) for a in regions if (box := box_within(a, *image.shape[:2])) is not None]
         cuttings = [_cut(image, box) for _, box in places]
         answers = annotator.annotate(cuttings, [()] * len(cuttings), classes)
         best = [
@@ -194,27 +232,3 @@ def _cut(image: Pixels, box: tuple[float, float, float, float]) -> Pixels:
     """The pixels a box touches."""
     x1, y1, x2, y2 = (int(v) for v in (*np.floor(box[:2]), *np.ceil(box[2:])))
     return np.ascontiguousarray(image[y1:y2, x1:x2])
-
-
-def _one_a_class(guesses: Guesses, height: int, width: int) -> Iterable[Annotation]:
-    """A mask a class, at its best score; what objects of two classes share is the better one's."""
-    names = list(dict.fromkeys(a.label for a in guesses))
-    for label, pixels in layers(paint(reversed(guesses), names, height, width).pixels, names):
-        best = next(a for a in guesses if a.label == label)
-        yield Annotation(label, best.provenance, mask=masks.encode(pixels), score=best.score)
-
-
-def _boxes(guesses: Guesses, height: int, width: int) -> Iterable[Annotation]:
-    for a in guesses:
-        if (box := _box_within(a, height, width)) is not None:
-            yield Annotation(a.label, a.provenance, box=box, score=a.score, id=a.id)
-
-
-def _box_within(a: Annotation, height: int, width: int) -> tuple[float, float, float, float] | None:
-    """The box round an annotation, within the image: a rotated one may reach over its edge."""
-    box = as_box(a)
-    if box is None:
-        return None
-    x1, x2 = (min(max(x, 0.0), float(width)) for x in box[::2])
-    y1, y2 = (min(max(y, 0.0), float(height)) for y in box[1::2])
-    return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None

@@ -16,7 +16,7 @@ from workflow.errors import ModelError
 from workflow.models import Guesses, Options, Pixels, efficientnet_lite0, hub
 from workflow.models.batches import Batch, same_size_inputs, seen_by
 from workflow.models.device import autocast, pick_device, ready, upload
-from workflow.models.frame import Frame, Size
+from workflow.models.frame import NAMES_TOO, Frame, Size
 from workflow.models.labels import probabilities, to_labels
 from workflow.project.rows import read_json
 from workflow.tasks import TaskName
@@ -31,6 +31,8 @@ class Classifier(Frame):
 
     Images are scaled as the checkpoint's own processor says, whatever `image_size` is.
     """
+
+    decided_later = NAMES_TOO
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         self._device = pick_device(options.device)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from workflow.models import Guesses, Options
 from workflow.models.device import autocast, upload
-from workflow.models.frame import HubFrame, Size
+from workflow.models.frame import THRESHOLD, HubFrame, Size
 from workflow.models.prompts import sentences
 from workflow.models.segments import class_masks
 
@@ -31,6 +31,8 @@ class ClipSeg(HubFrame):
     reduces = True
     processor = "AutoProcessor"
     kinds = ("clipseg",)
+    # It is asked in the words of the project.
+    decided_later = THRESHOLD
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         super().__init__(spec, checkpoint, options, "semantic-segmentation")

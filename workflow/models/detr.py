@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from workflow.models import Guesses, Options, hub
 from workflow.models.boxes import best_of_each_place, clip_rows, to_guesses
 from workflow.models.device import autocast, upload
-from workflow.models.frame import HubFrame, Size
+from workflow.models.frame import NAMES_TOO, HubFrame, Size
 from workflow.models.open_vocabulary import OpenVocabulary
 from workflow.project.settings import MAX_DET
 
@@ -31,6 +31,7 @@ class Detr(HubFrame):
     auto = "AutoModelForObjectDetection"
     reduces = True
     head = hub.DETECTION_HEAD
+    decided_later = NAMES_TOO
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         super().__init__(spec, checkpoint, options, "detection")
@@ -54,8 +55,8 @@ class Detr(HubFrame):
         # Some give a query's box for one class, others for any number of them.
         most = queries * classes if _ranks(self._processor) else queries
         every = to_rows(outputs, self._processor, sizes, self._threshold, self._options.max_det)
-        for rows, size in zip(every, sizes, strict=True):
-            self._count_full(len(rows), min(most, self._options.max_det))
+        for place, (rows, size) in enumerate(zip(every, sizes, strict=True)):
+            self._count_full(place, rows[:, 4], min(most, self._options.max_det))
             known = clip_rows(rows[np.isin(rows[:, 5], list(labels))], *size)
             if self._options.one_label_a_place:
                 known = best_of_each_place(known, across_classes=True)

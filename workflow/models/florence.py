@@ -68,10 +68,10 @@ class Florence(HubFrame):
                 cut_off |= {place} if len(tokens) >= self._most else set()
         for place, size in enumerate(sizes):
             if place in cut_off:
-                self._count_full(self._most // 4, self._most // 4)
+                self._count_full(place, [1.0] * (self._most // 4), self._most // 4)
             every = clip_rows(np.concatenate(rows[place]), *size)
             known = best_of_each_place(every, self._options.one_label_a_place)
-            self._count_full(len(known), self._options.max_det)
+            self._count_full(place, known[:, 4], self._options.max_det)
             guesses = to_guesses(known[: self._options.max_det], labels, self._provenance())
             yield tuple(replace(a, score=None) for a in guesses)
 

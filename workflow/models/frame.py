@@ -6,22 +6,32 @@ checkpoint, and says in `_look` what the network guesses of some images of one s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from workflow.models import Counted, Guesses, Options, Pixels, Size, Whole, hub, lines_of
+from workflow.models import Counted, Full, Guesses, Later, Options, Pixels, Size, Whole, hub, lines_of
 from workflow.models.batches import Batch, by_batch, filled_up, same_size_batches, seen_by
-from workflow.models.boxes import case_match, known_labels, unclear_lines, usual_threshold
+from workflow.models.boxes import case_match, known_labels, told, usual_threshold
 from workflow.models.device import pick_device, ready
 from workflow.project.rows import digest
+from workflow.project.settings import MAX_DET
 from workflow.records import Provenance
 from workflow.schema import CaseMatch
 from workflow.shapes import masks
-from workflow.tasks import TaskName
+from workflow.tasks import TASKS, TaskName
 
 __all__ = ["Frame", "HubFrame", "Size", "cut", "within"]
+
+
+# What families of which the threshold, or the names too, can be decided afterwards say so by.
+THRESHOLD: frozenset[Later] = frozenset({"threshold"})
+NAMES_TOO: frozenset[Later] = frozenset({"threshold", "names"})
+# Down to which score guesses are kept where no threshold is below it. A mask takes time to draw, and disk.
+FLOOR = 0.01
+MASKS_FLOOR = 0.1
 
 
 class Frame:
@@ -33,6 +43,8 @@ class Frame:
     """
 
     engine = "PyTorch"
+    # What of its guesses can be decided afterwards: of nothing, unless a family is known to.
+    decided_later: frozenset[Later] = frozenset()
 
     def __init__(
         self,
@@ -44,12 +56,19 @@ class Frame:
     ) -> None:
         self.name = spec
         self.task = task
+        self.content = list(content)
         self.revision = digest([*content, options.identity()])
-        self._options = options
+        self.later: frozenset[Later] = self.decided_later if options.undecided else frozenset()
+        self._options = self._left_open(options)
         self._own_names = dict(own_names or {})
-        self._threshold = usual_threshold(task) if options.threshold is None else options.threshold
+        threshold = self._options.threshold
+        self._threshold = usual_threshold(task) if threshold is None else threshold
         # Images with as many guesses as the model can give or is allowed to, by that number.
-        self._full: dict[int, int] = {}
+        self._full: Counter[int] = Counter()
+        # Of each image that it was asked about last, where it gave as many guesses as it can.
+        self.full: list[tuple[Full, ...]] = []
+        # The numbers of the images that the network is looking at.
+        self._looked_at: list[int] = []
         # What was taken for a class, or was not, of the names that are like one.
         self._by_case = CaseMatch({}, {})
 
@@ -75,13 +94,8 @@ class Frame:
 
     @property
     def counted(self) -> Counted:
-        lines = {
-            f"{self.name} gave {limit} guesses, the most it can, on ": n for limit, n in self._full.items()
-        }
         shown = "slices" if self._options.slices else "images"
-        full = {(head, f" {shown}: there may be more objects"): n for head, n in lines.items()}
-        taken = [f"its class {n!r} is taken for {label!r}" for n, label in self._by_case.taken.items()]
-        return full | {(f"{self.name}: {line}", ""): 0 for line in (*taken, *unclear_lines(self._by_case))}
+        return told(self.name, self._full, self._by_case, shown)
 
     def least(self, height: int, width: int) -> Size | None:
         return None if self._options.exact_decode else self._seen_at(height, width)
@@ -98,18 +112,28 @@ class Frame:
         # What is too narrow for networks is shown on a wider ground.
         shown = [filled_up(image) for image in images]
         grounds = [spread(image, whole.scale) for image, whole in zip(shown, wholes, strict=True)]
-        full = dict(self._full)
+        self.full = [()] * len(images)
 
         def look(inputs: Any, numbers: list[int]) -> Iterable[Guesses]:
+            self._looked_at = numbers
             return self._look(inputs, [grounds[number] for number in numbers], labels)
 
-        try:
-            answers = by_batch(self._batches(shown), len(shown), look)
-        except Exception:
-            # Who asks again, for fewer at a time, has none counted twice.
-            self._full = full
-            raise
+        answers = by_batch(self._batches(shown), len(shown), look)
+        # Not before: who asks again, for fewer at a time, has none counted twice.
+        self._tell_full()
         return [within(guesses, w.height, w.width) for guesses, w in zip(answers, wholes, strict=True)]
+
+    def left_open(self) -> dict[str, Any]:
+        """What `choice.Asked` must know where something is left to be decided."""
+        own = list(self._own_names.values()) if self.names else []
+        return {
+            "later": tuple(sorted(self.later)),
+            "content": tuple(self.content),
+            "names": tuple(own),
+            "also": tuple(n for n in dict.fromkeys(self._all_names()) if n not in own) if own else (),
+            "least": self._threshold,
+            "most": self._options.max_det,
+        }
 
     def close(self) -> None:
         self.__dict__.pop("_model", None)
@@ -138,10 +162,31 @@ class Frame:
     def _provenance(self) -> Provenance:
         return Provenance("model", self.name, self.revision)
 
-    def _count_full(self, guesses: int, limit: int) -> None:
-        """Note an image on which the network gave `guesses`, where `limit` is the most it can."""
-        if guesses >= limit:
-            self._full[limit] = self._full.get(limit, 0) + 1
+    def _count_full(self, place: int, scores: Iterable[float], limit: int) -> None:
+        """Note where the network gave guesses of these scores, and `limit` is the most it can.
+
+        It is of the image at that place among those that it is looking at.
+        """
+        ranked = sorted(map(float, scores), reverse=True)
+        if len(ranked) >= limit:
+            number = self._looked_at[place]
+            self.full[number] = (*self.full[number], Full(limit, ranked[limit - 1]))
+
+    def _tell_full(self) -> None:
+        """Count, for people, the images on which it gave as many guesses as it can."""
+        self._full.update(limit for some in self.full for limit in {one.limit for one in some})
+
+    def _left_open(self, options: Options) -> Options:
+        """The options as its network is asked, where the rest is decided afterwards."""
+        if "threshold" not in self.later:
+            return options
+        usual = usual_threshold(self.task) if options.threshold is None else options.threshold
+        lowest = MASKS_FLOOR if "mask" in TASKS[self.task].geometry else FLOOR
+        lowest = lowest if options.floor is None else options.floor
+        floor = min(lowest, usual) if TASKS[self.task].of_objects else 0.0
+        most = max(options.max_det, MAX_DET)
+        options = replace(options, threshold=floor, one_label_a_place=False, max_det=most)
+        return replace(options, class_map={}) if "names" in self.later else options
 
 
 def spread(image: Pixels, scale: int) -> Size:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from workflow.errors import ModelError
 from workflow.models import Guesses, Options
 from workflow.models.device import autocast, upload
-from workflow.models.frame import HubFrame, Size
+from workflow.models.frame import THRESHOLD, HubFrame, Size
 from workflow.models.segments import AT_ONCE, best_of_each_place, class_masks, without_background
 from workflow.records import Annotation
 from workflow.shapes import masks
@@ -38,6 +38,8 @@ class Mask2Former(HubFrame):
     auto = "AutoModelForUniversalSegmentation"
     reduces = True
     kinds = ("mask2former", "maskformer")
+    # Which names it is asked for decides what else it says: they share its queries, and an image's pixels.
+    decided_later = THRESHOLD
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         task = options.task or task_of(spec)
@@ -74,7 +76,7 @@ class Mask2Former(HubFrame):
     ) -> list[Guesses]:
         results: list[Guesses] = []
         most = min(likely.shape[1], self._options.max_det)
-        for one, logits, (height, width) in zip(likely, drawn, sizes, strict=True):
+        for place, (one, logits, (height, width)) in enumerate(zip(likely, drawn, sizes, strict=True)):
             names, queries, chances = _best(one, labels, self._threshold)
             inside = self._within(logits[queries], (height, width))
             bits, scores = _at_full_size(inside, chances, height, width)
@@ -83,7 +85,7 @@ class Mask2Former(HubFrame):
                 for name, mask, score in zip(names, bits, scores, strict=True)
                 if score > self._threshold and mask.any()
             ]
-            self._count_full(len(guesses), most)
+            self._count_full(place, [a.score or 0.0 for a in guesses], most)
             guesses.sort(key=lambda a: -(a.score or 0))
             kept = best_of_each_place(guesses) if self._options.one_label_a_place else guesses
             results.append(tuple(kept[: self._options.max_det]))

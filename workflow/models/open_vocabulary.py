@@ -16,7 +16,7 @@ from workflow.errors import ModelError
 from workflow.models import Guesses, Options, hub
 from workflow.models.boxes import best_of_each_place, clip_rows, to_guesses
 from workflow.models.device import autocast, upload
-from workflow.models.frame import HubFrame, Size
+from workflow.models.frame import THRESHOLD, HubFrame, Size
 from workflow.models.prompts import sentences
 
 GROUNDED = ("grounding-dino", "mm-grounding-dino")
@@ -35,6 +35,8 @@ class OpenVocabulary(HubFrame):
     processor = "AutoProcessor"
     kinds = (*GROUNDED, *OWL)
     head = hub.DETECTION_HEAD
+    # It is asked in the words of the project.
+    decided_later = THRESHOLD
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         super().__init__(spec, checkpoint, options, "detection")
@@ -52,11 +54,12 @@ class OpenVocabulary(HubFrame):
             for sentence in some
         }
         meaning = np.array([*prompts.values()])
-        for rows, size in zip(self._predict(inputs, sizes, list(prompts)), sizes, strict=True):
+        predicted = self._predict(inputs, sizes, list(prompts))
+        for place, (rows, size) in enumerate(zip(predicted, sizes, strict=True)):
             rows = clip_rows(rows, *size)
             rows[:, 5] = meaning[rows[:, 5].astype(int)]
             rows = best_of_each_place(rows, self._options.one_label_a_place)
-            self._count_full(len(rows), self._options.max_det)
+            self._count_full(place, rows[:, 4], self._options.max_det)
             yield to_guesses(rows[: self._options.max_det], labels, self._provenance())
 
     def _predict(self, pixels: Any, sizes: Sequence[Size], prompts: list[str]) -> list[np.ndarray]:
@@ -65,11 +68,11 @@ class OpenVocabulary(HubFrame):
         first = 0
         for part in self._parts(prompts):
             scores, boxes = self._forward(pixels, part)
-            for own, one_scores, one_boxes, size in zip(rows, scores, boxes, sizes, strict=True):
+            for place, (one_scores, one_boxes, size) in enumerate(zip(scores, boxes, sizes, strict=True)):
                 some = self._rows(one_scores, one_boxes, size)
-                self._count_full(len(some), len(one_scores))
+                self._count_full(place, some[:, 4], len(one_scores))
                 some[:, 5] += first
-                own.append(some)
+                rows[place].append(some)
             first += len(part)
         return [np.concatenate(own) for own in rows]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from workflow.errors import ModelError
 from workflow.models import Guesses, Options
 from workflow.models.device import autocast, upload
-from workflow.models.frame import HubFrame, Size
+from workflow.models.frame import THRESHOLD, HubFrame, Size
 from workflow.models.prompts import sentences
 from workflow.models.segments import AT_ONCE, best_of_each_place
 from workflow.records import Annotation
@@ -37,6 +37,8 @@ class Sam3(HubFrame):
     auto = "Sam3Model"
     processor = "Sam3Processor"
     kinds = ("sam3", "sam3_video")
+    # It is asked in the words of the project.
+    decided_later = THRESHOLD
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         super().__init__(spec, checkpoint, options, "instance-segmentation")
@@ -56,11 +58,12 @@ class Sam3(HubFrame):
                 for prompt in prompts:
                     outputs = self._ask(seen, prompt, len(sizes))
                     likely = outputs.pred_logits.float().sigmoid() * outputs.presence_logits.float().sigmoid()
-                    for own, scores, logits, size in zip(
-                        results, likely, outputs.pred_masks, sizes, strict=True
-                    ):
-                        own += self._things(label, scores, logits.float(), size)
-        return [self._best(guesses) for guesses in results]
+                    answers = zip(likely, outputs.pred_masks, sizes, strict=True)
+                    for place, (scores, logits, size) in enumerate(answers):
+                        sure = scores > self._threshold
+                        self._count_full(place, scores[sure].tolist(), len(scores))
+                        results[place] += self._things(label, scores[sure], logits[sure].float(), size)
+        return [self._best(place, guesses) for place, guesses in enumerate(results)]
 
     def _ask(self, seen: Any, prompt: str, count: int) -> Any:
         """What the model says of one prompt on `count` images that it has seen."""
@@ -90,9 +93,6 @@ class Sam3(HubFrame):
         from torch.nn.functional import interpolate
 
         height, width = size
-        sure = scores > self._threshold
-        self._count_full(int(sure.sum()), len(scores))
-        scores, logits = scores[sure], logits[sure]
         things: list[Annotation] = []
         some = max(1, AT_ONCE // (height * width))
         for first in range(0, len(logits), some):
@@ -107,8 +107,8 @@ class Sam3(HubFrame):
                     things.append(Annotation(label, self._provenance(), mask=mask, score=score))
         return things
 
-    def _best(self, guesses: list[Annotation]) -> Guesses:
+    def _best(self, place: int, guesses: list[Annotation]) -> Guesses:
         guesses.sort(key=lambda a: -(a.score or 0.0))
         kept = best_of_each_place(guesses) if self._options.one_label_a_place else tuple(guesses)
-        self._count_full(len(kept), self._options.max_det)
+        self._count_full(place, [a.score or 0.0 for a in kept], self._options.max_det)
         return kept[: self._options.max_det]

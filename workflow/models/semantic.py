@@ -8,7 +8,7 @@ from typing import Any
 
 from workflow.models import Guesses, Options
 from workflow.models.device import autocast, upload
-from workflow.models.frame import HubFrame, Size
+from workflow.models.frame import THRESHOLD, HubFrame, Size
 from workflow.models.segments import class_masks, softmax, without_background
 
 
@@ -22,6 +22,8 @@ class Semantic(HubFrame):
     family = "semantic"
     auto = "AutoModelForSemanticSegmentation"
     reduces = True
+    # Which names it is asked for decides whose a pixel is.
+    decided_later = THRESHOLD
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         super().__init__(spec, checkpoint, options, "semantic-segmentation")

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from workflow.errors import ModelError, is_out_of_memory
-from workflow.models import Annotator, Counted, Guesses, Options, Pixels, lines_of
+from workflow.models import Annotator, Counted, Guesses, Later, Options, Pixels, lines_of
 from workflow.project.rows import digest
 from workflow.records import Annotation
 from workflow.shapes import masks
@@ -43,6 +43,9 @@ class Sliced:
     An image of one slice is asked about as it is. Of objects, `max_det` are kept of the image, however many
     a slice has. What paints classes is asked about slices only: each has the word on what it shows best.
     """
+
+    # How they are merged depends on all that is said of them.
+    later: frozenset[Later] = frozenset()
 
     def __init__(self, annotator: Annotator, options: Options) -> None:
         assert options.slices is not None

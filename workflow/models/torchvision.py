@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workflow.models import Guesses, Options, Pixels
+from workflow.models import Guesses, Later, Options, Pixels
 from workflow.models import torchvision_weights as weights
 from workflow.models.batches import Batch, fitted, same_shape
 from workflow.models.boxes import best_of_each_place, clip_rows, to_guesses
 from workflow.models.device import autocast, pick_device, ready, upload
-from workflow.models.frame import Frame, Size
+from workflow.models.frame import NAMES_TOO, Frame, Size
 from workflow.models.labels import probabilities, to_labels
 from workflow.records import Annotation
 from workflow.shapes import masks
@@ -52,6 +52,12 @@ class Torchvision(Frame):
         if self.task != "classification":
             _set_up(self._model, self._threshold, options)
 
+    @property
+    def decided_later(self) -> frozenset[Later]:  # type: ignore[override]
+        """Of classifiers all of it. A detector's suppression moves boxes apart by the largest of them, among
+        which those of low scores would be too: by a rounding error, it leaves others."""
+        return NAMES_TOO if self.task == "classification" else frozenset()
+
     @classmethod
     def fetch(cls, checkpoint: str, folder: Path) -> None:
         weights.fetch(checkpoint)
@@ -77,12 +83,13 @@ class Torchvision(Frame):
             if self.task == "detection":
                 detections = self._model(pixels)
                 return [
-                    self._boxes(_enlarged(one, size[0] / image.shape[0]), size, labels)
-                    for one, image, size in zip(detections, inputs, sizes, strict=True)
+                    self._boxes(place, _enlarged(one, size[0] / image.shape[0]), size, labels)
+                    for place, (one, image, size) in enumerate(zip(detections, inputs, sizes, strict=True))
                 ]
             detections, small = _before_pasting(self._model, pixels)
             return [
-                self._masks(one, small, size, labels) for one, size in zip(detections, sizes, strict=True)
+                self._masks(place, one, small, size, labels)
+                for place, (one, size) in enumerate(zip(detections, sizes, strict=True))
             ]
 
     def _seen_at(self, height: int, width: int) -> Size | None:
@@ -110,15 +117,22 @@ class Torchvision(Frame):
 
         return self._transforms(torch.from_numpy(image.transpose(2, 0, 1).copy()))
 
-    def _boxes(self, detections: Mapping[str, Tensor], size: Size, labels: Mapping[int, str]) -> Guesses:
-        rows = self._chosen(detections, labels)
+    def _boxes(
+        self, place: int, detections: Mapping[str, Tensor], size: Size, labels: Mapping[int, str]
+    ) -> Guesses:
+        rows = self._chosen(place, detections, labels)
         return to_guesses(clip_rows(rows, *size)[:, :6], labels, self._provenance())
 
     def _masks(
-        self, detections: Mapping[str, Tensor], small: Size, size: Size, labels: Mapping[int, str]
+        self,
+        place: int,
+        detections: Mapping[str, Tensor],
+        small: Size,
+        size: Size,
+        labels: Mapping[int, str],
     ) -> Guesses:
         """Masks over the whole image, where the model is more sure than not; one without a pixel is none."""
-        rows = self._chosen(detections, labels)
+        rows = self._chosen(place, detections, labels)
         guesses: list[Annotation] = []
         for start in range(0, len(rows), PASTED):
             some = rows[start : start + PASTED]
@@ -135,11 +149,11 @@ class Torchvision(Frame):
             ]
         return tuple(guesses)
 
-    def _chosen(self, detections: Mapping[str, Tensor], labels: Mapping[int, str]) -> np.ndarray:
+    def _chosen(self, place: int, detections: Mapping[str, Tensor], labels: Mapping[int, str]) -> np.ndarray:
         """Rows of x1, y1, x2, y2, score, class, number of the detection: of `labels`, best first."""
         import torch
 
-        self._count_full(len(detections["scores"]), self._options.max_det)
+        self._count_full(place, detections["scores"].tolist(), self._options.max_det)
         numbers = torch.arange(len(detections["scores"]), device=detections["scores"].device)
         columns = [detections["scores"], detections["labels"], numbers]
         rows = torch.cat([detections["boxes"], torch.stack(columns, dim=1)], dim=1).double().cpu().numpy()

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from workflow.errors import ModelError
-from workflow.models import Guesses, Options, Pixels, Size, Whole, fetched_folder
+from workflow.models import Guesses, Later, Options, Pixels, Size, Whole, fetched_folder
 from workflow.models import ultralytics_worker as child
 from workflow.models.batches import filled_up, fitted
 from workflow.models.boxes import SAME_PLACE, without_orphans
-from workflow.models.frame import Frame, spread, within
+from workflow.models.frame import NAMES_TOO, THRESHOLD, Frame, spread, within
 from workflow.models.labels import to_labels
 from workflow.models.prompts import sentences
 from workflow.project.rows import file_digest
@@ -75,12 +75,21 @@ class Ultralytics(Frame):
         except BaseException:
             self._worker.close()
             raise
-        super().__init__(spec, options, TASKS[opened.task], [file_digest(checkpoint)], opened.names)
         self._point_names, self._reads = opened.points, opened.reads
+        super().__init__(spec, options, TASKS[opened.task], [file_digest(checkpoint)], opened.names)
         self.engine, self._square = opened.engine, opened.square
         # An exported network may be of one size, whatever is asked for.
         exported = opened.side if checkpoint.suffix != ".pt" else 0
         self._side = max(options.image_size or opened.side, exported)
+
+    @property
+    def decided_later(self) -> frozenset[Later]:  # type: ignore[override]
+        """Its suppression goes class by class, so that none matters to another; a model that reads is asked
+        in the words of the project."""
+        if self.task == "oriented-detection":
+            # Of rotated boxes it leaves others where it is told of fewer, or of less likely ones.
+            return frozenset()
+        return THRESHOLD if self._reads else NAMES_TOO
 
     @classmethod
     def fetch(cls, checkpoint: str, folder: Path) -> None:
@@ -120,8 +129,10 @@ class Ultralytics(Frame):
         if self.task == "classification":
             rule = (labels, True, self._threshold, self._provenance())
             return [to_labels(answer.scores, *rule) for answer in answers]
-        for answer in answers:
-            self._count_full(answer.total, answer.limit)
+        self._looked_at, self.full = list(range(len(images))), [()] * len(images)
+        for place, answer in enumerate(answers):
+            self._count_full(place, answer.scores, answer.limit)
+        self._tell_full()
         guesses = [tuple(self._annotations(answer.objects, labels, classes)) for answer in answers]
         return [
             without_orphans(within(some, whole.height, whole.width))

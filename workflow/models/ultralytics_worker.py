@@ -58,14 +58,14 @@ class Object(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """One image's objects, best first, within it; of a classifier the scores (class,).
+    """One image's objects, best first, within it; of a classifier none.
 
-    `total` is how many the network gave, `limit` how many it can give at most.
+    `scores` are those of all that the network gave, of a classifier (class,); `limit` is how many it can give
+    at most.
     """
 
     objects: list[Object]
     scores: np.ndarray
-    total: int
     limit: int
 
 
@@ -186,8 +186,9 @@ def _answering_on_grounds(model: Any) -> Any:
 
 def _answer(result: Any, limit: int) -> Answer:
     if _model.task == "classify":
-        return Answer([], result.probs.data.float().cpu().numpy(), 0, limit)
-    return Answer(READERS[_model.task](result), np.empty(0), len(result), limit)
+        return Answer([], result.probs.data.float().cpu().numpy(), limit)
+    found = result.obb if result.obb is not None else result.boxes
+    return Answer(READERS[_model.task](result), found.conf.float().cpu().numpy(), limit)
 
 
 def _opened(task: str, checkpoint: dict[str, Any], reads: bool, side: Any, engine: str) -> Opened:

@@ -23,7 +23,7 @@ from workflow.errors import ModelError
 from workflow.models import Guesses, Options, Pixels
 from workflow.models.batches import Batch, same_size_batches
 from workflow.models.device import autocast, pick_device, ready, upload
-from workflow.models.frame import Frame, Size
+from workflow.models.frame import THRESHOLD, Frame, Size
 from workflow.models.segments import class_masks, softmax, without_background
 from workflow.project.rows import file_digest, read_json
 from workflow.tasks import BACKGROUND
@@ -42,6 +42,9 @@ class Unet(Frame):
     without a threshold all come back. An image is seen as large as it is, or with its longer side
     `image_size` pixels, by default those of training.
     """
+
+    # Which names it is asked for decides whose a pixel is.
+    decided_later = THRESHOLD
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         if not isinstance(checkpoint, Path):

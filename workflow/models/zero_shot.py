@@ -15,7 +15,7 @@ from workflow.errors import ModelError
 from workflow.models import Guesses, Options, Pixels
 from workflow.models.batches import Batch, same_size_inputs
 from workflow.models.device import autocast, upload
-from workflow.models.frame import HubFrame, Size
+from workflow.models.frame import THRESHOLD, HubFrame, Size
 from workflow.models.labels import probabilities, to_labels
 from workflow.models.prompts import sentences
 
@@ -43,6 +43,8 @@ class ZeroShot(HubFrame):
     reduces = True
     processor = "AutoProcessor"
     kinds = tuple(TEMPLATES)
+    # It is asked in the words of the project.
+    decided_later = THRESHOLD
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         super().__init__(spec, checkpoint, options, "classification")

@@ -192,6 +192,15 @@ _SAMPLE = _model(
     at=(str, ""),
     relations=(list[Row], []),
 )
+_ANSWER = _model(
+    "Answer",
+    _STRICT,
+    image=(str, ...),
+    height=(int, ...),
+    width=(int, ...),
+    guesses=(list[_TRUE], ...),  # type: ignore[valid-type]
+    full=(list[tuple[int, float]], []),
+)
 _TRUTH = _model(
     "Truth",
     _OPEN,
@@ -210,6 +219,17 @@ def sample_shape(annotation: Callable[[Row], Annotation]) -> Shape:
         return Sample(row["image"], row["state"], made, meta)
 
     return Shape(_SAMPLE, ("image",), make)
+
+
+def answer_shape(annotation: Callable[[Row], Annotation]) -> Shape:
+    """A line of what annotators said, before anything was chosen."""
+    nobody = {"provenance": {"kind": "model", "name": ""}}
+
+    def make(row: Row) -> None:
+        for n, a in enumerate(row["guesses"]):
+            _with_place(annotation, n, a | nobody)
+
+    return Shape(_ANSWER, ("image",), make)
 
 
 def truth_shape(annotation: Callable[[Row], Annotation]) -> Shape:

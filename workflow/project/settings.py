@@ -94,8 +94,9 @@ class Preannotate(Section):
 
     With "promoted" it is the run that `workflow promote` made it, and `base` until there is one.
     `threshold` holds for every class that `thresholds` does not name; without either, what draws must be
-    a quarter sure. `class_map` turns the model's names into the project's. A model that reads is asked for
-    the `prompts` of a class, by default its name, put into each of the `templates`.
+    a quarter sure. What was said is kept down to the score `floor` (0.01, of masks 0.1), so that other
+    thresholds above it ask nobody anew. `class_map` turns the model's names into the project's. A model that
+    reads is asked for the `prompts` of a class, by default its name, put into each of the `templates`.
     `one_label_a_place` keeps only the best of overlapping boxes, whatever their classes: where no two
     objects can share a place, a second guess there is only one more thing to delete. `max_det` is how many
     objects of an image are kept at most, the best; where it or the model's own bound is reached, that is
@@ -106,6 +107,7 @@ class Preannotate(Section):
     model: Spec | Annotated[tuple[Spec, ...], Field(min_length=1)] = "yolo11n.pt"
     base: Spec | Annotated[tuple[Spec, ...], Field(min_length=1)] = "yolo11n.pt"
     threshold: Unit | None = None
+    floor: Unit | None = None
     thresholds: dict[str, Unit] = {}
     image_size: ImageSize | None = None
     class_map: dict[str, str] = {}

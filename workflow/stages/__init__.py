@@ -47,7 +47,7 @@ STAGES: dict[str, Stage] = {
             "preannotate",
             "Let a model guess labels for every image.",
             ("images/", "catalog.jsonl"),
-            ("predictions/",),
+            ("raw/", "predictions/"),
             ("catalog",),
         ),
         Stage(
