@@ -6,6 +6,7 @@ from pathlib import Path
 
 from workflow.models import Options
 from workflow.models.chain import Chain, load_chain
+from workflow.running.runner import Outcome
 
 # Says the gray of an image; dies of what a file beside it says, each time or once.
 MODEL = """
@@ -41,3 +42,7 @@ class Model:
 
 def load_gray(folder: Path, device: str) -> Chain:
     return load_chain(("own:gray.py",), folder, None, Options(device=device, trust=True))
+
+
+def but_times(outcome: Outcome) -> list[str]:
+    return [line for line in outcome.lines if not line.startswith("time: ")]

@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.guesses.grays import MODEL as GRAY
-from tests.guesses.grays import load_gray
+from tests.guesses.grays import but_times, load_gray
 from tests.s3 import BUCKET, ENVIRONMENT, put_folder, s3_server
 from workflow.cli import app
 from workflow.errors import ConfigError, ServiceError
@@ -98,7 +98,8 @@ def test_actors_write_what_this_process_writes(
     capfd.readouterr()
     there = preannotate.run(project, "auto", batch=1, force=True, cluster=Cluster(actors=2))
     assert path.read_bytes() == content and there.did == here.did
-    assert there.lines[:-1] == here.lines[:-1]
+    assert but_times(there) == but_times(here)
+    assert but_times(here)[-1] == "own:net.py runs on its own code"
     assert not (tmp_path / "deadly").exists()
     told = capfd.readouterr().err
     assert told.count(" died and was started anew; the images it was at were asked again\n") == 1

@@ -87,6 +87,8 @@ def test_an_exported_file_says_what_its_checkpoint_says(
     drawn = sorted((envelopes / "images").glob("sender-0*-envelope-*.jpg"))[:3]
     pictures = [decode.from_file(path)[:, :250] for path in drawn]
     first, other = load("digits.pt"), load(name)
+    assert first.engine == f"PyTorch, cpu ({name} beside it is run where it is named)"
+    assert other.engine == f"{'ONNX Runtime' if name.endswith('.onnx') else 'OpenVINO'}, cpu"
     assert (other.task, other.names) == (first.task, first.names)
     said, exported = (a.annotate(pictures, [()] * 3, DIGITS) for a in (first, other))
     assert sum(map(len, said)) > 3

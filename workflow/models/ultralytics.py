@@ -77,7 +77,7 @@ class Ultralytics(Frame):
             raise
         self._point_names, self._reads = opened.points, opened.reads
         super().__init__(spec, options, TASKS[opened.task], [file_digest(checkpoint)], opened.names)
-        self.engine, self._square = opened.engine, opened.square
+        self.engine, self._square = opened.engine + _beside(checkpoint, opened.engine), opened.square
         # An exported network may be of one size, whatever is asked for.
         exported = opened.side if checkpoint.suffix != ".pt" else 0
         self._side = max(options.image_size or opened.side, exported)
@@ -212,6 +212,15 @@ class Ultralytics(Frame):
             if not same[number, kept].any():
                 kept.append(number)
         return kept
+
+
+def _beside(checkpoint: Path, engine: str) -> str:
+    """What was exported from a checkpoint and may be quicker than it on the CPU. It is not taken unasked: a
+    device decides no guess, and an export may be of another size."""
+    asked = engine.endswith("cpu") and checkpoint.suffix == ".pt"
+    names = [checkpoint.stem + end for end in ENGINES if asked]
+    there = [name for name in names if checkpoint.with_name(name).exists()]
+    return f" ({', '.join(there)} beside it is run where it is named)" if there else ""
 
 
 def _need_engine(checkpoint: Path) -> None:

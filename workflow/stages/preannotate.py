@@ -14,6 +14,7 @@ from workflow.guesses import kept
 from workflow.guesses.annotate import BATCH, answers_of, chosen
 from workflow.guesses.answers import Answering, to_row
 from workflow.guesses.crew import Cluster, Crew, Job, crew_of
+from workflow.guesses.gpus import Watch
 from workflow.guesses.kept import Kept
 from workflow.guesses.options import options_of
 from workflow.guesses.tally import Tally, described
@@ -172,7 +173,9 @@ def _answers(
         lacking = ours.lacking(project, records, how.tally)
         if len(lacking) < len(records):
             told.append(f"{len(records) - len(lacking)} images were asked about before, and kept")
-        _ask(project, crew, ours, lacking, how)
+        with Watch("cpu" if how.cluster else how.device) as watch:
+            _ask(project, crew, ours, lacking, how)
+        told[:0] = [*crew.engines, *watch.lines()]
         ours.tell(crew.shortfalls)
     return ours, ours.shortfalls
 
