@@ -73,12 +73,12 @@ def test_it_is_what_models_say_that_are_asked_so(case: Case, folder: Path, pictu
         asked, answers = chain.asked, chain.answers(pictures, [()] * 2, DIGITS)
     left = asked.later
     turned = case.family == "ultralytics" and case.task == "oriented-detection"
-    if turned or (case.family in ASKED_ANEW and case.task != "classification"):
+    queried = case.family in ("mask2former", "eomt") and case.task == "instance-segmentation"
+    if turned or queried or (case.family in ASKED_ANEW and case.task != "classification"):
         assert left == ()
         return
     if case.family == "own":
         return
-    assert ("names" in left) <= bool(case.names)
     for settings in _settings(case, asked, answers):
         options = _options(case, **settings)
         with closing(load_chain([case.spec], folder, None, options)) as chain:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workflow.errors import ModelError
-from workflow.models import Guesses, Options
+from workflow.models import Guesses, Later, Options
 from workflow.models.device import autocast, upload
 from workflow.models.frame import THRESHOLD, HubFrame, Size
 from workflow.models.segments import AT_ONCE, best_of_each_place, class_masks, without_background
@@ -38,12 +38,16 @@ class Mask2Former(HubFrame):
     auto = "AutoModelForUniversalSegmentation"
     reduces = True
     kinds = ("mask2former", "maskformer")
-    # Which names it is asked for decides what else it says: they share its queries, and an image's pixels.
-    decided_later = THRESHOLD
 
     def __init__(self, spec: str, checkpoint: Path | str, options: Options) -> None:
         task = options.task or task_of(spec)
         super().__init__(spec, checkpoint, options, task, task)
+
+    @property
+    def decided_later(self) -> frozenset[Later]:  # type: ignore[override]
+        """Of classes the threshold: which names it is asked for decides whose a pixel is. Of objects nothing:
+        how many are drawn at a time moves their scores in the last bits."""
+        return THRESHOLD if self.task == "semantic-segmentation" else frozenset()
 
     def _classes(self, options: Options) -> Mapping[int, str]:
         return without_background(self._model.config.id2label, options.class_map)
