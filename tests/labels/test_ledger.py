@@ -135,6 +135,7 @@ def test_a_row_says_what_it_was() -> None:
             "score": 0.7,
             "moved": True,
             "reshaped": False,
+            "region": "1",
         }
     ]
     (row,) = compare([_mask("a", 5, "1")], [_mask("a", 10, "1")])

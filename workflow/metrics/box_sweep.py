@@ -19,6 +19,8 @@ from workflow.shapes.matching import Pairs, near_pairs, score_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+# Of the predictions of one class: images, scores, hits, and the images' truths.
+Found = tuple[Ints, Floats, NDArray[np.bool_], Ints]
 # COCO computes the IoU from x, y, width, height: another last digit than from corners.
 MARGIN = 1e-6
 
@@ -47,10 +49,12 @@ def box_sweep(
     ious: Sequence[float],
     recalls: Sequence[float],
     most: int,
-) -> tuple[Floats, Floats, Floats]:
+) -> tuple[Floats, Floats, Floats, list[Found]]:
     """Precision and scores (IoUs, classes, recalls) and recall (IoUs, classes); -1 of a class without truths.
 
-    Of an image and class the `most` best predictions count, of equals the earlier.
+    Of an image and class the `most` best predictions count, of equals the earlier. Of each class, also what
+    was found: of its predictions by falling score the number of the image, the score, and the hits
+    (IoUs, predictions); and how many truths each image has. Images are numbered in the order of their ids.
     """
     order = sorted(images)
     guesses, true = (_side(labels, order, classes) for labels in (predicted, truth))
@@ -60,16 +64,19 @@ def box_sweep(
     hits = _hits(pairs, guesses, ranked, kept, ious)
     precision = -np.ones((len(ious), len(classes), len(recalls)))
     scores, recall = precision.copy(), -np.ones((len(ious), len(classes)))
+    found: list[Found] = []
     for number in range(len(classes)):
-        count = int((true.classes == number).sum())
-        if not count:
-            continue
+        truths = np.bincount(true.images[true.classes == number], minlength=len(order))
+        count = int(truths.sum())
         ours = ranked[kept[ranked] & (guesses.classes[ranked] == number)]
         ours = ours[np.argsort(-guesses.scores[ours], kind="stable")]
+        found.append((guesses.images[ours], guesses.scores[ours], hits[:, ours], truths))
+        if not count:
+            continue
         for k in range(len(ious)):
             row = _curve(hits[k, ours], guesses.scores[ours], count, recalls)
             precision[k, number], scores[k, number], recall[k, number] = row
-    return precision, scores, recall
+    return precision, scores, recall, found
 
 
 def _side(labels: Labels, order: Sequence[str], classes: Sequence[str]) -> _Side:

@@ -65,7 +65,9 @@ def compare(
     one_label: bool = False,
     same: Callable[[Annotation, Annotation], bool] = overlap.same_place,
 ) -> list[Row]:
-    """One row an action: {action, label, was, iou, score, moved, reshaped}; `was` is the predicted label.
+    """One row an action: {action, label, was, iou, score, moved, reshaped, region}.
+
+    `was` is the predicted label, `region` the id of the region, the person's where there are two.
 
     With `one_label` an image has one label as a whole, so that another one in its place is the same label
     renamed; else it is one deleted and one added. What is ignored is nobody's work on a guess. `same` says
@@ -180,6 +182,7 @@ def _judge(was: Annotation, now: Annotation, same: Callable[[Annotation, Annotat
 
 def _row(action: str, now: Annotation | None, was: Annotation | None, changed: str = "") -> Row:
     iou = overlap.iou_of(was, now) if was and now else 0.0
+    region = now.id if now else was.id if was else ""
     return {
         "action": action,
         "label": now.label if now else None,
@@ -188,6 +191,7 @@ def _row(action: str, now: Annotation | None, was: Annotation | None, changed: s
         "score": was.score if was else None,
         "moved": changed == "moved",
         "reshaped": changed == "reshaped",
+        **({"region": region} if region else {}),
     }
 
 

@@ -21,6 +21,7 @@ import random
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,25 @@ from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from workflow.errors import ServiceError
+from workflow.formats.fiftyone import REGION
 from workflow.metrics import Labels, Metrics, measure
 from workflow.metrics.detection import evaluate_detections
 from workflow.records import ImageRecord
 from workflow.schema import Schema
 from workflow.shown.app.back import Returns, let_edit
-from workflow.shown.app.kind import Document, Field, Kind, Shown, declare
+from workflow.shown.app.facts import OF_IMAGES, Facts
+from workflow.shown.app.kind import LISTS, Document, Field, Kind, Shown, declare
 from workflow.shown.app.labels import Labels as WholeImages
-from workflow.shown.app.names import EVALUATED, OPENED, TRUTH, WORKSPACE, errors_field, gained_field
+from workflow.shown.app.names import (
+    EVALUATED,
+    OPENED,
+    PEOPLE,
+    TRUTH,
+    WORKSPACE,
+    errors_field,
+    gained_field,
+    precision_field,
+)
 from workflow.shown.app.objects import Objects
 from workflow.shown.app.opened import BROWSER, arrange, browser_settings
 from workflow.shown.app.pixels import Pixels
@@ -62,6 +74,7 @@ def publish(
     root: Path | None = None,
     masks: Path | None = None,
     evaluated: Collection[str] | None = None,
+    facts: Facts | None = None,
     returns: Returns | None = None,
 ) -> bool:
     """Make the persistent dataset `name` hold `rows`; False, and nothing done, if it has this `digest`.
@@ -71,8 +84,9 @@ def publish(
     from a field has no labels there, and counts; `evaluated` names the images that count, all unless given,
     and they come first, the worst before all. A path in `rows` that is not absolute is below `root`. `masks`
     is a folder for painted classes, which the App reads from files. `environment` holds
-    FIFTYONE_DATABASE_URI and its like. `returns` keeps what people did in the App to the dataset that is
-    replaced: their tags are set again, what they edited waits.
+    FIFTYONE_DATABASE_URI and its like. `facts` are what is known of images and labels besides. `returns`
+    keeps what people did in the App to the dataset that is replaced: their tags are set again, what they
+    edited waits.
     The dataset is built under another name and takes its own in one step, so that a kill leaves the
     old or the new one. Raises ServiceError if the database does not answer, or has the name's slug
     for another dataset; StageError or FormatError for labels that cannot be evaluated.
@@ -89,7 +103,7 @@ def publish(
         files = masks / scratch.rpartition("-")[2] if masks and schema.task.kind == "pixels" else None
         try:
             dataset = fo.Dataset(scratch, persistent=True)
-            shown = _shown(rows, fields, schema, counted, files)
+            shown = replace(_shown(rows, fields, schema, counted, files), facts=facts or Facts())
             settings = _build(fo, dataset, rows, shown, (root or Path()).absolute(), returns)
             info = {"digest": digest, "files": str(files) if files else "", BROWSER: settings}
             # For the buttons, which are pressed where nobody knows a project.
@@ -213,6 +227,9 @@ def _build(
     errors = fo.FloatField if shown.in_pixels else fo.IntField
     fields |= {errors_field(field): (errors, {}) for field in shown.numbers}
     fields |= {gained_field(field): (errors, {}) for field in list(shown.numbers)[1:]}
+    fields |= {precision_field(field): (fo.FloatField, {}) for field in kind.precision}
+    kinds = {str: fo.StringField, float: fo.FloatField}
+    fields |= {name: (kinds[kind], {}) for name, kind in OF_IMAGES.items()}
     declare(dataset, fields | kind.fields(fo))
     declare(dataset, kind.attributes(fo))
     view = dataset.match_tags(EVALUATED)
@@ -270,7 +287,21 @@ def _sample(dataset: Any, row: ImageRecord, root: Path, shown: Shown, kind: Kind
         sample |= {errors_field(field): weight for field, weight in weights.items()}
         first, *others = weights or [""]
         sample |= {gained_field(field): weights[first] - weights[field] for field in others}
-    return sample | kind.labels(row)
+        for field, by_image in kind.precision.items():
+            sample[precision_field(field)] = by_image.get(row.id)
+    labels = kind.labels(row)
+    if done := shown.facts.done.get(row.id):
+        _say_what_was_done(labels, done)
+    return {**sample, **shown.facts.images.get(row.id, {}), **labels}
+
+
+def _say_what_was_done(labels: Document, done: Mapping[str, str]) -> None:
+    """Mark the labels whose regions people worked on."""
+    for field in labels.values():
+        if isinstance(field, dict):
+            for document in field.get(LISTS.get(field.get("_cls", ""), ""), [field]):
+                if action := done.get(document.get(REGION)):
+                    document[PEOPLE] = action
 
 
 def _swap(fo: Any, dataset: Any, name: str, returns: Returns | None) -> None:

@@ -18,7 +18,8 @@ from workflow.metrics.detection import DetectionEvaluation
 from workflow.records import Annotation, ImageRecord
 from workflow.schema import Schema
 from workflow.shapes.matching import Errors
-from workflow.shown.app.names import TRUTH
+from workflow.shown.app.facts import Facts
+from workflow.shown.app.names import PEOPLE, TRUTH
 
 IOU = 0.5
 
@@ -51,6 +52,7 @@ class Shown:
     numbers: Mapping[str, Metrics]
     files: Path | None
     compared: Mapping[str, DetectionEvaluation] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
     # (model, image) -> what is wrong there, so that it is counted once.
     counted: dict[tuple[str, str], Errors] = field(default_factory=dict)
 
@@ -98,7 +100,8 @@ class Kind(Protocol):
     `fields` are those of the schema, and `attributes` those of the labels in them, marks of runs included.
     `register` announces the runs before, `save` writes them after all samples are there. What was found on
     the way: `confusions` count (true class, class it was taken for) of each model, `sure` are the scores of
-    what it has right. `listed` says whether an image may have several labels of a model, `drawn` whether they
+    what it has right. `precision` is the average precision of each image by itself, where that is of the
+    task. `listed` says whether an image may have several labels of a model, `drawn` whether they
     are drawn on the image, with words beside them.
     """
 
@@ -110,6 +113,8 @@ class Kind(Protocol):
     def confusions(self) -> Mapping[str, Counter[tuple[str, str]]]: ...
     @property
     def sure(self) -> Mapping[str, list[float]]: ...
+    @property
+    def precision(self) -> Mapping[str, Mapping[str, float]]: ...
 
     def __init__(self, shown: Shown) -> None: ...
     def fields(self, fo: Any) -> dict[str, Field]: ...
@@ -148,7 +153,7 @@ def label_field(fo: Any, cls: str) -> Field:
 
 def list_attributes(fo: Any, field: str, cls: str) -> dict[str, Field]:
     """What ours have in a field of several labels besides."""
-    texts = (REGION, PARENT, *ATTRIBUTES.values())
+    texts = (REGION, PARENT, PEOPLE, *ATTRIBUTES.values())
     attributes: dict[str, Field] = {f"{field}.{LISTS[cls]}.{name}": (fo.StringField, {}) for name in texts}
     return attributes | {f"{field}.{LISTS[cls]}.{IGNORED}": (fo.BooleanField, {})}
 

@@ -25,7 +25,7 @@ from workflow.shown.app.kind import (
     listed,
     save_results,
 )
-from workflow.shown.app.names import DIFFERENCES, TRUTH, doubt_field, error_mark, run_key
+from workflow.shown.app.names import DIFFERENCES, PEOPLE, TRUTH, doubt_field, error_mark, run_key
 
 
 class Labels:
@@ -43,6 +43,7 @@ class Labels:
         self.listed = not self._single
         self.confusions: dict[str, Counter[tuple[str, str]]] = {field: Counter() for field in shown.numbers}
         self.sure: dict[str, list[float]] = {field: [] for field in shown.numbers}
+        self.precision: dict[str, dict[str, float]] = {}
 
     def fields(self, fo: Any) -> dict[str, Field]:
         cls = "Classification" if self._single else "Classifications"
@@ -56,7 +57,8 @@ class Labels:
         for field in self._shown.fields:
             if self._single:
                 attributes |= {
-                    f"{field}.{name}": (fo.StringField, {}) for name in documents.ATTRIBUTES.values()
+                    f"{field}.{name}": (fo.StringField, {})
+                    for name in (*documents.ATTRIBUTES.values(), documents.REGION, PEOPLE)
                 }
             else:
                 attributes |= list_attributes(fo, field, "Classifications")

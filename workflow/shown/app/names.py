@@ -37,6 +37,15 @@ def other_mark(field: str) -> str:
     return f"{run_key(field)}_other"
 
 
+# On a label: what people did to the guess it was, as the ledger says.
+PEOPLE = "people"
+
+
+def precision_field(field: str) -> str:
+    """On an image: a model's average precision there, as if there were no other image."""
+    return f"{field}_ap"
+
+
 def errors_field(field: str) -> str:
     """On an image: how many of a model's labels are wrong or missing, or the share of pixels."""
     return f"{field}_errors"

@@ -10,8 +10,9 @@ from typing import Any
 
 from workflow.formats import fiftyone as documents
 from workflow.metrics import Labels
-from workflow.metrics.coco import coco_sweep
+from workflow.metrics.coco import Sweep, coco_sweep
 from workflow.metrics.detection_record import DetectionMetrics
+from workflow.metrics.per_image import image_precision
 from workflow.records import Annotation, ImageRecord, RotatedBox
 from workflow.shapes import masks
 from workflow.shapes.matching import Match, Matching, errors_of, match, objects, score_of
@@ -60,6 +61,8 @@ class Objects:
         # (true class, the class it was taken for) -> how often.
         self.confusions: dict[str, Counter[tuple[str, str]]] = {field: Counter() for field in shown.numbers}
         self.sure: dict[str, list[float]] = {field: [] for field in shown.numbers}
+        self._sweeps = {field: self._sweep(field) for field in shown.numbers}
+        self.precision = {field: self._precision(sweep) for field, sweep in self._sweeps.items()}
         self._seen = {field: self._seen_of(field) for field in shown.numbers}
         # A model -> who of its objects is who of the last model's.
         self._between = {
@@ -135,6 +138,17 @@ class Objects:
     def confused(self, value: Any, view: Any, field: str, true: str, said: str) -> Any:
         pair = (value("label") == said) & (value(other_mark(field)) == true)
         return view.filter_labels(field, pair).sort_by(errors_field(field), reverse=True)
+
+    def _sweep(self, field: str) -> Sweep:
+        """COCO's arrays of a model."""
+        if compared := self._shown.compared.get(field):
+            return compared.sweep
+        sides = self._counted(TRUTH), self._counted(field)
+        return coco_sweep(self._shown.sizes, *sides, self._shown.schema.classes)
+
+    def _precision(self, sweep: Sweep) -> dict[str, float]:
+        values = image_precision(sweep.ranks(), len(self._shown.sizes)).tolist()
+        return {i: v for i, v in zip(sorted(self._shown.sizes), values, strict=True) if v == v}
 
     def _seen_of(self, field: str) -> dict[str, list[Annotation]]:
         """What a model's user sees of the images that count, as it is compared."""
@@ -228,10 +242,7 @@ class Objects:
 
         numbers, classes = self._shown.numbers[field], self._shown.schema.classes
         assert isinstance(numbers, DetectionMetrics)
-        if compared := self._shown.compared.get(field):
-            sweep = compared.sweep
-        else:
-            sweep = coco_sweep(self._shown.sizes, self._counted(TRUTH), self._counted(field), classes)
+        sweep = self._sweeps[field]
         key = run_key(field)
         # FiftyOne itself has the mean over the IoUs, but only where it speaks of what is scored. Its F1 is of
         # objects matched across classes.

@@ -33,6 +33,7 @@ class Pixels:
         self._matches: dict[str, list[tuple[Any, ...]]] = {field: [] for field in shown.numbers}
         self.confusions: dict[str, Counter[tuple[str, str]]] = {field: Counter() for field in shown.numbers}
         self.sure: dict[str, list[float]] = {field: [] for field in shown.numbers}
+        self.precision: dict[str, dict[str, float]] = {}
         self._counts = {f: np.zeros((len(self._names),) * 2, dtype=np.int64) for f in shown.numbers}
 
     def fields(self, fo: Any) -> dict[str, Field]:
