@@ -22,6 +22,7 @@ from workflow.schema import Schema
 from workflow.services.mongod import fetch_mongod
 from workflow.shapes import masks
 from workflow.shown.app import dataset_url, publish
+from workflow.shown.app.facts import Facts
 
 pytestmark = pytest.mark.services
 
@@ -76,9 +77,15 @@ def scene(count=6):
     return rows, {"ground_truth": truth, "base": base, "tuned": tuned}
 
 
+FACTS = Facts(
+    {"id2": {"group": "a", "folder": "images", "brightness": 12.5, "blur": 3.0}, "id3": {"folder": "images"}},
+    {"id2": {"r1": "moved", "gone": "deleted"}},
+)
+
+
 def put(environment, name, digest, count=6, **options):
     rows, fields = scene(count)
-    return publish(name, rows, fields, SCHEMA, environment, digest, **options)
+    return publish(name, rows, fields, SCHEMA, environment, digest, facts=FACTS, **options)
 
 
 def read(environment, name):
@@ -162,7 +169,25 @@ def test_publish_once_and_again(child, tmp_path):
     assert box["bounding_box"] == [12 / 200, 0.1, 0.2, 0.3]
     assert (box["region"], box["made_by"], box["maker"]) == ("r1", "person", "ann")
     assert got["samples"]["id1"]["tuned"]["detections"] == []
-    assert got["samples"]["id2"]["base_errors"] == 2
+    two, dog = got["samples"]["id2"], got["samples"]["id2"]["ground_truth"]["detections"][1]
+    assert (two["base_errors"], two["tuned_errors"], two["tuned_gained"], two["model_differences"]) == (
+        2,
+        0,
+        2,
+        2,
+    )
+    assert [two[name] for name in ("group", "folder", "brightness", "blur")] == ["a", "images", 12.5, 3.0]
+    assert (box["people"], dog.get("people")) == ("moved", None)
+    # a cat that base took for a dog, and a dog that it did not find
+    said = two["base"]["detections"][0]
+    marks = ("eval_base", "eval_base_error", "eval_base_other", "eval_base_iou")
+    assert [said[mark] for mark in marks] == ["fp", "wrong class", "cat", 1.0]
+    assert [box[mark] for mark in marks] == ["fn", "wrong class", "dog", 1.0]
+    assert [dog.get(mark) for mark in marks] == ["fn", "missed", None, None]
+    assert (two["base_against_truth"], two.get("tuned_against_truth")) == (0.6, None)
+    # the cat has an AP of 1, the dog .8: its IoU is 55 x 68 / 60 x 70, as much as 8 of COCO's ten ask for
+    assert (two["base_ap"], two["tuned_ap"]) == (0.0, pytest.approx((1.0 + 0.8) / 2))
+    assert got["samples"]["id1"].get("tuned_ap") is None
 
 
 def test_fiftyones_own_evaluation_agrees(child):

@@ -267,8 +267,15 @@ def published(state: Path, root: Path) -> dict:
     outcomes = [evaluate.publish(project), evaluate.publish(project)]
     import fiftyone as fo
 
+    from workflow.commands import candidates
+
     shown = fo.load_dataset("drawn")
+    first = shown.list_evaluations()
+    candidates.run(project, ["own:base.py", f"run:{train.latest(project)}"], device="cpu")
+    outcomes.append(evaluate.publish(project))
+    shown = fo.load_dataset("drawn", reload=True)
     return {
+        "first": first,
         "did": outcomes[0].did,
         "skipped": [o.skipped for o in outcomes],
         "runs": shown.list_evaluations(),
@@ -308,9 +315,11 @@ def test_the_app_shows_what_is_painted(state, tmp_path):
 
     assert services.fiftyone_environment(state)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        got = pool.submit(published, state, tmp_path).result(timeout=120)
+        got = pool.submit(published, state, tmp_path).result(timeout=300)
     assert got["did"] == "8 images with truth, base and tuned in the FiftyOne dataset 'drawn'"
-    assert got["skipped"] == [False, True]
-    assert got["runs"] == ["eval_base", "eval_tuned"]
+    assert got["skipped"] == [False, True, False]
+    assert got["first"] == ["eval_base", "eval_tuned"]
+    # what `evaluate --models` was told of comes between, but for the run itself
+    assert got["runs"] == ["eval_base", "eval_own_base_py", "eval_tuned"]
     assert got["miou"] == pytest.approx(got["score"], abs=1e-12)
     assert got["files"] == {True}

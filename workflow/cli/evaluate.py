@@ -25,13 +25,15 @@ def evaluate(
     Example: workflow evaluate street --models run:street-2,yolo11n.pt,import-coco-other
     """
     project = open_project(name)
+    from workflow.stages import evaluate as stage
+
     if models:
         from workflow.commands import candidates
 
         names = [part.strip() for part in models.split(",") if part.strip()]
         print(candidates.describe(project, candidates.run(project, names, split, device), split))
+        if split == project.settings.evaluate.split:
+            show(stage.publish(project))
         return
-    from workflow.stages import evaluate as stage
-
     show(stage.run(project, device, force))
     show(stage.publish(project))

@@ -11,7 +11,7 @@ from workflow import models
 from workflow.alike.leakage import in_words, leakage
 from workflow.dataset import parquet
 from workflow.errors import ConfigError, StageError
-from workflow.guesses.ask import Labels, ask, read_labels
+from workflow.guesses.ask import Labels, answer_file, ask, read_labels
 from workflow.metrics import Metrics, compare, weigh
 from workflow.metrics.compare import Change, Comparison
 from workflow.metrics.resampling import Interval
@@ -57,7 +57,7 @@ def run(project: Project, names: Sequence[str], split: str = "test", device: str
         comparisons[name] = compare.compare(best, weighed[name][1], groups, schema.classes, sliced)
     verdicts = compare.corrected({name: one.score for name, one in comparisons.items()})
     candidates += [Candidate(n, weighed[n][0], verdicts[n].after, verdicts[n]) for n in comparisons]
-    _write_down(project, split, candidates, comparisons)
+    _write_down(project, split, candidates, comparisons, {n: file_of(project, n, records) for n in names})
     return candidates
 
 
@@ -76,12 +76,22 @@ def labeled(project: Project, split: str) -> tuple[Labels, list[ImageRecord]]:
 
 
 def _write_down(
-    project: Project, split: str, candidates: Sequence[Candidate], comparisons: Mapping[str, Comparison]
+    project: Project,
+    split: str,
+    candidates: Sequence[Candidate],
+    comparisons: Mapping[str, Comparison],
+    files: Mapping[str, Path],
 ) -> None:
     card: dict[str, Any] = {"split": split, "dataset": dataset.version(project)}
     card["leakage"] = leak_of(project, split)
     card["models"] = [
-        {"model": c.model, "score": asdict(c.score), "numbers": c.numbers.to_json()} for c in candidates
+        {
+            "model": c.model,
+            "score": asdict(c.score),
+            "numbers": c.numbers.to_json(),
+            "guesses": str(files[c.model].relative_to(project.data)),
+        }
+        for c in candidates
     ]
     card["against_the_best"] = {name: one.to_json() for name, one in comparisons.items()}
     write_json(project.data / "evaluations" / f"{split}.json", card)
@@ -121,10 +131,26 @@ def _spanned(score: Interval) -> str:
 def guesses_of(project: Project, name: str, records: list[ImageRecord], device: str) -> Labels:
     """What a model says of the images, or said as a file has it. An image it does not name has nothing."""
     ids = {r.id for r in records}
-    file = project.data / "predictions" / f"{name}.jsonl"
-    if Path(name).name == name and file.is_file():
+    if file := _predictions(project, name):
         return {image: labels for image, labels in read_labels(file, records).items() if image in ids}
-    return answers_of(project, tuple(part.strip() for part in name.split(">")), records, device)
+    return answers_of(project, _specs(name), records, device)
+
+
+def file_of(project: Project, name: str, records: Sequence[ImageRecord]) -> Path:
+    """The file in which `guesses_of` finds or keeps what a model says of the images."""
+    specs = _specs(name)
+    answers = project.data / "evaluations" / "answers"
+    return _predictions(project, name) or answers / key_of(project, specs, records) / answer_file(specs)
+
+
+def _predictions(project: Project, name: str) -> Path | None:
+    """A file of data/predictions/ of that name."""
+    file = project.data / "predictions" / f"{name}.jsonl"
+    return file if Path(name).name == name and file.is_file() else None
+
+
+def _specs(name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in name.split(">"))
 
 
 def answers_of(project: Project, specs: tuple[str, ...], records: list[ImageRecord], device: str) -> Labels:

@@ -51,7 +51,7 @@ def ask(
 ) -> Answer:
     """What models in a row say of the images; kept in scratch, so that a stopped evaluation goes on."""
     name = " > ".join(specs)
-    path = scratch / f"{models.slug(name)}.jsonl"
+    path = scratch / answer_file(specs)
     if not path.exists():
         settings = project.settings
         job = Job(specs, project.folder, partial(_load, project, specs), project.data / "logs")
@@ -75,6 +75,11 @@ def ask(
 
 def _load(project: Project, specs: tuple[str, ...], folder: Path, device: str) -> Chain:
     return load_chain(specs, folder, project.settings.task, _options(project, specs, device))
+
+
+def answer_file(specs: Sequence[str]) -> str:
+    """What the file is called in which the answers of models in a row are kept."""
+    return f"{models.slug(' > '.join(specs))}.jsonl"
 
 
 def _options(project: Project, specs: Sequence[str], device: str) -> Options:

@@ -23,7 +23,16 @@ from workflow.metrics.compare import Comparison, Sureness
 from workflow.metrics.slices import slices_of
 from workflow.project.paths import Project
 from workflow.project.remote import Remote
-from workflow.project.rows import Row, digest, read_catalog, read_json, read_rows, write_json, write_rows
+from workflow.project.rows import (
+    Row,
+    digest,
+    file_digest,
+    read_catalog,
+    read_json,
+    read_rows,
+    write_json,
+    write_rows,
+)
 from workflow.project.settings import MAX_DET, Settings
 from workflow.records import SPLITS, Annotation, ImageRecord
 from workflow.running.environment import environment
@@ -32,7 +41,9 @@ from workflow.services import state_folder
 from workflow.shown import report
 from workflow.shown.app import TRUTH, dataset_url
 from workflow.shown.app import publish as publish_dataset
+from workflow.shown.app.asked import models_shown
 from workflow.shown.app.back import Returns
+from workflow.shown.app.facts import facts_of
 from workflow.shown.report.rounds import rounds
 from workflow.stages import dataset, train
 from workflow.training.card import settings_of
@@ -119,6 +130,7 @@ def result(project: Project) -> Result:
 def publish(project: Project) -> Outcome:
     """Show truth and the models in FiftyOne; nothing is done where it already shows just that.
 
+    The models are those of the latest run, and those that `evaluate --models` ranked on the same images.
     The numbers are kept whether or not its database runs: the outcome says what is missing.
     """
     start = time.perf_counter()
@@ -132,10 +144,15 @@ def publish(project: Project) -> Outcome:
         for r in read_catalog(project.catalog)
         if r.id in truth
     ]
-    folder = project.runs / train.latest(project) / "predictions"
-    files = {model: folder / f"{model}.jsonl" for model in MODELS}
-    fields = {TRUTH: truth} | {m: read_labels(path, records) for m, path in files.items() if path.exists()}
-    tested = _records(project, project.settings.evaluate.split)
+    split, made_of = project.settings.evaluate.split, dataset.version(project)
+    files = models_shown(project, split, made_of, _run_of(project))
+    if not files:
+        train.latest(project)
+        raise StageError(f"no model was evaluated on today's dataset of {project.name}", "workflow evaluate")
+    fields = {TRUTH: truth} | {model: read_labels(path, records) for model, path in files.items()}
+    tested = _records(project, split)
+    said = {model: file_digest(path) for model, path in files.items()}
+    known = [file_digest(path) for path in (project.measures, project.ledger, project.catalog)]
     try:
         built = publish_dataset(
             project.name,
@@ -143,10 +160,11 @@ def publish(project: Project) -> Outcome:
             fields,
             project.settings.schema,
             services.fiftyone_environment(state_folder(project.workspace)),
-            plan(project).fingerprint(),
+            digest([made_of, said, known, split, project.settings.title]),
             root=project.images,
             masks=project.data / "fiftyone",
             evaluated=[r.id for r in tested],
+            facts=facts_of(project, records),
             returns=Returns(project),
         )
     except ServiceError as error:
@@ -155,6 +173,14 @@ def publish(project: Project) -> Outcome:
     did = f"{len(records)} images with {_listed(['truth', *list(fields)[1:]])}"
     did += f" in the FiftyOne dataset {project.name!r}"
     return Outcome("fiftyone", time.perf_counter() - start, did, skipped=not built)
+
+
+def _run_of(project: Project) -> str:
+    """The latest run; empty where none was trained on today's dataset, or nothing can be."""
+    try:
+        return train.latest(project)
+    except (StageError, ModelError):
+        return ""
 
 
 def app_url(project: Project, app: str) -> str:

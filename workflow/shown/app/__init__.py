@@ -14,34 +14,28 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
-import itertools
 import logging
 import os
-import random
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from workflow.errors import ServiceError
-from workflow.formats.fiftyone import REGION
 from workflow.metrics import Labels, Metrics, measure
 from workflow.metrics.detection import evaluate_detections
 from workflow.records import ImageRecord
 from workflow.schema import Schema
 from workflow.shown.app.back import Returns, let_edit
 from workflow.shown.app.facts import OF_IMAGES, Facts
-from workflow.shown.app.kind import LISTS, Document, Field, Kind, Shown, declare
+from workflow.shown.app.kind import Document, Field, Kind, Shown, declare
 from workflow.shown.app.labels import Labels as WholeImages
 from workflow.shown.app.names import (
     EVALUATED,
     OPENED,
-    PEOPLE,
     TRUTH,
     WORKSPACE,
     errors_field,
@@ -51,11 +45,11 @@ from workflow.shown.app.names import (
 from workflow.shown.app.objects import Objects
 from workflow.shown.app.opened import BROWSER, arrange, browser_settings
 from workflow.shown.app.pixels import Pixels
+from workflow.shown.app.samples import insert, place_of, sample_of
 from workflow.shown.app.views import save_views
 
 __all__ = ["TRUTH", "dataset_url", "publish", "reading"]
 
-BATCH = 1000
 # What the numbers' own matches are of; else a mask without pixels, or a box among rotated ones, differs.
 BOXES = {"box", "keypoints"}
 # What `publish` makes of the same labels; another number rebuilds what an older workflow built.
@@ -234,10 +228,10 @@ def _build(
     declare(dataset, kind.attributes(fo))
     view = dataset.match_tags(EVALUATED)
     kind.register(view)
-    ordered = sorted(rows, key=lambda row: _place(row, shown))
-    samples: Iterator[Document] = (_sample(dataset, row, root, shown, kind) for row in ordered)
+    ordered = sorted(rows, key=lambda row: place_of(row, shown))
+    samples: Iterator[Document] = (sample_of(dataset, row, root, shown, kind) for row in ordered)
     samples = returns.note(dataset, samples, shown.fields.get(TRUTH, {})) if returns else samples
-    _insert(dataset._sample_collection, samples)
+    insert(dataset._sample_collection, samples)
     dataset.reload()
     kind.save(view)
     save_views(fo, dataset, shown, kind)
@@ -245,63 +239,6 @@ def _build(
     if returns:
         let_edit(dataset, shown.schema)
     return browser_settings(dataset, shown, kind.fields_of(shown.fields) if kind.drawn else ())
-
-
-def _place(row: ImageRecord, shown: Shown) -> float:
-    """Where an image comes: what counts first, the worst of the last model before all."""
-    if row.id not in shown.sizes:
-        return 1.0
-    return -shown.weight(shown.last, row) if shown.last else 0.0
-
-
-def _insert(collection: Any, samples: Iterator[dict[str, Any]]) -> None:
-    """Insert documents in batches; the database takes one while the next is made."""
-    with ThreadPoolExecutor(1) as pool:
-        on_its_way = None
-        while batch := list(itertools.islice(samples, BATCH)):
-            if on_its_way:
-                on_its_way.result()
-            on_its_way = pool.submit(collection.insert_many, batch, ordered=False)
-        if on_its_way:
-            on_its_way.result()
-
-
-def _sample(dataset: Any, row: ImageRecord, root: Path, shown: Shown, kind: Kind) -> dict[str, Any]:
-    """One sample's document, as FiftyOne itself would have written it."""
-    now = datetime.now(UTC)
-    counts = row.id in shown.sizes
-    sample = {
-        "filepath": str(root / row.path),
-        "tags": [row.split] + [EVALUATED] * counts,
-        "metadata": {"_cls": "ImageMetadata", "width": row.width, "height": row.height},
-        "_rand": random.random(),
-        "_media_type": "image",
-        "_dataset_id": dataset._doc.id,
-        "created_at": now,
-        "last_modified_at": now,
-        "image_id": row.id,
-        "split": row.split,
-    }
-    if counts:
-        weights = {field: shown.weight(field, row) for field in shown.numbers}
-        sample |= {errors_field(field): weight for field, weight in weights.items()}
-        first, *others = weights or [""]
-        sample |= {gained_field(field): weights[first] - weights[field] for field in others}
-        for field, by_image in kind.precision.items():
-            sample[precision_field(field)] = by_image.get(row.id)
-    labels = kind.labels(row)
-    if done := shown.facts.done.get(row.id):
-        _say_what_was_done(labels, done)
-    return {**sample, **shown.facts.images.get(row.id, {}), **labels}
-
-
-def _say_what_was_done(labels: Document, done: Mapping[str, str]) -> None:
-    """Mark the labels whose regions people worked on."""
-    for field in labels.values():
-        if isinstance(field, dict):
-            for document in field.get(LISTS.get(field.get("_cls", ""), ""), [field]):
-                if action := done.get(document.get(REGION)):
-                    document[PEOPLE] = action
 
 
 def _swap(fo: Any, dataset: Any, name: str, returns: Returns | None) -> None:

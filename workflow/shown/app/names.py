@@ -6,11 +6,31 @@ is; what is said of it has its name in it.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from itertools import count
+
 TRUTH = "ground_truth"
 # The tag of the images that count.
 EVALUATED = "evaluated"
 # The workspace, and the view of what counts, the worst first.
 WORKSPACE, OPENED = "evaluation", "evaluated"
+
+
+# What a dataset has anyway, and what we put there.
+OWN = {"id", "filepath", "tags", "metadata"}
+TAKEN = OWN | {"split", "image_id", "group", "folder", "brightness", "blur", TRUTH}
+
+
+def model_fields(models: Iterable[str]) -> dict[str, str]:
+    """The field of each model: its name as far as a field may have it, and a number where it is taken."""
+    fields: dict[str, str] = {}
+    for model in models:
+        name = re.sub(r"\W+", "_", model, flags=re.ASCII).strip("_") or "model"
+        name = name if name[0].isalpha() and name not in TAKEN else f"model_{name}"
+        taken = {*fields.values()}
+        fields[model] = next(n for n in (name, *(f"{name}_{k}" for k in count(2))) if n not in taken)
+    return fields
 
 
 def run_key(field: str) -> str:
