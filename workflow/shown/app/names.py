@@ -29,7 +29,9 @@ def model_fields(models: Iterable[str]) -> dict[str, str]:
         name = re.sub(r"\W+", "_", model, flags=re.ASCII).strip("_") or "model"
         name = name if name[0].isalpha() and name not in TAKEN else f"model_{name}"
         taken = {*fields.values()}
-        fields[model] = next(n for n in (name, *(f"{name}_{k}" for k in count(2))) if n not in taken)
+        fields[model] = (
+            name if name not in taken else next(n for k in count(2) if (n := f"{name}_{k}") not in taken)
+        )
     return fields
 
 
