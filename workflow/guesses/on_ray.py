@@ -107,7 +107,11 @@ class OnRay:
         self._engines: dict[str, None] = {}
         self._actors: set[str] = set()
         self._logs = Path(tempfile.mkdtemp(prefix="workflow-ray-"))
-        self._ray = _started(cluster.address, self._logs)
+        try:
+            self._ray = _started(cluster.address, self._logs)
+        except BaseException:
+            shutil.rmtree(self._logs, ignore_errors=True)
+            raise
 
     @property
     def engines(self) -> tuple[str, ...]:
