@@ -87,9 +87,11 @@ def test_it_is_what_models_say_that_are_asked_so(case: Case, folder: Path, pictu
         kept = [from_row(orjson.loads(orjson.dumps(to_row("1", a))), choice.least) for a in answers]
         got = [choice.choose(answer, DIGITS) for answer in kept]
         if "max_det" in settings:
-            # A network's own cut is among all of its names, and among equals as it comes.
-            assert [len(one) for one in got] >= [len(one) for one in wanted]
-            assert [[a.score for a in one] for one in got] == [[a.score for a in one] for one in wanted]
+            # A network's own cut is among all of its names, so that it may leave fewer, and among equals as
+            # it comes.
+            for ours, theirs in zip(got, wanted, strict=True):
+                assert 3 >= len([a for a in ours if not a.parent]) >= len([a for a in theirs if not a.parent])
+                assert [a.score for a in ours[: len(theirs)]] == [a.score for a in theirs]
         else:
             assert got == wanted, settings
         assert (choice.name, choice.revision) == (chain.name, chain.revision)

@@ -77,7 +77,9 @@ class Ssd(Frame):
         self._network.setInput(cv2.dnn.blobFromImage(np.ascontiguousarray(inputs), size=(SIDE, SIDE)))
         # Image, class, score, and x1, y1, x2, y2 in shares of the sides.
         answer = self._network.forward().reshape(-1, 7)
-        self._count_full(0, answer[:, 2], self._options.max_det)
+        # It may fill up what it gives by what is below the threshold.
+        sure = answer[:, 2] >= self._threshold
+        self._count_full(0, answer[sure, 2], self._options.max_det)
         ((height, width),) = sizes
         boxes = answer[:, 3:] * [width, height, width, height]
         rows = clip_rows(np.hstack([boxes, answer[:, 2:3], answer[:, 1:2]]), height, width)
