@@ -12,7 +12,7 @@ PIP_INSTALL := -m pip install -qq --no-compile --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo catalog preannotate push review pull serve ledger history import export dataset train \
-        preview evaluate app-pull promote loop duplicates up down status doctor test fast check browser constraints clean
+        preview embed evaluate app-pull promote loop duplicates up down status doctor test fast check browser constraints clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ train: $(VENV)/ready  ## fine-tune on the dataset
 
 preview: $(VENV)/ready  ## draw a sheet of training images as they are varied
 	@$(WORKFLOW) train $(P) --preview
+
+embed: $(VENV)/ready  ## vectors of the images, for maps and likeness in the App
+	@$(WORKFLOW) embed $(P)
 
 evaluate: $(VENV)/ready  ## compare with the model before: numbers, report, FiftyOne
 	@$(WORKFLOW) evaluate $(P)

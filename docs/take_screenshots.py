@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from playwright.sync_api import TimeoutError, sync_playwright
+from playwright.sync_api import sync_playwright
 
 from workflow import services
 from workflow.labelstudio import project as link
@@ -118,38 +118,20 @@ def telling_task(project: Project) -> int:
 
 
 def fiftyone(page: Any, project: Project) -> bytes:
-    """The evaluated images with truth and both models, beside the tuned model against the base."""
+    """The evaluated images, the worst first, beside what the tuned model and the base took for what."""
     app = next(s.url for s in services.status(state_folder(project.workspace)) if s.name == "fiftyone-app")
     page.goto(evaluate.app_url(project, app))
     page.get_by_text(" samples").first.wait_for()
-    dismiss_advertisement(page)
-    enlarge_tiles(page)
     page.get_by_text("eval_tuned", exact=True).last.click()
     page.get_by_text("Select a comparison").click()
     page.get_by_text("eval_base", exact=True).last.click()
+    page.get_by_text("Summary", exact=True).click()
+    page.get_by_text("Confusion Matrices", exact=True).click()
+    page.wait_for_function("() => document.querySelectorAll('.js-plotly-plot .heatmaplayer').length > 1")
     page.wait_for_timeout(8000)
-    dismiss_advertisement(page)
     page.mouse.move(5, 5)
     page.wait_for_timeout(1000)
     return page.screenshot()
-
-
-def enlarge_tiles(page: Any) -> None:
-    """Drag the grid's zoom, the second of two sliders without a name right of "Sort by"."""
-    beside = page.get_by_text("Sort by").bounding_box()
-    x, y = beside["x"] + beside["width"] + 166, beside["y"] + beside["height"] / 2 + 15
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + 8, y, steps=8)
-    page.mouse.up()
-
-
-def dismiss_advertisement(page: Any) -> None:
-    """The App greets a new browser with an advertisement, sooner or later."""
-    try:
-        page.get_by_text("Dismiss", exact=True).click(timeout=6000)
-    except TimeoutError:
-        return
 
 
 def from_heading(page: Any, words: str, height: int) -> bytes:

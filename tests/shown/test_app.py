@@ -15,6 +15,7 @@ from tests import scenes
 from tests.crowds import crowd
 from workflow import services
 from workflow.errors import ServiceError
+from workflow.features.store import Store
 from workflow.metrics import measure
 from workflow.metrics.detection import detection_metrics
 from workflow.records import Annotation, ImageRecord, Provenance
@@ -210,6 +211,48 @@ def evaluated_only(environment):
     publish("part", rows, fields, SCHEMA, environment, "one", evaluated={"id2", "id3"})
     got = read(environment, "part")
     return got["view"], got["tags"], got["samples"]["id0"].get("eval_tuned_tp")
+
+
+def likened(environment, folder):
+    """The same twice, of vectors of which two are nearly one; the second time nothing is computed."""
+    import numpy as np
+
+    store = Store(folder)
+    store.begin("drawn", "1")
+    vectors = np.eye(6, 8)
+    vectors[3] = vectors[2] + 0.05 * vectors[4]
+    ids = [f"id{n}" for n in range(6)]
+    store.append(ids[::-1], vectors[::-1] / np.linalg.norm(vectors, axis=1, keepdims=True)[::-1])
+    got = []
+    for digest in ("one", "two"):
+        put(environment, "likened", digest, stores=[Store(folder)])
+        import fiftyone as fo
+
+        dataset = fo.load_dataset("likened", reload=True)
+        near = dict(zip(dataset.values("image_id"), dataset.values("near_duplicate_of"), strict=True))
+        first = dataset.match(fo.ViewField("image_id") == "id2").first()
+        alike = dataset.sort_by_similarity(first.id, k=2, brain_key=f"similar_{folder.name}")
+        views = [name for name in dataset.list_saved_views() if len(dataset.load_saved_view(name))]
+        # The run that computed them is there only the first time.
+        runs = [run for run in dataset.list_brain_runs() if run != "uniqueness"]
+        unique = dataset.values("uniqueness")
+        kept = (folder / "found.json").stat().st_mtime_ns
+        got.append((runs, near, alike.values("image_id"), unique, views[-2:], kept))
+    return got
+
+
+def test_vectors_tell_what_is_alike(child, tmp_path):
+    folder = tmp_path / "drawn"
+    folder.mkdir()
+    first, second = child(likened, folder)
+    assert first == second
+    runs, near, alike, unique, views, _ = first
+    assert runs == ["map_drawn", "similar_drawn"]
+    pair = {image: other for image, other in near.items() if other}
+    assert pair in ({"id3": "id2"}, {"id2": "id3"})
+    assert alike == ["id2", "id3"]
+    assert sum(u == max(unique) for u in unique) < 6 and all(0 <= u <= 1 for u in unique)
+    assert views == ["near duplicates", "most unlike others"]
 
 
 def test_only_the_evaluated_images_count(child):

@@ -14,6 +14,7 @@ from workflow import metrics, models, services
 from workflow.alike.leakage import in_words, leakage
 from workflow.dataset import parquet
 from workflow.errors import ModelError, ServiceError, StageError
+from workflow.features.store import stores_of
 from workflow.guesses.ask import Answer, Labels, ask, ask_base, read_labels
 from workflow.images import decode
 from workflow.labels import ledger
@@ -151,6 +152,7 @@ def publish(project: Project) -> Outcome:
         raise StageError(f"no model was evaluated on today's dataset of {project.name}", "workflow evaluate")
     fields = {TRUTH: truth} | {model: read_labels(path, records) for model, path in files.items()}
     tested = _records(project, split)
+    stores = stores_of(project)
     said = {model: file_digest(path) for model, path in files.items()}
     known = [file_digest(path) for path in (project.measures, project.ledger, project.catalog)]
     try:
@@ -160,11 +162,12 @@ def publish(project: Project) -> Outcome:
             fields,
             project.settings.schema,
             services.fiftyone_environment(state_folder(project.workspace)),
-            digest([made_of, said, known, split, project.settings.title]),
+            digest([made_of, said, known, split, project.settings.title, [s.digest() for s in stores]]),
             root=project.images,
             masks=project.data / "fiftyone",
             evaluated=[r.id for r in tested],
             facts=facts_of(project, records),
+            stores=stores,
             returns=Returns(project),
         )
     except ServiceError as error:

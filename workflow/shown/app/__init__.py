@@ -25,18 +25,22 @@ from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from workflow.errors import ServiceError
+from workflow.features.store import Store
 from workflow.metrics import Labels, Metrics, measure
 from workflow.metrics.detection import evaluate_detections
 from workflow.records import ImageRecord
 from workflow.schema import Schema
+from workflow.shown.app import brain
 from workflow.shown.app.back import Returns, let_edit
 from workflow.shown.app.facts import OF_IMAGES, Facts
 from workflow.shown.app.kind import Document, Field, Kind, Shown, declare
 from workflow.shown.app.labels import Labels as WholeImages
 from workflow.shown.app.names import (
     EVALUATED,
+    NEAR,
     OPENED,
     TRUTH,
+    UNIQUENESS,
     WORKSPACE,
     errors_field,
     gained_field,
@@ -69,6 +73,7 @@ def publish(
     masks: Path | None = None,
     evaluated: Collection[str] | None = None,
     facts: Facts | None = None,
+    stores: Sequence[Store] = (),
     returns: Returns | None = None,
 ) -> bool:
     """Make the persistent dataset `name` hold `rows`; False, and nothing done, if it has this `digest`.
@@ -78,9 +83,9 @@ def publish(
     from a field has no labels there, and counts; `evaluated` names the images that count, all unless given,
     and they come first, the worst before all. A path in `rows` that is not absolute is below `root`. `masks`
     is a folder for painted classes, which the App reads from files. `environment` holds
-    FIFTYONE_DATABASE_URI and its like. `facts` are what is known of images and labels besides. `returns`
-    keeps what people did in the App to the dataset that is replaced: their tags are set again, what they
-    edited waits.
+    FIFTYONE_DATABASE_URI and its like. `facts` are what is known of images and labels besides, `stores` the
+    vectors of images by which they are likened. `returns` keeps what people did in the App to the dataset
+    that is replaced: their tags are set again, what they edited waits.
     The dataset is built under another name and takes its own in one step, so that a kill leaves the
     old or the new one. Raises ServiceError if the database does not answer, or has the name's slug
     for another dataset; StageError or FormatError for labels that cannot be evaluated.
@@ -98,7 +103,7 @@ def publish(
         try:
             dataset = fo.Dataset(scratch, persistent=True)
             shown = replace(_shown(rows, fields, schema, counted, files), facts=facts or Facts())
-            settings = _build(fo, dataset, rows, shown, (root or Path()).absolute(), returns)
+            settings = _build(fo, dataset, rows, shown, (root or Path()).absolute(), returns, stores)
             info = {"digest": digest, "files": str(files) if files else "", BROWSER: settings}
             # For the buttons, which are pressed where nobody knows a project.
             dataset.info = info | ({"project": str(returns.project.folder)} if returns else {})
@@ -210,6 +215,7 @@ def _build(
     shown: Shown,
     root: Path,
     returns: Returns | None,
+    stores: Sequence[Store],
 ) -> Document:
     """Declare the schema, write every sample once with its marks, then save the evaluations.
 
@@ -224,6 +230,7 @@ def _build(
     fields |= {precision_field(field): (fo.FloatField, {}) for field in kind.precision}
     kinds = {str: fo.StringField, float: fo.FloatField}
     fields |= {name: (kinds[kind], {}) for name, kind in OF_IMAGES.items()}
+    fields |= {UNIQUENESS: (fo.FloatField, {}), NEAR: (fo.StringField, {})} if stores else {}
     declare(dataset, fields | kind.fields(fo))
     declare(dataset, kind.attributes(fo))
     view = dataset.match_tags(EVALUATED)
@@ -234,7 +241,8 @@ def _build(
     insert(dataset._sample_collection, samples)
     dataset.reload()
     kind.save(view)
-    save_views(fo, dataset, shown, kind)
+    told = brain.look(dataset, stores)
+    save_views(fo, dataset, shown, kind, bool(told))
     arrange(fo, dataset, shown, kind)
     if returns:
         let_edit(dataset, shown.schema)

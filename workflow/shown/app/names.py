@@ -83,5 +83,19 @@ def doubt_field(field: str) -> str:
     return f"{field}_against_truth"
 
 
+# On an image: how unlike all others it is, 0 to 1; and the image of which it is nearly a copy.
+UNIQUENESS, NEAR = "uniqueness", "near_duplicate_of"
+
+
+def map_key(annotator: str) -> str:
+    """The Embeddings panel's map of an annotator's vectors."""
+    return f"map_{annotator}"
+
+
+def similarity_key(annotator: str) -> str:
+    """What the App sorts by likeness with."""
+    return f"similar_{annotator}"
+
+
 # On an image: on how many objects, labels or pixels models differ from the last of them.
 DIFFERENCES = "model_differences"

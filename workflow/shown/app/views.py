@@ -13,8 +13,10 @@ from workflow.shown.app.kind import Kind, Shown
 from workflow.shown.app.names import (
     DIFFERENCES,
     EVALUATED,
+    NEAR,
     OPENED,
     TRUTH,
+    UNIQUENESS,
     doubt_field,
     error_mark,
     errors_field,
@@ -26,18 +28,20 @@ from workflow.shown.app.names import (
 PAIRS = 6
 
 
-def save_views(fo: Any, dataset: Any, shown: Shown, kind: Kind) -> None:
+def save_views(fo: Any, dataset: Any, shown: Shown, kind: Kind, likened: bool = False) -> None:
     """Save them all at once: `save_view` writes and reads the whole dataset's document for each.
 
-    One whose address another has already, since classes may be called alike, gets a number.
+    `likened` says that images were compared by their vectors. A view whose address another has already, since
+    classes may be called alike, gets a number.
     """
     from bson import json_util
     from fiftyone.core.odm import SavedViewDocument
     from fiftyone.core.utils import to_slug
 
     made: dict[str, Any] = {}
+    more = _of_likeness(fo, dataset) if likened else ()
     now = datetime.now(UTC).replace(tzinfo=None)
-    for number, (name, view, why) in enumerate(_views(fo, dataset, shown, kind)):
+    for number, (name, view, why) in enumerate((*_views(fo, dataset, shown, kind), *more)):
         try:
             slug = to_slug(name)
         except ValueError:
@@ -79,6 +83,11 @@ def _views(fo: Any, dataset: Any, shown: Shown, kind: Kind) -> Iterator[tuple[st
     if len(models) > 1:
         differing = counted.match(value(DIFFERENCES) > 0).sort_by(DIFFERENCES, reverse=True)
         yield "models differ", differing, f"Where models say something else than {shown.last}"
+
+
+def _of_likeness(fo: Any, dataset: Any) -> Iterator[tuple[str, Any, str]]:
+    yield "near duplicates", dataset.exists(NEAR).sort_by(NEAR), "Images that are nearly copies of others"
+    yield "most unlike others", dataset.sort_by(UNIQUENESS, reverse=True), "Images like which there are few"
 
 
 def _of_objects(value: Any, alone: Any, field: str, kind: Kind) -> Iterator[tuple[str, Any, str]]:
