@@ -98,4 +98,4 @@ def test_it_is_what_models_say_that_are_asked_so(case: Case, folder: Path, pictu
         # What is cut at the end is told, and then no bound of the network's on the way.
         assert set(choice.shortfalls) <= set(chain.shortfalls)
         assert bool(choice.shortfalls) == bool(chain.shortfalls)
-    assert sum(map(len, wanted)) > 0
+    assert sum(map(len, got)) > 0

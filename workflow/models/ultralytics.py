@@ -126,10 +126,10 @@ class Ultralytics(Frame):
         answers: list[child.Answer] = self._worker.call_on(
             child.predict, shown, grounds, self._arguments(labels)
         )
+        self._looked_at, self.full = list(range(len(images))), [()] * len(images)
         if self.task == "classification":
             rule = (labels, True, self._threshold, self._provenance())
             return [to_labels(answer.scores, *rule) for answer in answers]
-        self._looked_at, self.full = list(range(len(images))), [()] * len(images)
         for place, answer in enumerate(answers):
             self._count_full(place, answer.scores, answer.limit)
         self._tell_full()
