@@ -6,19 +6,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.browser import REGIONS, canvas_box, open_guesses, wait_until
 from tests.foreign import labels
-from tests.labelstudio.test_exchange import BOX, answer, box, make, on_server, send
-from tests.samples import pushed_tasks
+from tests.labelstudio.test_exchange import ALL_TRAIN, BOX, answer, box, make, on_server, send
+from tests.labelstudio.test_team import changed
+from tests.samples import draw_project, pushed_tasks
+from workflow.dataset import parquet
 from workflow.labelstudio.client import Client
 from workflow.labelstudio.project import find_project
 from workflow.labelstudio.tool import LabelStudio
 from workflow.project.paths import Project
 from workflow.project.rows import read_catalog, read_rows, read_samples, sample_to_row, write_rows
-from workflow.records import Annotation, Provenance
-from workflow.stages import preannotate, pull
+from workflow.records import Annotation, Provenance, Sample
+from workflow.shapes import masks
+from workflow.stages import catalog, dataset, preannotate, pull
 
 pytestmark = pytest.mark.services
 FAR = (50.0, 40.0, 80.0, 60.0)
@@ -97,6 +101,45 @@ def click(page: Any, place: tuple[float, ...]) -> None:
     canvas = canvas_box(page)
     x, y = (place[0] + place[2]) / 2 / 96, (place[1] + place[3]) / 2 / 72
     page.mouse.click(canvas["x"] + x * canvas["width"], canvas["y"] + y * canvas["height"])
+
+
+def test_what_is_painted_to_be_ignored_is_void_in_the_dataset(tmp_path: Path, client: Client) -> None:
+    """`ignore = ["void"]`: a label like any other to whoever paints, and no class to anything else."""
+    drawn = draw_project(tmp_path, "semantic-segmentation", 2, ALL_TRAIN)
+    project = changed(drawn, "classes = ", 'ignore = ["void"]\nclasses = ')
+    catalog.run(project)
+    layers = np.zeros((2, 72, 96), bool)
+    layers[0, 10:40, 10:40], layers[1, 20:60, 30:80] = True, True
+    disk, void = (
+        Annotation(name, Provenance("model", "by hand", "1"), mask=masks.encode(layer), id=name, score=0.9)
+        for name, layer in zip(("disk", "void"), layers, strict=True)
+    )
+    samples = [
+        Sample(r.id, "predicted", (disk, replace(void, ignored=True))) for r in read_catalog(project.catalog)
+    ]
+    write_rows(preannotate.predictions_path(project), map(sample_to_row, samples))
+    assert "no label" not in send(project, client)
+    first, second = on_server(project, client)
+    shown = [(r["value"]["brushlabels"], r.get("meta")) for r in first["predictions"][0]["result"]]
+    assert shown == [(["disk"], None), (["void"], None)]
+    # The one task as it is; on the other somebody paints void alone.
+    answer(client, first["id"], result=first["predictions"][0]["result"])
+    answer(client, second["id"], result=first["predictions"][0]["result"][1:])
+    assert "2 reviewed" in pulled(project, client)
+    files = {r.id: r.path for r in read_catalog(project.catalog)}
+    people = labels(project)
+    said = [
+        [(a.label, a.ignored) for a in people[files[task["data"]["image_id"]]].annotations]
+        for task in (first, second)
+    ]
+    assert said == [[("disk", False), ("void", True)], [("void", True)]]
+    rows = {row["task"]: [a["action"] for a in row["actions"]] for row in read_rows(project.ledger)}
+    assert rows == {first["id"]: ["accepted"], second["id"]: ["deleted"]}
+    dataset.run(project)
+    read = parquet.read(project.dataset, "train", project.settings.schema)
+    taken = [{(a.label, a.ignored): masks.area(a.mask) for a in row if a.mask} for _, row in read]
+    # Where they overlap, what is void counts.
+    assert sorted(taken, key=len) == [{("void", True): 2000}, {("disk", False): 700, ("void", True): 2000}]
 
 
 def test_people_see_it_and_set_it_in_the_editor(

@@ -57,7 +57,7 @@ class Interface:
 
     `data_key` is where a task says which image that is. `stored` is the name under which the server keeps a
     class, where that is another than the project's. `categories` are the numbers that labels are given by
-    their `category`, as in a COCO file.
+    their `category`, as in a COCO file. What has a label of `ignore` is ignored, and needs no note of it.
     """
 
     config: str
@@ -66,17 +66,20 @@ class Interface:
     data_key: str = "image"
     stored: Mapping[str, str] = field(default_factory=dict)
     categories: Mapping[str, int] = field(default_factory=dict)
+    ignore: tuple[str, ...] = ()
 
     def write(self, annotations: Iterable[Annotation], width: int, height: int) -> list[Region]:
         """Annotations as regions, by the names the server knows: see `labelstudio.to_result`."""
-        named = _renamed(annotations, self.stored)
+        plain = (replace(a, ignored=a.ignored and a.label not in self.ignore) for a in annotations)
+        named = _renamed(plain, self.stored)
         return regions.to_result(named, width, height, controls=self.controls, to_name=self.image)
 
     def read(self, result: Sequence[Region], width: int, height: int, provenance: Provenance) -> Reading:
         """Regions as annotations, by the names of the project: see `labelstudio.from_result`."""
         reading = regions.from_result(result, width, height, provenance, controls=self.controls)
         names = {stored: name for name, stored in self.stored.items()}
-        reading.annotations = _renamed(reading.annotations, names)
+        named = _renamed(reading.annotations, names)
+        reading.annotations = [replace(a, ignored=a.ignored or a.label in self.ignore) for a in named]
         return reading
 
     def fit(

@@ -57,7 +57,8 @@ class LabelStudio:
     def reads_by(self, project: Project) -> Row:
         interface = interface_of(project)
         controls = {"controls": dict(interface.controls), "stored": dict(interface.stored)}
-        return controls | {"image": interface.image}
+        ignore = {"ignore": list(interface.ignore)} if interface.ignore else {}
+        return controls | {"image": interface.image} | ignore
 
     def mark_truth(self, project: Project, task: int, person: str = "") -> str:
         found = next(self.client.tasks(self._number(project), FIELDS, numbers=[task]), None)

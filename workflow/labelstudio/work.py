@@ -128,7 +128,7 @@ class TaskReader:
 
     def _is_unknown(self, annotation: Annotation) -> bool:
         names = self.schema.keypoints if annotation.keypoints else self.schema.classes
-        return annotation.label not in names
+        return annotation.label not in (*names, *self.interface.ignore)
 
     def _guesses(
         self, record: ImageRecord, task: Json, opinion: Opinion | None, predictions: Predictions

@@ -284,6 +284,7 @@ class Settings(Section):
     classes: tuple[str, ...]
     keypoints: tuple[str, ...] = ()
     keypoint_sigmas: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    ignore: tuple[str, ...] = ()
     renamed_from: dict[str, str] = {}
     images: Images = Images()
     split: SplitRule = SplitRule()
@@ -306,7 +307,7 @@ class Settings(Section):
         """Every name an annotation may have: the classes, and the keypoints of their objects."""
         return self.classes + self.keypoints
 
-    @field_validator("classes", "keypoints")
+    @field_validator("classes", "keypoints", "ignore")
     @classmethod
     def _are_names(cls, classes: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if not classes and info.field_name == "classes":
@@ -330,6 +331,17 @@ class Settings(Section):
                 old = {old: new for new, old in renamed.items() if isinstance(old, str)}
                 values = values | {"preannotate": section | {"class_map": old | known}}
         return values
+
+    @model_validator(mode="after")
+    def _ignored_is_painted(self) -> Settings:
+        """What is painted to be ignored is no class; objects are ignored one by one, by a note."""
+        if self.ignore and self.schema.task.kind != "pixels":
+            raise ValueError(
+                f"ignore: {self.task} has no painted classes; note 'ignored' on a region instead"
+            )
+        if both := [name for name in self.ignore if name in self.classes]:
+            raise ValueError(f"ignore: {both[0]!r} is a class too")
+        return self
 
     @model_validator(mode="after")
     def _names_are_renamed(self) -> Settings:

@@ -74,6 +74,7 @@ def plan(project: Project) -> Plan:
     settings |= project.settings.images.limits
     settings |= {"exact_decode": True} if project.settings.images.exact_decode else {}
     settings["title"] = project.settings.title
+    settings["people"] = project.settings.pull.people
     # The report tells the ledger's seconds, and which thresholds would spare some.
     settings["costs"] = asdict(cost_model(project.settings.review))
     settings["thresholds"] = thresholds(project.settings)
@@ -87,6 +88,7 @@ def plan(project: Project) -> Plan:
     inputs: dict[str, Path | str] = {"dataset": dataset.version(project), "run": folder / "run.json"}
     inputs |= {
         "tags": project.tags,
+        "people": project.people,
         "ledger": project.ledger,
         "simulated": project.simulated,
         "base": train.base_digest(project),

@@ -51,12 +51,13 @@ def as_prediction(
 def _of_classes(
     annotations: tuple[Annotation, ...], settings: Settings, lose: Callable[[str], None]
 ) -> tuple[Annotation, ...]:
-    """Guesses of today's classes, those of a renamed one by its new name."""
+    """Guesses of today's classes and of what is ignored, those of a renamed class by its new name."""
+    known = (*settings.labels, *settings.ignore)
     new = {old: name for name, old in settings.renamed_from.items()}
     named = [replace(a, label=new.get(a.label, a.label)) for a in annotations]
     by_case = {name.casefold(): name for name in settings.labels}
     for a in named:
-        if a.label in settings.labels:
+        if a.label in known:
             continue
         if settings.schema.names(a):
             lose("ignored masks, for which Label Studio has no label")
@@ -64,4 +65,4 @@ def _of_classes(
         near = by_case.get(a.label.casefold())
         other = f"guesses of {a.label!r}, where the class is {near!r} (preannotate.class_map makes them one)"
         lose(other if near else "guesses of what is no class of the project")
-    return tuple(a for a in named if a.label in settings.labels)
+    return tuple(a for a in named if a.label in known)
