@@ -81,7 +81,7 @@ class Moment:
 
 MOMENTS = (
     Moment("catalog", ".stages/measured.jsonl", most=0.1),
-    Moment("preannotate", "raw/*/00001.jsonl", most=0.3),
+    Moment("preannotate", "raw/*/asked.json", most=0.3),
     Moment("push", "label-studio.json", most=0.2),
     Moment("push", ".stages/sending.json", most=0.2),
     Moment("push", ".stages/sending.json", most=0.2),
