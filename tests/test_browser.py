@@ -34,6 +34,7 @@ from workflow.labelstudio.tool import LabelStudio
 from workflow.project.paths import Project
 from workflow.project.rows import read_catalog, read_rows, read_samples, write_rows
 from workflow.records import ImageRecord
+from workflow.shown.app import dataset_url
 from workflow.stages import catalog, dataset, evaluate, preannotate, pull, push, train
 
 pytest.importorskip("playwright.sync_api")
@@ -247,14 +248,28 @@ def test_the_app_opens_on_what_was_evaluated(page, evaluated: Loop, state: Path)
     assert json.loads(beside)["ground_truth"] == []
     page.get_by_text("eval_base", exact=True).last.click()
     page.get_by_text("Confusion Matrices", exact=True).click()
-    drawn = "() => document.querySelector('.js-plotly-plot .heatmaplayer') && "
-    drawn += (
-        "[...document.querySelectorAll('.js-plotly-plot')].find(p => p.data[0].type === 'heatmap').data[0].z"
+    page.locator(".js-plotly-plot .heatmaplayer").first.wait_for()
+    plot = page.evaluate(
+        "() => { const d = [...document.querySelectorAll('.js-plotly-plot')].map(p => p.data[0])"
+        ".find(d => d.type === 'heatmap'); return [d.y, d.x, d.z].map(v => Array.from(v, w => w?.length"
+        " && typeof w !== 'string' ? Array.from(w) : w)) }"
     )
-    matrix = np.array(page.wait_for_function(drawn).json_value())
-    confusion = np.array(evaluate.result(evaluated.project).base.confusion)
-    assert sorted(matrix.ravel().tolist()) == sorted(confusion.ravel().tolist())
+    numbers = evaluate.result(evaluated.project).base
+    confusion = np.array(numbers.confusion)
+    place = {str(name): n for n, name in enumerate((*numbers.classes, "(none)"))}
+    # The panel leaves out classes of which the model has nothing right.
+    true, said = ([place[str(name)] for name in side] for side in plot[:2])
+    assert {n for n in range(len(numbers.classes)) if confusion[n, n]} <= {*true} & {*said}
+    assert np.array_equal(np.array(plot[2]), confusion[np.ix_(true, said)])
+    assert np.array(plot[2])[:-1, :-1].sum() > np.trace(np.array(plot[2])[:-1, :-1])
     assert confusion[:-1, :-1].sum() > np.trace(confusion[:-1, :-1])
+    page.goto(dataset_url(app, evaluated.project.name, view="false-positives-base"))
+    page.locator("[data-cy=saved-views-selection-container]").click()
+    names = page.locator("[data-cy=saved-views-selection-view]").inner_text().splitlines()
+    assert {"evaluated", "false positives base", "missed tuned", "worsened tuned", "models differ"} <= {
+        *names
+    }
+    assert any(name.startswith("base ") and " taken for " in name for name in names)
 
 
 def test_the_report_opens_from_disk_and_needs_nothing(page, evaluated: Loop) -> None:

@@ -15,14 +15,13 @@ SHARES = (0.45, 0.55)
 
 
 def arrange(fo: Any, dataset: Any, shown: Shown, kind: Kind) -> None:
-    """Save the workspace, and what is seen first: the truth and the model that is asked about, the last."""
+    """Save the workspace, and have all labels seen: views leave out what would lie on the others."""
     _save_workspace(fo, dataset)
     _arrange_sidebar(fo, dataset)
     dataset.default_classes = list(shown.schema.classes)
     # Else the App leaves painted classes unseen until someone ticks them.
-    fields = dataset.get_field_schema(embedded_doc_type=fo.Label)
-    first = [field for field in fields if _model_of(field, shown.fields) in (TRUTH, shown.last)]
-    dataset.app_config.active_fields = fo.ActiveFields(paths=first)
+    fields = list(dataset.get_field_schema(embedded_doc_type=fo.Label))
+    dataset.app_config.active_fields = fo.ActiveFields(paths=fields)
     # By chance, the App draws two models in two blues.
     colours = {field: WHO[n % len(WHO)] for n, field in enumerate(shown.fields)}
     dataset.app_config.color_scheme = kind.colours(fo, colours)

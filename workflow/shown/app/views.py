@@ -61,12 +61,17 @@ def _views(fo: Any, dataset: Any, shown: Shown, kind: Kind) -> Iterator[tuple[st
     """Name, view and description of each."""
     value = fo.ViewField
     counted = dataset.match_tags(EVALUATED)
-    opened = counted.sort_by(errors_field(shown.last), reverse=True) if shown.last else counted
-    yield OPENED, opened, "What was evaluated, the worst first"
     models = list(shown.numbers)
-    for field in models:
-        others = kind.fields_of([model for model in models if model != field])
-        alone = counted.exclude_fields(others) if others else counted
+    others = {field: kind.fields_of([model for model in models if model != field]) for field in models}
+    # Truth and one model: more boxes on each other cannot be read.
+    of_one = {f: counted.exclude_fields(rest) if rest else counted for f, rest in others.items()}
+    opened = of_one[shown.last].sort_by(errors_field(shown.last), reverse=True) if models else counted
+    yield (
+        OPENED,
+        opened,
+        f"What was evaluated, those images first on which {shown.last or 'nobody'} errs most",
+    )
+    for field, alone in of_one.items():
         wrong = alone.match(value(errors_field(field)) > 0)
         yield f"worst {field}", wrong.sort_by(errors_field(field), reverse=True), f"Where {field} errs most"
         yield from _of_objects(value, alone, field, kind)
