@@ -276,7 +276,7 @@ def _fill(disk: Path, but: int) -> None:
     ("command", "room", "problem"),
     [
         ("catalog", 0, "HERE/projects/letters/data/.stages/measured.jsonl: the disk is full"),
-        ("catalog", 40960, "HERE/projects/letters/data/catalog.jsonl: the disk is full"),
+        ("catalog", 40960, "HERE/projects/letters/data/measures.jsonl: the disk is full"),
         ("dataset", 0, "HERE/projects/letters/data/.stages/known-labels.json: the disk is full"),
         ("dataset", 12288, "the disk is full"),
     ],

@@ -222,6 +222,17 @@ def test_a_clear_difference_is_told_and_an_unclear_one_says_how_many_images_woul
     )
 
 
+@pytest.mark.parametrize(("several", "told"), [(4, False), (5, True)])
+def test_a_few_images_tell_nothing_however_clear_they_look(several: int, told: bool) -> None:
+    """Draws of four images that all got worse hardly differ, and would call that sure."""
+    groups = [str(n) for n in range(40)]
+    before, after = evidence_of([True] * 40), evidence_of([n >= several for n in range(40)])
+    change = compare(before, after, groups, CLASSES, {"dark": range(several)}).slices["dark"]
+    assert change.difference == Interval(-1.0, -1.0, -1.0)
+    words = f"worse, with {several} images" if told else f"cannot be told with {several} images"
+    assert in_words(change) == words
+
+
 def test_of_many_slices_a_chance_find_is_none() -> None:
     """Twenty slices without any difference: uncorrected, one or more of them would look better or worse."""
     rng = np.random.default_rng(11)

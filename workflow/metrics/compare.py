@@ -23,6 +23,8 @@ from workflow.metrics.resampling import DRAWS, LEVEL, Interval, Weights, draw, i
 Verdict = Literal["better", "worse", "cannot be told"]
 # Two ways to reckon one number agree to this; another number hardly does.
 SAME = 1e-6
+# With fewer images that hold what is compared, draws hardly vary, and their interval says nothing.
+FEW = 5
 # Two-sided at 95 %, found in 80 of 100 such tests: the normal quantiles by which images are reckoned.
 _SURE, _FOUND = 1.96, 0.84
 
@@ -31,8 +33,9 @@ _SURE, _FOUND = 1.96, 0.84
 class Change:
     """What a number was and became, with intervals of 95 %; None for what does not exist.
 
-    `chance` is the share of draws in which it rose, half of those in which it stayed. `images` were looked
-    at; where they do not tell, about `needed` would. `verdict` minds how many changes were looked at.
+    `chance` is the share of draws in which it rose, half of those in which it stayed. `images` hold what was
+    looked at; where they do not tell, about `needed` would, which fewer than FEW cannot say. `verdict` minds
+    how many changes were looked at.
     """
 
     before: Interval
@@ -153,19 +156,22 @@ def compare(
     """
     weights, plain = draw(groups, draws), _as_they_are(groups)
     sides = [(*side.scores(plain), *side.scores(weights)) for side in (before, after)]
-    score = _change([(_known(value[0]), drawn) for value, _, drawn, _ in sides], len(groups))
-    every = range(len(groups))
+    score = _change([(_known(value[0]), drawn) for value, _, drawn, _ in sides], groups)
+    holding = after.holding()
     changes = {
         f"class {label}": _change(
-            [(_known(values[0, n]), drawn[:, n]) for _, values, _, drawn in sides], len(groups)
+            [(_known(values[0, n]), drawn[:, n]) for _, values, _, drawn in sides],
+            _chosen(groups, holding[:, n]),
         )
         for n, label in enumerate(classes)
     }
     for name, numbers in (slices or {}).items():
-        changes[f"slice {name}"] = _within((before, after), numbers, weights)
+        changes[f"slice {name}"] = _within((before, after), numbers, weights, groups)
     parts = [side.parts() for side in (before, after)]
     for name in parts[0]:
-        changes[f"slice {name}"] = _within([part[name] for part in parts], every, weights)
+        pair = [part[name] for part in parts]
+        held = np.flatnonzero(pair[1].holding().any(axis=1)).tolist()
+        changes[f"slice {name}"] = _within(pair, range(len(groups)), weights, groups, held)
     looked_at = corrected(changes)
     return Comparison(
         score,
@@ -183,26 +189,37 @@ def in_words(change: Change) -> str:
     return f"cannot be told with {images}{more}"
 
 
-def _within(sides: Sequence[Evidence], numbers: Collection[int], weights: Weights) -> Change:
-    """The change on some images only; the draws are the same."""
+def _within(
+    sides: Sequence[Evidence],
+    numbers: Collection[int],
+    weights: Weights,
+    groups: Sequence[str],
+    held: Collection[int] | None = None,
+) -> Change:
+    """The change on some images only, of which those `held` tell; the draws are the same."""
     chosen = np.zeros(weights.shape[1], dtype=bool)
     chosen[list(numbers)] = True
     plain, drawn = np.ones((1, int(chosen.sum())), dtype=np.int32), weights[:, chosen]
     parts = [side.within(chosen) for side in sides]
     pairs = [(_known(part.scores(plain)[0][0]), part.scores(drawn)[0]) for part in parts]
-    return _change(pairs, int(chosen.sum()))
+    return _change(pairs, [groups[n] for n in (numbers if held is None else held)])
 
 
-def _change(sides: Sequence[tuple[float | None, Floats]], images: int) -> Change:
-    """From the number and its draws, before and after."""
+def _chosen(groups: Sequence[str], which: Sequence[bool] | np.ndarray) -> list[str]:
+    return [group for group, is_there in zip(groups, which, strict=True) if is_there]
+
+
+def _change(sides: Sequence[tuple[float | None, Floats]], groups: Sequence[str]) -> Change:
+    """From the number and its draws, before and after; `groups` are those of the images that can tell."""
     before, after = sides
     value = None if before[0] is None or after[0] is None else after[0] - before[0]
     differences = after[1] - before[1]
     difference = interval(value, differences, least=-1)
     known = differences[~np.isnan(differences)]
     chance = float((known > 0).mean() + (known == 0).mean() / 2) if len(known) else None
-    verdict = _verdict(difference)
-    needed = _needed(difference, known, images) if verdict == "cannot be told" else None
+    few, images = len(set(groups)) < FEW, len(groups)
+    verdict: Verdict = "cannot be told" if few else _verdict(difference)
+    needed = _needed(difference, known, images) if verdict == "cannot be told" and not few else None
     return Change(
         interval(*before), interval(*after), difference, chance, verdict, images=images, needed=needed
     )

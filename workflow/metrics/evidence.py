@@ -40,6 +40,10 @@ class Evidence(Protocol):
         """That of some images alone, of which weights then speak."""
         ...
 
+    def holding(self) -> Chosen:
+        """Which image has a truth of which class, (images, classes): only those can tell of it."""
+        ...
+
     def parts(self) -> Mapping[str, Evidence]:
         """That of some of what there is on all images, such as the small objects, by a name for it."""
         ...
@@ -68,6 +72,9 @@ class Objects:
 
     def within(self, chosen: Chosen) -> Objects:
         return Objects([ranks.within(chosen) for ranks in self.ranks])
+
+    def holding(self) -> Chosen:
+        return _with_truths(self.ranks)
 
     def parts(self) -> Mapping[str, Evidence]:
         sizes = [size for size in AREAS if size != "all"] if self.by_size else []
@@ -104,6 +111,9 @@ class Counts:
     def within(self, chosen: Chosen) -> Counts:
         return Counts(self.truths[chosen], self.guesses[chosen], self.hits[chosen], self.pixels)
 
+    def holding(self) -> Chosen:
+        return self.truths > 0
+
     def parts(self) -> Mapping[str, Evidence]:
         return {}
 
@@ -129,8 +139,15 @@ class RankedLabels:
     def within(self, chosen: Chosen) -> RankedLabels:
         return RankedLabels([ranks.within(chosen) for ranks in self.ranks])
 
+    def holding(self) -> Chosen:
+        return _with_truths(self.ranks)
+
     def parts(self) -> Mapping[str, Evidence]:
         return {}
+
+
+def _with_truths(ranks: Sequence[Ranks]) -> Chosen:
+    return np.stack([r.truths > 0 for r in ranks], axis=1) if ranks else np.zeros((0, 0), dtype=bool)
 
 
 def mean_of_classes(scores: Floats) -> Floats:
