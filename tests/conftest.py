@@ -35,6 +35,16 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "here"))
 # Before torch is imported: threads that spin while they wait are 12 times slower on a shared machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Files with servers of their own, whose ports nobody else asks for.
+APART = (
+    "tests/formats/test_readers_fiftyone.py",
+    "tests/guesses/test_ray.py",
+    "tests/images/test_browser.py",
+    "tests/project/test_remote.py",
+    "tests/shown/test_app.py",
+    "tests/shown/test_page.py",
+)
+
 # The environments `make setup` made, also for tests whose state folder lies elsewhere.
 _LABEL_STUDIO = REPOSITORY / ".venv-label-studio" / "bin" / "label-studio"
 if _LABEL_STUDIO.exists():
@@ -46,13 +56,14 @@ for _name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "FIFTYONE_DATABASE_URI
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Of several workers one runs all files that start servers, which fight for ports; else a file each."""
+    """Of several workers one runs all files that share servers, or fight for ports; else a file each."""
     from xdist.scheduler import LoadScopeScheduling
 
     class OneForServers(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::")[0]
-            return "servers" if "mark.services" in (REPOSITORY / file).read_text() else file
+            shared = file not in APART and "mark.services" in (REPOSITORY / file).read_text()
+            return "servers" if shared else file
 
     return OneForServers(config, log)
 
@@ -106,19 +117,19 @@ def state(own_servers: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def label_studio_database(own_servers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def label_studio_database(own_servers: Path) -> Path:
     """A database as Label Studio's first start leaves it, for servers that need not make one themselves."""
-    copy = tmp_path_factory.mktemp("database") / "label_studio.sqlite3"
-    original = sqlite3.connect(own_servers / "label-studio" / copy.name)
-    with closing(original), closing(sqlite3.connect(copy)) as target:
-        original.backup(target)
-    return copy
+    return own_servers.parent / "label_studio.sqlite3"
 
 
 @pytest.fixture(scope="session")
 def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("servers") / "state"
     services.up(folder, services.SERVICES, lambda line: None, services.served_root(folder))
+    # Now, while nothing is in it.
+    original = sqlite3.connect(folder / "label-studio" / "label_studio.sqlite3")
+    with closing(original), closing(sqlite3.connect(folder.parent / "label_studio.sqlite3")) as copy:
+        original.backup(copy)
     yield folder
     services.down(folder, services.SERVICES, lambda line: None)
 

@@ -144,6 +144,8 @@ def test_prompts_score_as_the_library_says(tmp_path: Path, builder: str) -> None
     build(builder, tmp_path / "tiny")
     model = _load("open-vocabulary:tiny", tmp_path, threshold=0.6)
     ((_, pixels),) = model._batches([PICTURE])
+    # It is looking at one image.
+    model._looked_at, model.full = [0], [()]
     rows = model._predict(pixels, [PICTURE.shape[:2]], list(WORDS))[0]
     inputs = model._processor(images=PICTURE, text=[list(WORDS)], return_tensors="pt")
     with torch.inference_mode():

@@ -151,6 +151,8 @@ def queries() -> SimpleNamespace:
 
 def _said(model: Any, queries: SimpleNamespace, size: tuple[int, int]) -> Guesses:
     likely = queries.class_queries_logits.softmax(dim=-1)[..., :-1]
+    # It is looking at one image.
+    model._looked_at, model.full = [0], [()]
     tell = model._instances if model.task == "instance-segmentation" else model._semantic
     return tell(likely, queries.masks_queries_logits, [size], NAMES)[0]
 
