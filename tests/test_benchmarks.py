@@ -38,7 +38,9 @@ def test_all_benchmarks_are_tried() -> None:
     "path",
     [pytest.param(p, id=p.stem, marks=[pytest.mark.services] * (p.stem in SERVERS)) for p in BENCHMARKS],
 )
-def test_it_runs_quickly(path: Path, tmp_path: Path) -> None:
+def test_it_runs_quickly(path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if path.stem == "exchange":
+        request.getfixturevalue("servers")
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
         [sys.executable, str(path), "--quick"],
