@@ -33,7 +33,8 @@ def test_models_are_ranked_and_compared_with_the_best(project: Project) -> None:
     for candidate in ranked:
         assert candidate.score.value == pytest.approx(candidate.numbers.score, abs=1e-12)
     change = ranked[2].change
-    assert change is not None and change.verdict == "worse"
+    # Four test images: however clear it looks, draws of so few do not tell.
+    assert change is not None and change.verdict == "cannot be told"
     assert change.difference.value == pytest.approx(-(ranked[0].numbers.score or 0), abs=1e-12)
     card = read_json(project.data / "evaluations" / "test.json")
     assert card is not None and [row["model"] for row in card["models"]] == [c.model for c in ranked]
@@ -42,7 +43,7 @@ def test_models_are_ranked_and_compared_with_the_best(project: Project) -> None:
     assert in_words(card["leakage"]) in text
     images = ranked[0].numbers.images
     assert text.startswith(f"mAP50-95 on {images} test images, with the interval of 95 %\n")
-    assert f"worse, with {images} images" in text
+    assert f"cannot be told with {images} images" in text
 
 
 def test_a_model_is_asked_once(project: Project) -> None:
